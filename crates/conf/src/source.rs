@@ -1,0 +1,131 @@
+//! Where text and names come from: the only window of this crate to the machine.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+/// Reads files and resolves names. `evenkeel` implements it with the real machine, tests with a
+/// table. Errors are sentences for the user.
+pub trait Source {
+    /// The whole text of a file.
+    fn read(&self, path: &str) -> Result<String, String>;
+    /// Paths that match a pattern, sorted.
+    fn glob(&self, pattern: &str) -> Result<Vec<String>, String>;
+    /// An environment variable.
+    fn environment(&self, name: &str) -> Option<String>;
+    /// This machine's name.
+    fn host_name(&self) -> String;
+    /// Addresses of a host.
+    fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, String>;
+    /// Number of a user.
+    fn user_id(&self, name: &str) -> Option<u32>;
+    /// Number of a group.
+    fn group_id(&self, name: &str) -> Option<u32>;
+}
+
+/// Number of a loaded file in [`Files`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(pub u32);
+
+/// A stretch of a loaded file, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// The file.
+    pub file: FileId,
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// From the start of this span to the end of `other` (in the same file).
+    pub fn to(self, other: Span) -> Span {
+        Span { file: self.file, start: self.start, end: other.end.max(self.start) }
+    }
+}
+
+/// A value and where it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// One loaded file.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// As the user named it.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// All loaded files; spans point into them.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    files: Vec<File>,
+}
+
+/// A place as people count: from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Line.
+    pub line: u32,
+    /// Column, in characters.
+    pub column: u32,
+}
+
+impl Files {
+    /// Adds a file and returns its number.
+    pub fn add(&mut self, path: String, text: String) -> FileId {
+        self.files.push(File { path, text });
+        FileId(self.files.len() as u32 - 1)
+    }
+
+    /// A file by number.
+    pub fn file(&self, id: FileId) -> &File {
+        &self.files[id.0 as usize]
+    }
+
+    /// All files in loading order.
+    pub fn iter(&self) -> impl Iterator<Item = (FileId, &File)> {
+        self.files.iter().enumerate().map(|(number, file)| (FileId(number as u32), file))
+    }
+
+    /// The text a span covers.
+    pub fn text(&self, span: Span) -> &str {
+        self.file(span.file).text.get(span.start as usize..span.end as usize).unwrap_or("")
+    }
+
+    /// Line and column of a byte.
+    pub fn position(&self, file: FileId, byte: u32) -> Position {
+        let text = &self.file(file).text;
+        let mut byte = (byte as usize).min(text.len());
+        while !text.is_char_boundary(byte) {
+            byte -= 1;
+        }
+        let before = &text[..byte];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Position {
+            line: before.bytes().filter(|&b| b == b'\n').count() as u32 + 1,
+            column: before[line_start..].chars().count() as u32 + 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_lines_and_characters_from_one() {
+        let mut files = Files::default();
+        let id = files.add("a".into(), "ab\nцd\n".into());
+        assert_eq!(files.position(id, 0), Position { line: 1, column: 1 });
+        assert_eq!(files.position(id, 5), Position { line: 2, column: 2 });
+        assert_eq!(files.position(id, 99), Position { line: 3, column: 1 });
+    }
+}

@@ -1,0 +1,11 @@
+//! The real clock behind [`model::Time`].
+
+use model::Time;
+use rustix::time::{ClockId, clock_gettime};
+
+/// Now, on CLOCK_MONOTONIC: nanoseconds since boot, not counting suspension.
+pub fn now() -> Time {
+    let now = clock_gettime(ClockId::Monotonic);
+    // The monotonic clock is never negative.
+    Time::from_nanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+}

@@ -1,0 +1,6 @@
+//! System calls and nothing else: sockets, netlink, BPF, processes, timers, signals, syslog.
+//! Drivers call these; nothing here decides anything.
+
+pub mod clock;
+pub mod ipc;
+pub mod process;

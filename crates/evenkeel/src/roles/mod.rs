@@ -1,0 +1,39 @@
+//! The drivers of the roles: each runs in a process of its own and talks to the supervisor over
+//! the channel it inherited.
+
+mod director;
+mod proxy;
+mod vrrp;
+
+use std::process::ExitCode;
+
+use edge::ipc::Channel;
+
+use crate::cli::Role;
+
+/// Descriptor of the channel to the supervisor in a role's process.
+pub(crate) const CHANNEL_DESCRIPTOR: i32 = 3;
+
+/// Runs a role until its supervisor says stop or goes away.
+pub(crate) fn run(role: Role) -> ExitCode {
+    let channel = match edge::process::inherited(CHANNEL_DESCRIPTOR).and_then(Channel::from_socket)
+    {
+        Ok(channel) => channel,
+        Err(error) => {
+            eprintln!("evenkeel: a role is started by its supervisor, not by hand: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let done = match role {
+        Role::Vrrp => vrrp::run(channel),
+        Role::Director => director::run(channel),
+        Role::Proxy => proxy::run(channel),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("evenkeel: {role:?} role: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

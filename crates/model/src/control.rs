@@ -1,0 +1,157 @@
+//! What the supervisor and its roles say to each other. Frames are JSON over a Unix stream
+//! socket (`edge::ipc`); listeners travel beside them as descriptors.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::layer4::Layer4Plan;
+use crate::proxy::ProxyPlan;
+use crate::status::{ConnectionStatus, DirectorReport, ProxyReport, VrrpReport, VrrpState};
+use crate::vrrp::VrrpPlan;
+
+/// Settings of one run of the program, the same for all of its roles.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runtime {
+    /// Directory of sockets and pid files: `/run/evenkeel`.
+    pub directory: String,
+    /// Directory on a BPF file system where programs, links and maps are pinned:
+    /// `/sys/fs/bpf/evenkeel`. Two directors on one machine (the lab) need two.
+    pub pin_directory: String,
+    /// `auto`, `native` or `generic`: how XDP programs attach.
+    pub xdp_mode: XdpMode,
+}
+
+/// How XDP programs attach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum XdpMode {
+    /// Native where the driver can, generic elsewhere.
+    #[default]
+    Auto,
+    /// Native only.
+    Native,
+    /// Generic only.
+    Generic,
+}
+
+/// From the supervisor to a role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToRole {
+    /// Always the first message, once.
+    Hello(Runtime),
+    /// Take this over from what you have: apply only the differences. Sent at start and whenever
+    /// the role's part changed. Answered by [`FromRole::Configured`].
+    Configure {
+        /// Number of this configuration, growing.
+        generation: u64,
+        /// The role's part.
+        plan: RolePlan,
+        /// Addresses of the listeners whose descriptors travel with this frame, in order
+        /// (proxy only): `threads` descriptors in a row for each address. Only listeners the
+        /// role does not have yet are sent; those no longer in the plan the role closes.
+        listeners: Vec<SocketAddr>,
+    },
+    /// Report your state. Answered by [`FromRole::Report`].
+    Report {
+        /// Number to answer with.
+        id: u64,
+    },
+    /// List the layer-4 connections (director only). Answered by [`FromRole::Connections`].
+    Connections {
+        /// Number to answer with.
+        id: u64,
+    },
+    /// Finish in order: vrrp sends priority 0 and removes its addresses, the director detaches
+    /// its programs, the proxy drains. End of file without this message means that the
+    /// supervisor died: vrrp does the same, the director leaves forwarding in place, the proxy
+    /// stops accepting and drains.
+    Stop,
+}
+
+/// The part of the Plan a role gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RolePlan {
+    /// For the vrrp role.
+    Vrrp(VrrpPlan),
+    /// For the director role.
+    Director(Layer4Plan),
+    /// For the proxy role.
+    Proxy(ProxyPlan),
+}
+
+/// From a role to the supervisor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromRole {
+    /// The configuration is in force, or could not be and the former one still is.
+    Configured {
+        /// The number of [`ToRole::Configure`].
+        generation: u64,
+        /// Why it is not in force.
+        error: Option<String>,
+    },
+    /// Answer to [`ToRole::Report`].
+    Report {
+        /// The number of the question.
+        id: u64,
+        /// The answer.
+        report: RoleReport,
+    },
+    /// Answer to [`ToRole::Connections`]; several of these for a long table.
+    Connections {
+        /// The number of the question.
+        id: u64,
+        /// Some of the connections.
+        connections: Vec<ConnectionStatus>,
+        /// This was the last part.
+        last: bool,
+    },
+    /// Something worth a log line, or an alert.
+    Event(Event),
+}
+
+/// A role's report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RoleReport {
+    /// Of the vrrp role.
+    Vrrp(VrrpReport),
+    /// Of the director role.
+    Director(DirectorReport),
+    /// Of the proxy role.
+    Proxy(ProxyReport),
+}
+
+/// Something that happened in a role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A VRRP instance changed state.
+    VrrpState {
+        /// Its name.
+        instance: String,
+        /// From.
+        from: VrrpState,
+        /// To.
+        to: VrrpState,
+        /// Why: `master down timer`, `advert of 10.0.0.2 with priority 120`...
+        reason: String,
+    },
+    /// A real server left or entered the tables, or a backend's server changed state.
+    Health {
+        /// `TCP 192.0.2.1:80` or the backend's name.
+        service: String,
+        /// `10.0.0.2:80` or the server's name.
+        server: String,
+        /// It is up now.
+        up: bool,
+        /// The check's last result.
+        reason: String,
+    },
+    /// Anything else, for the log.
+    Log {
+        /// Syslog severity: 3 error, 4 warning, 5 notice, 6 info.
+        severity: u8,
+        /// The text, one line.
+        text: String,
+    },
+}

@@ -1,0 +1,234 @@
+//! What the roles report of themselves: the content of `evenkeel status`, as data.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::layer4::{Endpoint, Forwarding, Persistence, Scheduler, ServiceKey};
+use crate::proxy::Mode;
+
+/// State of a VRRP instance (RFC 3768 6.4, and Keepalived's FAULT).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum VrrpState {
+    /// Not started.
+    Init,
+    /// Listens to a master.
+    Backup,
+    /// Holds the addresses.
+    Master,
+    /// Cannot take part: its interface is down or gone.
+    Fault,
+}
+
+impl fmt::Display for VrrpState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            VrrpState::Init => "INIT",
+            VrrpState::Backup => "BACKUP",
+            VrrpState::Master => "MASTER",
+            VrrpState::Fault => "FAULT",
+        })
+    }
+}
+
+/// Report of the vrrp role.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VrrpReport {
+    /// One entry per instance, in file order.
+    pub instances: Vec<InstanceStatus>,
+    /// How late adverts and timeouts ran, worst case since start, nanoseconds.
+    pub worst_lateness_ns: u64,
+}
+
+/// One VRRP instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// Name in the file.
+    pub name: String,
+    /// Interface of the adverts.
+    pub interface: String,
+    /// Virtual router id.
+    pub virtual_router_id: u8,
+    /// State now.
+    pub state: VrrpState,
+    /// Seconds in this state.
+    pub state_seconds: u64,
+    /// Own priority.
+    pub priority: u8,
+    /// Source address and priority of the master's last advert, when another is master.
+    pub master: Option<(IpAddr, u8)>,
+    /// The virtual addresses, as `address/prefix dev interface`.
+    pub addresses: Vec<String>,
+    /// Adverts sent.
+    pub adverts_sent: u64,
+    /// Valid adverts received.
+    pub adverts_received: u64,
+    /// Adverts discarded: wrong authentication, interval, TTL, checksum, addresses.
+    pub adverts_discarded: u64,
+    /// Times it became master.
+    pub became_master: u64,
+    /// Times it stopped being master.
+    pub released_master: u64,
+}
+
+/// Packet and byte counters, in IPVS's terms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Connections scheduled.
+    pub connections: u64,
+    /// Packets from clients.
+    pub packets_in: u64,
+    /// Packets to clients (NAT only).
+    pub packets_out: u64,
+    /// Bytes from clients.
+    pub bytes_in: u64,
+    /// Bytes to clients (NAT only).
+    pub bytes_out: u64,
+}
+
+/// Report of the director role.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectorReport {
+    /// `xdp` or `ipvs`.
+    pub engine: String,
+    /// Interfaces with the program attached, with the mode: `eth0 (native)`.
+    pub interfaces: Vec<String>,
+    /// Tables of an earlier director were found at start and taken over.
+    pub adopted: bool,
+    /// One entry per virtual server, in file order.
+    pub services: Vec<ServiceStatus>,
+    /// Named counters of the data plane (drops, passes, table full...).
+    pub data_plane: Vec<(String, u64)>,
+}
+
+/// One virtual server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// What it matches.
+    pub key: ServiceKey,
+    /// How it chooses.
+    pub scheduler: Scheduler,
+    /// Persistence, if any.
+    pub persistence: Option<Persistence>,
+    /// Sum over all connections ever scheduled.
+    pub counters: Counters,
+    /// The real servers, in file order, those out of the tables too.
+    pub servers: Vec<RealServerStatus>,
+}
+
+/// One real server of a virtual server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RealServerStatus {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// How packets get there.
+    pub forwarding: Forwarding,
+    /// Weight in the tables.
+    pub weight: u32,
+    /// In the tables now.
+    pub in_table: bool,
+    /// Checkers' verdict; true without checkers.
+    pub up: bool,
+    /// Text of the last check's result: `connection refused`, `HTTP status 500`...
+    pub last_result: Option<String>,
+    /// Connections in state ESTABLISHED.
+    pub active: u32,
+    /// Connections in any other state.
+    pub inactive: u32,
+    /// Persistence templates that point here.
+    pub templates: u32,
+    /// Its counters.
+    pub counters: Counters,
+}
+
+/// One line of `ipvsadm -Lnc`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionStatus {
+    /// Protocol and virtual address.
+    pub service: ServiceKey,
+    /// The client; port 0 in a persistence template.
+    pub client: Endpoint,
+    /// The real server.
+    pub server: Endpoint,
+    /// IPVS's state name: ESTABLISHED, SYN_RECV, FIN_WAIT, UDP, NONE (template)...
+    pub state: String,
+    /// Seconds until it expires.
+    pub expires_seconds: u32,
+}
+
+/// Report of the proxy role.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyReport {
+    /// Frontends, in file order.
+    pub frontends: Vec<FrontendStatus>,
+    /// Backends, in file order.
+    pub backends: Vec<BackendStatus>,
+    /// Log lines that could not be sent.
+    pub logs_dropped: u64,
+    /// Process id of the proxy.
+    pub pid: u32,
+}
+
+/// One frontend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrontendStatus {
+    /// Name in the file.
+    pub name: String,
+    /// TCP or HTTP.
+    pub mode: Mode,
+    /// Listening addresses.
+    pub binds: Vec<SocketAddr>,
+    /// Connections open now.
+    pub connections: u64,
+    /// Connections accepted ever.
+    pub connections_total: u64,
+    /// Requests received ever (HTTP).
+    pub requests: u64,
+    /// Bytes from clients.
+    pub bytes_in: u64,
+    /// Bytes to clients.
+    pub bytes_out: u64,
+    /// Responses by class: 1xx, 2xx, 3xx, 4xx, 5xx, as sent to clients.
+    pub responses: [u64; 5],
+}
+
+/// One backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackendStatus {
+    /// Name in the file.
+    pub name: String,
+    /// TCP or HTTP.
+    pub mode: Mode,
+    /// Its servers, in file order.
+    pub servers: Vec<ServerStatus>,
+}
+
+/// One server of a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Name in the file.
+    pub name: String,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Takes requests now.
+    pub up: bool,
+    /// It has a health check.
+    pub checked: bool,
+    /// Backup server.
+    pub backup: bool,
+    /// Weight.
+    pub weight: u16,
+    /// Sessions open now.
+    pub sessions: u64,
+    /// Sessions ever.
+    pub sessions_total: u64,
+    /// Failed connects.
+    pub connect_errors: u64,
+    /// Tries repeated.
+    pub retries: u64,
+    /// Text of the last check's result.
+    pub last_result: Option<String>,
+}
