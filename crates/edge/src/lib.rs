@@ -4,3 +4,5 @@
 pub mod clock;
 pub mod ipc;
 pub mod process;
+pub mod signal;
+pub mod listen;
