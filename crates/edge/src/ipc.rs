@@ -19,10 +19,12 @@ use rustix::net::{
 
 /// Longest frame accepted: a Plan of forty thousand real servers is about a tenth of it.
 pub const FRAME_MAX: usize = 256 << 20;
-/// Most descriptors beside one frame (the kernel's SCM_MAX_FD is 253).
-pub const DESCRIPTORS_MAX: usize = 250;
+/// Most descriptors beside one frame: they travel in batches, one on each byte of the header.
+pub const DESCRIPTORS_MAX: usize = HEADER * BATCH;
 
 const HEADER: usize = 8;
+/// Descriptors sent at once (the kernel's SCM_MAX_FD is 253).
+const BATCH: usize = 250;
 const READ_CHUNK: usize = 64 << 10;
 
 /// One message, whole.
@@ -108,20 +110,23 @@ impl Channel {
     /// Sends what the socket takes. True when nothing is left.
     pub fn flush(&mut self) -> io::Result<bool> {
         while let Some(first) = self.outbound.front_mut() {
+            let batch = first.descriptors.len().min(BATCH);
             let borrowed: Vec<BorrowedFd<'_>> =
-                first.descriptors.iter().map(|descriptor| descriptor.as_fd()).collect();
-            let mut space =
-                [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+                first.descriptors[..batch].iter().map(|descriptor| descriptor.as_fd()).collect();
+            // All but the last batch go with a single byte, so that each has one.
+            let end =
+                if first.descriptors.len() > batch { first.sent + 1 } else { first.bytes.len() };
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
             let mut control = SendAncillaryBuffer::new(&mut space);
             if !borrowed.is_empty() {
                 control.push(SendAncillaryMessage::ScmRights(&borrowed));
             }
-            let data = [IoSlice::new(&first.bytes[first.sent..])];
+            let data = [IoSlice::new(&first.bytes[first.sent..end])];
             match sendmsg(&self.socket, &data, &mut control, SendFlags::NOSIGNAL) {
                 Ok(count) => {
                     first.sent += count;
                     drop(borrowed);
-                    first.descriptors.clear();
+                    first.descriptors.drain(..batch);
                     if first.sent == first.bytes.len() {
                         self.outbound.pop_front();
                     }
@@ -145,8 +150,7 @@ impl Channel {
             }
             let start = self.inbound.len();
             self.inbound.resize(start + READ_CHUNK, 0);
-            let mut space =
-                [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
             let mut control = RecvAncillaryBuffer::new(&mut space);
             let got = recvmsg(
                 &self.socket,
@@ -248,6 +252,18 @@ mod tests {
         assert_eq!(got[0].descriptors.len(), 1);
         assert_eq!(got[1].bytes, b"second");
         assert!(got[1].descriptors.is_empty());
+    }
+
+    #[test]
+    fn more_descriptors_than_the_kernel_takes_at_once_arrive_in_order() {
+        let (mut here, mut there) = Channel::pair().unwrap();
+        let pipes: Vec<_> = (0..600).map(|_| rustix::io::dup(&here).unwrap()).collect();
+        here.queue(b"many", pipes);
+        here.flush().unwrap();
+        let Received::Frame(frame) = there.wait(Duration::from_secs(5)).unwrap() else {
+            panic!("no frame")
+        };
+        assert_eq!(frame.descriptors.len(), 600);
     }
 
     #[test]

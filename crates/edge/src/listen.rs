@@ -38,12 +38,8 @@ fn bound(address: SocketAddr, freebind: bool, share: bool) -> io::Result<Socket>
     match address {
         SocketAddr::V4(_) if freebind => socket.set_freebind_v4(true)?,
         SocketAddr::V4(_) => {}
-        SocketAddr::V6(_) => {
-            socket.set_only_v6(true)?;
-            if freebind {
-                socket.set_freebind_v6(true)?;
-            }
-        }
+        SocketAddr::V6(_) if freebind => socket.set_freebind_v6(true)?,
+        SocketAddr::V6(_) => {}
     }
     // Accepted sockets inherit it, which saves one system call each.
     socket.set_tcp_nodelay(true)?;
