@@ -53,6 +53,16 @@ impl Default for ProcessSettings {
     }
 }
 
+impl ProcessSettings {
+    /// A running process cannot change to these settings: a successor must take over.
+    pub fn needs_successor(&self, new: &ProcessSettings) -> bool {
+        self.user != new.user
+            || self.group != new.group
+            || self.chroot != new.chroot
+            || self.threads != new.threads
+    }
+}
+
 /// A user or a group, as written and as the system knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
