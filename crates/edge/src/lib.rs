@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod ipc;
+pub mod netlink;
 pub mod netns;
 pub mod process;
 pub mod signal;
