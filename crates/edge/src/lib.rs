@@ -1,10 +1,13 @@
 //! System calls and nothing else: sockets, netlink, BPF, processes, timers, signals, syslog.
 //! Drivers call these; nothing here decides anything.
 
+pub mod bpf;
 pub mod clock;
+pub mod connect;
 pub mod ipc;
 pub mod netlink;
 pub mod netns;
+pub mod poll;
 pub mod process;
 pub mod signal;
 pub mod listen;
