@@ -1,0 +1,4 @@
+//! What keepalived.conf says.
+/// Everything.
+#[derive(Debug, Default)]
+pub(crate) struct Configuration {}
