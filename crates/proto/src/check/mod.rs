@@ -1,0 +1,282 @@
+//! Checkers as state machines: when to probe a server, what a good answer is, and when results
+//! change the verdict.
+//!
+//! ```text
+//! Pacer (when, rise, fall) ── Checker ── TcpProbe | HttpProbe ── Reply (bytes -> page)
+//! ```
+//! A driver opens the connections a [`Checker`] asks for and reports what became of them; it
+//! decides nothing. A probe begins only inside [`Checker::handle_timeout`], so a driver with no
+//! socket to spare delays that call while [`Checker::is_probing`] is false, and no time-out runs
+//! against the server meanwhile.
+
+mod chunked;
+mod http;
+mod pace;
+mod reply;
+mod tcp;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use model::Time;
+use model::check::CheckKind;
+
+use http::HttpProbe;
+use pace::Pacer;
+use tcp::TcpProbe;
+
+/// The state of a server as its checker sees it has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// It is up now.
+    pub up: bool,
+    /// The result that made the difference: `connection refused`, `no answer within 3 s`.
+    pub reason: String,
+}
+
+/// What a checker wants done. There is at most one connection at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Open a TCP connection and report to [`Checker::handle_connected`].
+    Connect {
+        /// To this address.
+        target: SocketAddr,
+        /// From this address, if any.
+        bind: Option<SocketAddr>,
+    },
+    /// Send these bytes on the connection; what arrives goes to [`Checker::handle_bytes`].
+    Send(Vec<u8>),
+    /// Close the connection, or give up opening it.
+    Close,
+    /// Tell the world.
+    Verdict(Verdict),
+}
+
+/// One checker of one server.
+#[derive(Debug)]
+pub struct Checker {
+    plan: model::check::Checker,
+    pacer: Pacer,
+    phase: Phase,
+    deadline: Time,
+    outputs: VecDeque<Output>,
+    last_result: Option<String>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Until the deadline, when the next probe begins.
+    Waiting,
+    /// Until connected, or the deadline.
+    Connecting(Probe),
+    /// Until the answer is complete, or the deadline: a peer that drips cannot move it.
+    Exchanging(Probe),
+}
+
+#[derive(Debug)]
+enum Probe {
+    Tcp(TcpProbe),
+    Http(Box<HttpProbe>),
+}
+
+/// What a probe makes of something that happened on its connection. Texts are for the log.
+enum Step {
+    /// Nothing yet.
+    Wait,
+    /// Ask this.
+    Send(Vec<u8>),
+    /// Begin again with another connection.
+    Reconnect,
+    /// The server is well.
+    Pass(String),
+    /// It is not.
+    Fail(String),
+}
+
+impl Checker {
+    /// A checker whose first probe begins within `pace.warmup`, where `seed` says.
+    pub fn new(plan: model::check::Checker, now: Time, seed: u64) -> Checker {
+        let up = plan.pace.initially_up;
+        Checker::resume(plan, up, now, seed)
+    }
+
+    /// The same, beginning with a verdict known from before instead of `pace.initially_up`.
+    pub fn resume(plan: model::check::Checker, up: bool, now: Time, seed: u64) -> Checker {
+        let pacer = Pacer::new(plan.pace, up);
+        let deadline = now + pacer.first_wait(seed);
+        let (outputs, last_result) = (VecDeque::new(), None);
+        Checker { plan, pacer, phase: Phase::Waiting, deadline, outputs, last_result }
+    }
+
+    /// What it was made from.
+    pub fn plan(&self) -> &model::check::Checker {
+        &self.plan
+    }
+
+    /// The verdict.
+    pub fn is_up(&self) -> bool {
+        self.pacer.is_up()
+    }
+
+    /// What the last finished probe said, good or bad.
+    pub fn last_result(&self) -> Option<&str> {
+        self.last_result.as_deref()
+    }
+
+    /// A probe is under way: it holds a connection, or is about to.
+    pub fn is_probing(&self) -> bool {
+        !matches!(self.phase, Phase::Waiting)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn next_deadline(&self) -> Time {
+        self.deadline
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The deadline has passed: a probe begins, or the one under way has failed.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if now < self.deadline {
+            return;
+        }
+        let within = self.plan.timeout;
+        match core::mem::replace(&mut self.phase, Phase::Waiting) {
+            Phase::Waiting => {
+                self.pacer.handle_start(now);
+                let probe = match &self.plan.kind {
+                    CheckKind::Tcp => Probe::Tcp(TcpProbe),
+                    CheckKind::HttpGet(urls) => Probe::Http(Box::new(HttpProbe::new(urls.clone()))),
+                };
+                self.connect(now, probe);
+            }
+            Phase::Connecting(_) => self.conclude(now, Err(no_answer(within))),
+            Phase::Exchanging(probe) => {
+                let reason = match probe {
+                    Probe::Http(http) if http.has_begun() => {
+                        format!("answer not complete within {}", seconds(within))
+                    }
+                    Probe::Http(_) | Probe::Tcp(_) => no_answer(within),
+                };
+                self.conclude(now, Err(reason));
+            }
+        }
+    }
+
+    /// The connection is open, or could not be opened for this cause.
+    pub fn handle_connected(&mut self, now: Time, outcome: Result<(), String>) {
+        match core::mem::replace(&mut self.phase, Phase::Waiting) {
+            Phase::Connecting(mut probe) => {
+                let step = match (outcome, &mut probe) {
+                    (Err(cause), _) => Step::Fail(cause),
+                    (Ok(()), Probe::Tcp(tcp)) => tcp.handle_connected(),
+                    (Ok(()), Probe::Http(http)) => http.handle_connected(self.plan.target),
+                };
+                self.deadline = now + self.plan.timeout;
+                self.follow(now, step, probe);
+            }
+            other @ (Phase::Waiting | Phase::Exchanging(_)) => self.phase = other,
+        }
+    }
+
+    /// The connection could not even be tried, for want of something on this machine: no result,
+    /// another try after the retry interval.
+    pub fn handle_postponed(&mut self, now: Time) {
+        if self.is_probing() {
+            self.outputs.push_back(Output::Close);
+            self.phase = Phase::Waiting;
+            self.deadline = now + self.pacer.postponed_wait();
+        }
+    }
+
+    /// Bytes arrived on the connection.
+    pub fn handle_bytes(&mut self, now: Time, bytes: &[u8]) {
+        self.handle_exchange(now, |probe| match probe {
+            Probe::Tcp(_) => Step::Wait,
+            Probe::Http(http) => http.handle_bytes(bytes),
+        });
+    }
+
+    /// The other side has closed the connection, or it broke for this cause.
+    pub fn handle_end(&mut self, now: Time, outcome: Result<(), String>) {
+        self.handle_exchange(now, |probe| match (outcome, probe) {
+            (Err(cause), _) => Step::Fail(cause),
+            (Ok(()), Probe::Tcp(_)) => Step::Wait,
+            (Ok(()), Probe::Http(http)) => http.handle_end(),
+        });
+    }
+
+    fn handle_exchange(&mut self, now: Time, handle: impl FnOnce(&mut Probe) -> Step) {
+        match core::mem::replace(&mut self.phase, Phase::Waiting) {
+            Phase::Exchanging(mut probe) => {
+                let step = handle(&mut probe);
+                self.follow(now, step, probe);
+            }
+            other @ (Phase::Waiting | Phase::Connecting(_)) => self.phase = other,
+        }
+    }
+
+    fn follow(&mut self, now: Time, step: Step, probe: Probe) {
+        match step {
+            Step::Wait => self.phase = Phase::Exchanging(probe),
+            Step::Send(bytes) => {
+                self.outputs.push_back(Output::Send(bytes));
+                self.phase = Phase::Exchanging(probe);
+            }
+            Step::Reconnect => {
+                self.outputs.push_back(Output::Close);
+                self.connect(now, probe);
+            }
+            Step::Pass(text) => self.conclude(now, Ok(text)),
+            Step::Fail(reason) => self.conclude(now, Err(reason)),
+        }
+    }
+
+    fn connect(&mut self, now: Time, probe: Probe) {
+        let (target, bind) = (self.plan.target, self.plan.bind);
+        self.outputs.push_back(Output::Connect { target, bind });
+        self.deadline = now + self.plan.timeout;
+        self.phase = Phase::Connecting(probe);
+    }
+
+    fn conclude(&mut self, now: Time, result: Result<String, String>) {
+        self.outputs.push_back(Output::Close);
+        self.phase = Phase::Waiting;
+        let passed = result.is_ok();
+        let (Ok(text) | Err(text)) = result;
+        let (changed, next) = self.pacer.handle_result(now, passed);
+        self.deadline = next;
+        if changed {
+            let verdict = Verdict { up: passed, reason: text.clone() };
+            self.outputs.push_back(Output::Verdict(verdict));
+        }
+        self.last_result = Some(text);
+    }
+}
+
+fn no_answer(within: Duration) -> String {
+    format!("no answer within {}", seconds(within))
+}
+
+/// `3 s`, `1.5 s`, `200 ms`.
+fn seconds(span: Duration) -> String {
+    match (span.as_secs(), span.subsec_millis()) {
+        (0, milliseconds) => format!("{milliseconds} ms"),
+        (whole, 0) => format!("{whole} s"),
+        (whole, milliseconds) => {
+            let fraction = format!("{milliseconds:03}");
+            format!("{whole}.{} s", fraction.trim_end_matches('0'))
+        }
+    }
+}
