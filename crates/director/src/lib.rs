@@ -1,1 +1,9 @@
+//! Layer 4: the [`Engine`] trait, and the engine that forwards packets in XDP.
+#![forbid(unsafe_code)]
 
+mod engine;
+
+pub use engine::{
+    Destination, DestinationLoad, Engine, EngineError, ServiceSettings, ServiceTable, TableChange,
+    Tables, diff,
+};
