@@ -31,14 +31,14 @@ pub struct VrrpInstance {
     pub priority: Priority,
     /// Interval between adverts. Version 2 carries whole seconds on the wire.
     pub advert_interval: Centiseconds,
-    /// The state asked for at start (`state`). An instance that is not the owner still begins as
-    /// backup on the wire; MASTER shortens the first wait as Keepalived does.
+    /// The state asked for at start (`state`). Whatever it says, an instance that is not the owner
+    /// begins as backup and waits its master-down interval, as Keepalived 2.2.7 does.
     pub initial_state: InitialState,
     /// How adverts are authenticated.
     pub authentication: Authentication,
     /// Take over from a master of lower priority. False for `nopreempt`.
     pub preempt: bool,
-    /// Wait this long after start before preempting (`preempt_delay`).
+    /// Wait this long after first hearing a weaker master before preempting (`preempt_delay`).
     pub preempt_delay: Duration,
     /// Addresses held while master and listed in adverts.
     pub addresses: Vec<VirtualAddress>,
