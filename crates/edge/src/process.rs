@@ -51,6 +51,21 @@ pub fn with_channel(command: &mut Command, channel: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+/// How many descriptors this process may have open (RLIMIT_NOFILE).
+pub fn descriptors_max() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// Changes the name by which `ps`, `pgrep` and `killall` know this process; at most 15 bytes.
+pub fn set_name(name: &str) {
+    let mut bytes = [0u8; 16];
+    let length = name.len().min(15);
+    bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
+    // SAFETY: PR_SET_NAME reads 16 bytes that end in a zero.
+    unsafe { libc::prctl(libc::PR_SET_NAME, bytes.as_ptr()) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,14 +1,32 @@
 //! `evenkeel`: one executable, several roles.
 
 mod cli;
+mod commands;
+mod control;
+mod load;
+mod machine;
 mod roles;
+mod supervisor;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use cli::Command;
+
 fn main() -> ExitCode {
     match cli::Cli::parse().command {
-        cli::Command::Role { role } => roles::run(role),
+        Command::Run(args) => commands::run::run(&args),
+        Command::Check(args) => commands::check::check(&args),
+        Command::Status(args) => commands::status::status(&args),
+        Command::Plan(args) => commands::plan::plan(&args),
+        Command::Reload(args) => commands::reload::reload(&args),
+        Command::Ipvsadm(args) => commands::ipvsadm::ipvsadm(&args),
+        Command::Lab(args) => commands::lab::lab(&args),
+        Command::Help { topic } => commands::help::help(&topic),
+        Command::Completions { shell } => commands::help::completions(shell),
+        Command::Manual { output } => commands::help::manual(&output),
+        Command::Reference { output } => commands::help::reference(&output),
+        Command::Role { role } => roles::run(role),
     }
 }
