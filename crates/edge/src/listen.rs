@@ -20,6 +20,11 @@ pub fn tcp(address: SocketAddr, count: usize, freebind: bool) -> io::Result<Vec<
         // SO_REUSEPORT would share the port with another process of the same user unnoticed.
         drop(bound(address, freebind, false)?);
     }
+    tcp_more(address, count, freebind)
+}
+
+/// Like [`tcp`] for an address on which sockets made by it listen already.
+pub fn tcp_more(address: SocketAddr, count: usize, freebind: bool) -> io::Result<Vec<OwnedFd>> {
     (0..count)
         .map(|_| {
             let socket = bound(address, freebind, true)?;

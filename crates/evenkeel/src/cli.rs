@@ -1,10 +1,16 @@
 //! The command line, as data.
 
-use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Keeps services up: VRRP failover, health checks, layer-4 and layer-7 load balancing.
+///
+/// Evenkeel reads keepalived.conf and haproxy.cfg as they are and does the work of Keepalived,
+/// Linux Virtual Server and HAProxy in one program.
 #[derive(Debug, Parser)]
-#[command(name = "evenkeel", version, propagate_version = true)]
+#[command(name = "evenkeel", version, propagate_version = true, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -13,6 +19,43 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a director: hold virtual addresses, check servers, balance.
+    Run(RunArgs),
+    /// Check configuration files, together, and say everything that is wrong with them.
+    Check(CheckArgs),
+    /// Show the live state of the running director.
+    Status(StatusArgs),
+    /// Say what a reload would change and what it would drop, without doing it.
+    Plan(PlanArgs),
+    /// Make the running director read its files again and apply what changed.
+    Reload(ReloadArgs),
+    /// Show the layer-4 tables in ipvsadm's form.
+    Ipvsadm(IpvsadmArgs),
+    /// Rehearse the configuration, failover included, in network namespaces on this machine.
+    Lab(crate::commands::lab::LabArgs),
+    /// Explain a command, or a keyword of keepalived.conf or haproxy.cfg.
+    Help {
+        /// A command (`run`) or a keyword (`lb_algo`).
+        topic: Vec<String>,
+    },
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages.
+    Manual {
+        /// Directory to write them to.
+        #[arg(long, value_name = "DIR")]
+        output: PathBuf,
+    },
+    /// Write the reference of every keyword, from the tables the parsers use.
+    #[command(hide = true)]
+    Reference {
+        /// Directory to write it to.
+        #[arg(long, value_name = "DIR")]
+        output: PathBuf,
+    },
     /// One role of a running Evenkeel: started by its supervisor, on descriptor 3.
     #[command(hide = true)]
     Role {
@@ -21,8 +64,144 @@ pub(crate) enum Command {
     },
 }
 
-/// The roles of the executable.
+/// Which files to read. Without any: /etc/evenkeel/*.conf and *.cfg, or else
+/// /etc/keepalived/keepalived.conf and /etc/haproxy/haproxy.cfg.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct FileArgs {
+    /// Configuration files of either language, told apart by their content.
+    #[arg(value_name = "FILE")]
+    pub(crate) positional: Vec<String>,
+    /// The same (may be given several times).
+    #[arg(short = 'f', long = "file", value_name = "FILE", num_args = 1..)]
+    pub(crate) files: Vec<String>,
+    /// A file in Keepalived's language, whatever it looks like.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keepalived: Vec<String>,
+    /// A file in HAProxy's language, whatever it looks like.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) haproxy: Vec<String>,
+}
+
+/// Where a running Evenkeel keeps its sockets.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RuntimeArgs {
+    /// Directory of the control socket.
+    #[arg(long, value_name = "DIR", default_value = "/run/evenkeel", env = "EVENKEEL_RUNTIME_DIR")]
+    pub(crate) runtime_dir: String,
+}
+
+/// `evenkeel run`
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) files: FileArgs,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+    /// Directory on a BPF file system where XDP programs and their tables are pinned, so that
+    /// forwarding outlives this process.
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/evenkeel")]
+    pub(crate) pin_dir: String,
+    /// How XDP programs attach to interfaces.
+    #[arg(long, value_enum, default_value_t = XdpMode::Auto)]
+    pub(crate) xdp: XdpMode,
+    /// Stay in the foreground even if haproxy.cfg says `daemon`.
+    #[arg(long)]
+    pub(crate) foreground: bool,
+    /// Be the second director with the first one's files: every VRRP priority 10 lower, and
+    /// `state BACKUP`.
+    #[arg(long)]
+    pub(crate) standby: bool,
+    /// Add this to every VRRP priority (kept within 1 to 254).
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    pub(crate) priority_offset: i16,
+    /// Wait before a role that died is started again, for rehearsals: `director=15`.
+    #[arg(long, value_name = "ROLE=SECONDS", value_parser = restart_delay)]
+    pub(crate) restart_delay: Vec<(Role, Duration)>,
+    /// Say more: -v for debugging.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// `evenkeel check`
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) files: FileArgs,
+    /// How to print what is found.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// `evenkeel status`
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+    /// Everything, as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `evenkeel plan`
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) files: FileArgs,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+    /// The changes, as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `evenkeel reload`
+#[derive(Debug, Args)]
+pub(crate) struct ReloadArgs {
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
+/// `evenkeel ipvsadm`: ipvsadm's own letters.
+#[derive(Debug, Args)]
+pub(crate) struct IpvsadmArgs {
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+    /// List the virtual server table.
+    #[arg(short = 'L', short_alias = 'l', long = "list", required = true)]
+    pub(crate) list: bool,
+    /// Numbers instead of names; always so.
+    #[arg(short = 'n', long)]
+    pub(crate) numeric: bool,
+    /// List the connections.
+    #[arg(short = 'c', long, conflicts_with = "stats")]
+    pub(crate) connection: bool,
+    /// Show counters.
+    #[arg(long)]
+    pub(crate) stats: bool,
+}
+
+/// How findings are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// How XDP programs attach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum XdpMode {
+    /// In the driver where it can, in the kernel's generic layer elsewhere.
+    Auto,
+    /// In the driver only.
+    Native,
+    /// In the kernel's generic layer only.
+    Generic,
+}
+
+/// The roles of the executable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Role {
     /// VRRP and nothing else.
     Vrrp,
@@ -30,4 +209,45 @@ pub(crate) enum Role {
     Director,
     /// The layer-7 proxy.
     Proxy,
+}
+
+impl Role {
+    /// Every role, in the order they are configured.
+    pub(crate) const ALL: [Role; 3] = [Role::Vrrp, Role::Director, Role::Proxy];
+
+    /// Its name on the command line and in log lines.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Role::Vrrp => "vrrp",
+            Role::Director => "director",
+            Role::Proxy => "proxy",
+        }
+    }
+}
+
+fn restart_delay(text: &str) -> Result<(Role, Duration), String> {
+    let (role, seconds) = text.split_once('=').ok_or("write ROLE=SECONDS, such as director=15")?;
+    let role = Role::from_str(role, false)
+        .map_err(|_| format!("{role:?} is no role: vrrp, director or proxy"))?;
+    let seconds = seconds.parse::<f64>().ok().and_then(|one| Duration::try_from_secs_f64(one).ok());
+    Ok((role, seconds.ok_or("the delay is a number of seconds")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_restart_delay_names_a_role_and_seconds() {
+        assert_eq!(restart_delay("director=15"), Ok((Role::Director, Duration::from_secs(15))));
+        assert!(restart_delay("director").is_err());
+        assert!(restart_delay("waiter=1").is_err());
+        assert!(restart_delay("proxy=-1").is_err());
+    }
 }

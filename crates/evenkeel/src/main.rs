@@ -5,6 +5,7 @@ mod commands;
 mod control;
 mod load;
 mod machine;
+mod probes;
 mod roles;
 mod supervisor;
 

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use edge::ipc::Channel;
 
 use crate::cli::Role;
+pub(crate) use vrrp::withdraw;
 
 /// Descriptor of the channel to the supervisor in a role's process.
 pub(crate) const CHANNEL_DESCRIPTOR: i32 = 3;
@@ -24,6 +25,12 @@ pub(crate) fn run(role: Role) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    edge::process::set_name(match role {
+        Role::Vrrp => "evenkeel-vrrp",
+        Role::Director => "evenkeel-l4",
+        // A vrrp_script that asks `killall -0 haproxy` must find it.
+        Role::Proxy => "haproxy",
+    });
     let done = match role {
         Role::Vrrp => vrrp::run(channel),
         Role::Director => director::run(channel),

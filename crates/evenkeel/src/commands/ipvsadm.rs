@@ -1,0 +1,180 @@
+//! `evenkeel ipvsadm`: the layer-4 tables as ipvsadm(8) prints them.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use model::layer4::Protocol;
+use model::status::{ConnectionStatus, Counters, DirectorReport};
+
+use crate::cli::IpvsadmArgs;
+use crate::control::{Request, Response, ask};
+
+/// Lists services or connections.
+pub(crate) fn ipvsadm(args: &IpvsadmArgs) -> ExitCode {
+    let directory = &args.runtime.runtime_dir;
+    let text = if args.connection {
+        match ask(directory, &Request::Connections) {
+            Ok(Response::Connections(connections)) => connection_table(&connections),
+            Ok(Response::Failed(error)) | Err(error) => return super::fail(&error),
+            Ok(_) => return super::fail("the running Evenkeel answered another question"),
+        }
+    } else {
+        match ask(directory, &Request::Status) {
+            Ok(Response::Status(status)) => {
+                let report = status.director.unwrap_or_default();
+                if args.stats { statistics(&report) } else { service_table(&report) }
+            }
+            Ok(Response::Failed(error)) | Err(error) => return super::fail(&error),
+            Ok(_) => return super::fail("the running Evenkeel answered another question"),
+        }
+    };
+    print!("{text}");
+    ExitCode::SUCCESS
+}
+
+/// ipvsadm prints the version of IPVS it talks to; scripts skip the line.
+const HEADING: &str = "IP Virtual Server version 1.2.1 (size=4096)\n";
+
+fn service_table(report: &DirectorReport) -> String {
+    let mut text = String::from(HEADING);
+    text.push_str("Prot LocalAddress:Port Scheduler Flags\n");
+    text.push_str("  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n");
+    for service in &report.services {
+        let (protocol, address) = name(service.key.protocol, service.key.address, service.key.port);
+        let _ = write!(text, "{protocol}  {address} {}", service.scheduler.name());
+        if let Some(persistence) = service.persistence {
+            let _ = write!(text, " persistent {}", persistence.timeout.as_secs());
+            if persistence.prefix_len < 32 {
+                let mask =
+                    u32::MAX.checked_shl(32 - u32::from(persistence.prefix_len)).unwrap_or(0);
+                let _ = write!(text, " mask {}", std::net::Ipv4Addr::from(mask));
+            }
+        }
+        text.push('\n');
+        for server in service.servers.iter().filter(|server| server.in_table) {
+            let _ = writeln!(
+                text,
+                "  -> {:<28} {:<7} {:<6} {:<10} {:<10}",
+                server.endpoint.to_string(),
+                server.forwarding.ipvsadm_name(),
+                server.weight,
+                server.active,
+                server.inactive
+            );
+        }
+    }
+    text
+}
+
+fn statistics(report: &DirectorReport) -> String {
+    let mut text = String::from(HEADING);
+    text.push_str(
+        "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes\n",
+    );
+    text.push_str("  -> RemoteAddress:Port\n");
+    for service in &report.services {
+        let (protocol, address) = name(service.key.protocol, service.key.address, service.key.port);
+        let _ = writeln!(text, "{protocol}  {address:<28} {}", counters(&service.counters));
+        for server in service.servers.iter().filter(|server| server.in_table) {
+            let _ = writeln!(
+                text,
+                "  -> {:<28} {}",
+                server.endpoint.to_string(),
+                counters(&server.counters)
+            );
+        }
+    }
+    text
+}
+
+fn counters(counters: &Counters) -> String {
+    [
+        counters.connections,
+        counters.packets_in,
+        counters.packets_out,
+        counters.bytes_in,
+        counters.bytes_out,
+    ]
+    .map(|number| format!("{:>8}", shortened(number)))
+    .join(" ")
+}
+
+/// As ipvsadm shortens numbers that do not fit: 123456K, 12345M, 1234G.
+fn shortened(number: u64) -> String {
+    match number {
+        0..100_000_000 => number.to_string(),
+        100_000_000..100_000_000_000 => format!("{}K", number / 1_000),
+        100_000_000_000..100_000_000_000_000 => format!("{}M", number / 1_000_000),
+        _ => format!("{}G", number / 1_000_000_000),
+    }
+}
+
+fn connection_table(connections: &[ConnectionStatus]) -> String {
+    let mut text = String::from("IPVS connection entries\n");
+    text.push_str("pro expire state       source             virtual            destination\n");
+    for connection in connections {
+        let protocol = connection.service.protocol;
+        let (_, address) = name(protocol, connection.service.address, connection.service.port);
+        let _ = writeln!(
+            text,
+            "{protocol} {:02}:{:02}  {:<11} {:<18} {:<18} {}",
+            connection.expires_seconds / 60,
+            connection.expires_seconds % 60,
+            connection.state,
+            connection.client.to_string(),
+            address,
+            connection.server
+        );
+    }
+    text
+}
+
+fn name(protocol: Protocol, address: std::net::IpAddr, port: u16) -> (String, String) {
+    (protocol.to_string(), std::net::SocketAddr::new(address, port).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::layer4::{Endpoint, Forwarding, Persistence, Scheduler, ServiceKey};
+    use model::status::{RealServerStatus, ServiceStatus};
+    use std::time::Duration;
+
+    #[test]
+    fn the_table_is_ipvsadms() {
+        let endpoint = Endpoint { address: "10.0.2.11".parse().unwrap(), port: 8080 };
+        let report = DirectorReport {
+            services: vec![ServiceStatus {
+                key: ServiceKey {
+                    address: "10.0.1.100".parse().unwrap(),
+                    port: 80,
+                    protocol: Protocol::Tcp,
+                },
+                scheduler: Scheduler::WeightedRoundRobin,
+                persistence: Some(Persistence { timeout: Duration::from_secs(60), prefix_len: 24 }),
+                counters: Counters::default(),
+                servers: vec![RealServerStatus {
+                    endpoint,
+                    forwarding: Forwarding::Nat,
+                    weight: 3,
+                    in_table: true,
+                    up: true,
+                    last_result: None,
+                    active: 1,
+                    inactive: 20,
+                    templates: 0,
+                    counters: Counters::default(),
+                }],
+            }],
+            ..DirectorReport::default()
+        };
+        assert_eq!(
+            service_table(&report),
+            "IP Virtual Server version 1.2.1 (size=4096)\n\
+             Prot LocalAddress:Port Scheduler Flags\n\
+             \x20 -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n\
+             TCP  10.0.1.100:80 wrr persistent 60 mask 255.255.255.0\n\
+             \x20 -> 10.0.2.11:8080               Masq    3      1          20        \n"
+        );
+    }
+}

@@ -1,0 +1,81 @@
+//! `evenkeel plan`: what a reload would change, and what it would drop.
+
+use std::io;
+use std::process::ExitCode;
+
+use model::Plan;
+use model::diff::{Area, Change, Verb, diff};
+
+use crate::cli::PlanArgs;
+use crate::control::{Request, Response, ask, socket_path};
+use crate::load::{self, Files};
+
+/// Exit code 0 when the files are good, whatever would change; 1 when they are not.
+pub(crate) fn plan(args: &PlanArgs) -> ExitCode {
+    let files = match Files::from_args(&args.files) {
+        Ok(files) => files,
+        Err(error) => return super::fail(&error),
+    };
+    let loaded = load::load(&files);
+    let text = loaded.render(super::colours(&io::stderr()));
+    if !text.is_empty() {
+        eprintln!("{}", text.trim_end());
+    }
+    let Some(new) = loaded.plan else {
+        return super::fail("the configuration has errors: a reload would change nothing");
+    };
+    let running = socket_path(&args.runtime.runtime_dir).exists();
+    let old = if running {
+        match ask(&args.runtime.runtime_dir, &Request::Plan) {
+            Ok(Response::Plan(old)) => *old,
+            Ok(Response::Failed(error)) | Err(error) => return super::fail(&error),
+            Ok(_) => return super::fail("the running Evenkeel gave an answer to another question"),
+        }
+    } else {
+        eprintln!("no Evenkeel is running here: everything is new");
+        Plan::default()
+    };
+    let changes = diff(&old, &new);
+    if args.json {
+        return match serde_json::to_string_pretty(&changes) {
+            Ok(json) => {
+                println!("{json}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => super::fail(&error.to_string()),
+        };
+    }
+    print!("{}", text_of(&changes));
+    ExitCode::SUCCESS
+}
+
+/// The changes for people, one line each, drops beneath.
+pub(crate) fn text_of(changes: &[Change]) -> String {
+    if changes.is_empty() {
+        return "nothing changes\n".into();
+    }
+    let mut text = String::new();
+    for change in changes {
+        let area = match change.area {
+            Area::Global => "global",
+            Area::Vrrp => "vrrp",
+            Area::Layer4 => "layer 4",
+            Area::Layer7 => "layer 7",
+        };
+        let sign = match change.verb {
+            Verb::Add => '+',
+            Verb::Remove => '-',
+            Verb::Change => '~',
+        };
+        text.push_str(&format!("{area:8} {sign} {}", change.subject));
+        if !change.details.is_empty() {
+            text.push_str(&format!(": {}", change.details.join(", ")));
+        }
+        text.push('\n');
+        if let Some(drops) = &change.drops {
+            text.push_str(&format!("{:10} drops: {drops}\n", ""));
+        }
+    }
+    text.push_str(&format!("{} changes\n", changes.len()));
+    text
+}

@@ -1,0 +1,125 @@
+//! `evenkeel run`: a director.
+
+use std::io::{self, IsTerminal};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+
+use model::control::{Runtime, XdpMode as Mode};
+use tracing_subscriber::fmt::time::SystemTime;
+
+use crate::cli::{RunArgs, XdpMode};
+use crate::load::{self, Files};
+use crate::supervisor::{self, Notifier, Options};
+
+/// Set in the process that went to the background: the descriptor that says it is ready.
+const BACKGROUND: &str = "EVENKEEL_BACKGROUND";
+
+/// Runs until stopped. Exit code 0 after an orderly stop.
+pub(crate) fn run(args: &RunArgs) -> ExitCode {
+    start_log(args.verbose);
+    let files = match Files::from_args(&args.files) {
+        Ok(files) => files.with_vrrp(args.standby, args.priority_offset),
+        Err(error) => return super::fail(&error),
+    };
+    let loaded = load::load(&files);
+    let text = loaded.render(super::colours(&io::stderr()));
+    if !text.is_empty() {
+        eprintln!("{}", text.trim_end());
+    }
+    let Some(plan) = &loaded.plan else {
+        return super::fail(&format!("the configuration does not load: {}", loaded.summary));
+    };
+    let notifier = Notifier::from_environment();
+    let background = std::env::var_os(BACKGROUND).is_some();
+    if plan.proxy.process.daemon && !args.foreground && !notifier.present() && !background {
+        return go_to_background();
+    }
+    if plan.has_keepalived {
+        // `killall -0 keepalived` in somebody's script must go on working.
+        edge::process::set_name("keepalived");
+    }
+    let pid_file = plan.proxy.process.pid_file.clone();
+    if let Some(path) = &pid_file
+        && let Err(error) = std::fs::write(path, format!("{}\n", std::process::id()))
+    {
+        return super::fail(&format!("cannot write the pidfile {path}: {error}"));
+    }
+    let options = Options {
+        files,
+        runtime: Runtime {
+            directory: args.runtime.runtime_dir.clone(),
+            pin_directory: args.pin_dir.clone(),
+            xdp_mode: match args.xdp {
+                XdpMode::Auto => Mode::Auto,
+                XdpMode::Native => Mode::Native,
+                XdpMode::Generic => Mode::Generic,
+            },
+        },
+        restart_delays: args.restart_delay.clone(),
+    };
+    let on_ready = Box::new(move || {
+        if background {
+            settle_in_background();
+        }
+    });
+    let ended = supervisor::run(options, loaded, notifier, on_ready);
+    if let Some(path) = pid_file {
+        let _ = std::fs::remove_file(path);
+    }
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => super::fail(&error),
+    }
+}
+
+/// Log lines go to standard error; under systemd without a time, which the journal adds.
+fn start_log(verbose: u8) {
+    let level = if verbose > 0 { tracing::Level::DEBUG } else { tracing::Level::INFO };
+    let lines = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(super::colours(&io::stderr()))
+        .with_target(false)
+        .with_max_level(level);
+    if std::env::var_os("JOURNAL_STREAM").is_some() && !io::stderr().is_terminal() {
+        lines.without_time().init();
+    } else {
+        lines.with_timer(SystemTime).init();
+    }
+}
+
+/// Starts the same program again in a session of its own and waits until it is ready (it closes
+/// its standard output) or gave up.
+fn go_to_background() -> ExitCode {
+    let start = || -> io::Result<ExitCode> {
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .args(std::env::args_os().skip(1))
+            .env(BACKGROUND, "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .process_group(0);
+        let mut child = command.spawn()?;
+        let mut words = String::new();
+        if let Some(mut ready) = child.stdout.take() {
+            io::Read::read_to_string(&mut ready, &mut words)?;
+        }
+        if words == READY {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let status = child.wait()?;
+        Ok(status.code().map_or(ExitCode::FAILURE, |code| ExitCode::from(code as u8)))
+    };
+    start().unwrap_or_else(|error| super::fail(&format!("cannot go to the background: {error}")))
+}
+
+/// What the background process says when every role is configured.
+const READY: &str = "ready";
+
+fn settle_in_background() {
+    print!("{READY}");
+    let _ = io::Write::flush(&mut io::stdout());
+    let _ = rustix::process::setsid();
+    if let Ok(nowhere) = std::fs::File::options().read(true).write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(&nowhere);
+    }
+}

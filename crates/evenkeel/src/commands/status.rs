@@ -1,0 +1,286 @@
+//! `evenkeel status`: everything on one screen.
+
+use std::fmt::Write;
+use std::io;
+use std::process::ExitCode;
+
+use model::proxy::Mode;
+use model::status::{
+    BackendStatus, DirectorReport, FrontendStatus, ProxyReport, VrrpReport, VrrpState,
+};
+
+use crate::cli::StatusArgs;
+use crate::control::{Request, Response, Status, ask};
+
+/// Shows the running director.
+pub(crate) fn status(args: &StatusArgs) -> ExitCode {
+    let status = match ask(&args.runtime.runtime_dir, &Request::Status) {
+        Ok(Response::Status(status)) => status,
+        Ok(Response::Failed(error)) | Err(error) => return super::fail(&error),
+        Ok(_) => return super::fail("the running Evenkeel gave an answer to another question"),
+    };
+    if args.json {
+        return match serde_json::to_string_pretty(&status) {
+            Ok(json) => {
+                println!("{json}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => super::fail(&error.to_string()),
+        };
+    }
+    print!("{}", screen(&status, Paint(super::colours(&io::stdout()))));
+    ExitCode::SUCCESS
+}
+
+/// Colours or none.
+#[derive(Clone, Copy)]
+struct Paint(bool);
+
+impl Paint {
+    fn good(self, text: &str) -> String {
+        self.with("32", text)
+    }
+
+    fn bad(self, text: &str) -> String {
+        self.with("31", text)
+    }
+
+    fn heading(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+fn screen(status: &Status, paint: Paint) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "Evenkeel {} on {}, up {}, configuration {} of {}",
+        status.version,
+        status.host,
+        duration(status.uptime_seconds),
+        status.generation,
+        status.files.join(", ")
+    );
+    for role in &status.roles {
+        let pid = role.pid.map_or_else(String::new, |pid| format!(", process {pid}"));
+        let restarts =
+            if role.restarts > 0 { format!(", {} restarts", role.restarts) } else { String::new() };
+        let _ = writeln!(text, "  {:<9} {}{pid}{restarts}", role.role, role.state);
+    }
+    if let Some(reload) = status.last_reload.as_ref().filter(|reload| !reload.applied) {
+        let first = reload.messages.lines().next().unwrap_or("");
+        let _ = writeln!(text, "{}: {first}", paint.bad("the last reload was refused"));
+    }
+    if let Some(report) = &status.vrrp {
+        instances(&mut text, report, paint);
+    }
+    if let Some(report) = &status.director {
+        virtual_servers(&mut text, report, paint);
+    }
+    if let Some(report) = &status.proxy {
+        proxies(&mut text, report, paint);
+    }
+    text
+}
+
+fn instances(text: &mut String, report: &VrrpReport, paint: Paint) {
+    let _ = writeln!(
+        text,
+        "\n{}\n  {:<16} {:<7} {:<10} {:>4} {:>4}  {:>8}  ADDRESSES, MASTER",
+        paint.heading("VRRP"),
+        "INSTANCE",
+        "STATE",
+        "INTERFACE",
+        "VRID",
+        "PRIO",
+        "SINCE"
+    );
+    for instance in &report.instances {
+        let state = format!("{:<7}", instance.state.to_string());
+        let state = match instance.state {
+            VrrpState::Master => paint.good(&state),
+            VrrpState::Fault => paint.bad(&state),
+            VrrpState::Backup | VrrpState::Init => state,
+        };
+        let master = instance.master.map_or_else(String::new, |(address, priority)| {
+            format!(" (master {address}, priority {priority})")
+        });
+        let _ = writeln!(
+            text,
+            "  {:<16} {state} {:<10} {:>4} {:>4}  {:>8}  {}{master}",
+            instance.name,
+            instance.interface,
+            instance.virtual_router_id,
+            instance.priority,
+            duration(instance.state_seconds),
+            instance.addresses.join(", ")
+        );
+    }
+}
+
+fn virtual_servers(text: &mut String, report: &DirectorReport, paint: Paint) {
+    let _ = writeln!(
+        text,
+        "\n{} ({} on {})\n  {:<30} {:<7} {:>6} {:>7} {:>8} {:>10} {:>10}  LAST CHECK",
+        paint.heading("LAYER 4"),
+        report.engine,
+        if report.interfaces.is_empty() {
+            "no interface".into()
+        } else {
+            report.interfaces.join(", ")
+        },
+        "VIRTUAL / REAL SERVER",
+        "STATE",
+        "WEIGHT",
+        "ACTIVE",
+        "INACTIVE",
+        "CONNS",
+        "BYTES IN"
+    );
+    for service in &report.services {
+        let _ = writeln!(
+            text,
+            "  {:<30} {:<7} {:>6} {:>7} {:>8} {:>10} {:>10}{}",
+            service.key.to_string(),
+            service.scheduler.name(),
+            "",
+            service.servers.iter().map(|one| u64::from(one.active)).sum::<u64>(),
+            service.servers.iter().map(|one| u64::from(one.inactive)).sum::<u64>(),
+            service.counters.connections,
+            bytes(service.counters.bytes_in),
+            service.persistence.map_or_else(String::new, |one| format!(
+                "  persistent {} s",
+                one.timeout.as_secs()
+            ))
+        );
+        for server in &service.servers {
+            let state = if server.up { paint.good("up     ") } else { paint.bad("down   ") };
+            let _ = writeln!(
+                text,
+                "    {:<28} {state} {:>6} {:>7} {:>8} {:>10} {:>10}  {}",
+                server.endpoint.to_string(),
+                server.weight,
+                server.active,
+                server.inactive,
+                server.counters.connections,
+                bytes(server.counters.bytes_in),
+                server.last_result.as_deref().unwrap_or("")
+            );
+        }
+    }
+}
+
+fn proxies(text: &mut String, report: &ProxyReport, paint: Paint) {
+    let _ = writeln!(
+        text,
+        "\n{} (process {}{})\n  {:<30} {:<5} {:>7} {:>10} {:>10} {:>10} {:>10}  2xx/3xx/4xx/5xx",
+        paint.heading("LAYER 7"),
+        report.pid,
+        if report.logs_dropped > 0 {
+            format!(", {} log lines dropped", report.logs_dropped)
+        } else {
+            String::new()
+        },
+        "FRONTEND",
+        "MODE",
+        "OPEN",
+        "CONNS",
+        "REQUESTS",
+        "BYTES IN",
+        "BYTES OUT"
+    );
+    for frontend in &report.frontends {
+        frontend_line(text, frontend);
+    }
+    let _ = writeln!(
+        text,
+        "  {:<30} {:<7} {:>6} {:>7} {:>8} {:>8} {:>8}  LAST CHECK",
+        "BACKEND / SERVER", "STATE", "WEIGHT", "OPEN", "SESSIONS", "ERRORS", "RETRIES"
+    );
+    for backend in &report.backends {
+        backend_lines(text, backend, paint);
+    }
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Tcp => "tcp",
+        Mode::Http => "http",
+    }
+}
+
+fn frontend_line(text: &mut String, frontend: &FrontendStatus) {
+    let binds: Vec<String> = frontend.binds.iter().map(ToString::to_string).collect();
+    let [_, ok, moved, client, server] = frontend.responses;
+    let _ = writeln!(
+        text,
+        "  {:<30} {:<5} {:>7} {:>10} {:>10} {:>10} {:>10}  {ok}/{moved}/{client}/{server}",
+        format!("{} {}", frontend.name, binds.join(",")),
+        mode(frontend.mode),
+        frontend.connections,
+        frontend.connections_total,
+        frontend.requests,
+        bytes(frontend.bytes_in),
+        bytes(frontend.bytes_out)
+    );
+}
+
+fn backend_lines(text: &mut String, backend: &BackendStatus, paint: Paint) {
+    let _ = writeln!(text, "  {} ({})", backend.name, mode(backend.mode));
+    for server in &backend.servers {
+        let state = match (server.up, server.checked) {
+            (true, true) => paint.good("up     "),
+            (true, false) => "no check".to_owned(),
+            (false, _) => paint.bad("down   "),
+        };
+        let backup = if server.backup { " backup" } else { "" };
+        let _ = writeln!(
+            text,
+            "    {:<28} {state:<7} {:>6} {:>7} {:>8} {:>8} {:>8}  {}",
+            format!("{} {}{backup}", server.name, server.address),
+            server.weight,
+            server.sessions,
+            server.sessions_total,
+            server.connect_errors,
+            server.retries,
+            server.last_result.as_deref().unwrap_or("")
+        );
+    }
+}
+
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut scaled = count as f64;
+    let mut unit = 0;
+    while scaled >= 1024.0 && unit + 1 < UNITS.len() {
+        scaled /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{scaled:.1} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shortened_for_people() {
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1_572_864), "1.5 MiB");
+        assert_eq!(duration(59), "59s");
+        assert_eq!(duration(3_700), "1h01m");
+    }
+}

@@ -1,0 +1,114 @@
+//! What `evenkeel status`, `reload` and the others ask of a running Evenkeel, over the Unix socket
+//! `control.sock` in its runtime directory.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use edge::ipc::{Channel, Received};
+use model::Plan;
+use model::diff::Change;
+use model::status::{ConnectionStatus, DirectorReport, ProxyReport, VrrpReport};
+use serde::{Deserialize, Serialize};
+
+/// A question to the supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Everything `evenkeel status` shows.
+    Status,
+    /// Read the configuration again and apply what changed.
+    Reload,
+    /// The Plan in force.
+    Plan,
+    /// The layer-4 connections.
+    Connections,
+}
+
+/// The supervisor's answer.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Response {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::Reload`].
+    Reloaded(ReloadOutcome),
+    /// To [`Request::Plan`].
+    Plan(Box<Plan>),
+    /// To [`Request::Connections`].
+    Connections(Vec<ConnectionStatus>),
+    /// It could not be answered.
+    Failed(String),
+}
+
+/// How a reload ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ReloadOutcome {
+    /// The new configuration is in force; otherwise the former one still is.
+    pub(crate) applied: bool,
+    /// What changed, or would have.
+    pub(crate) changes: Vec<Change>,
+    /// The diagnostics, rendered, and the reasons of roles that refused.
+    pub(crate) messages: String,
+    /// When, seconds since the epoch.
+    pub(crate) at: u64,
+}
+
+/// The live state.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) version: String,
+    pub(crate) pid: u32,
+    pub(crate) uptime_seconds: u64,
+    pub(crate) host: String,
+    pub(crate) files: Vec<String>,
+    /// Configurations applied since the start; the first is 1.
+    pub(crate) generation: u64,
+    pub(crate) last_reload: Option<ReloadOutcome>,
+    pub(crate) roles: Vec<RoleStatus>,
+    pub(crate) vrrp: Option<VrrpReport>,
+    pub(crate) director: Option<DirectorReport>,
+    pub(crate) proxy: Option<ProxyReport>,
+}
+
+/// One role's process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RoleStatus {
+    pub(crate) role: String,
+    /// Absent while it does not run.
+    pub(crate) pid: Option<u32>,
+    /// `running`, `restarting in 3 s`, `not needed`.
+    pub(crate) state: String,
+    pub(crate) restarts: u64,
+}
+
+/// The socket in a runtime directory.
+pub(crate) fn socket_path(runtime_directory: &str) -> PathBuf {
+    Path::new(runtime_directory).join("control.sock")
+}
+
+/// Asks a running Evenkeel. Errors are sentences for the user.
+pub(crate) fn ask(runtime_directory: &str, request: &Request) -> Result<Response, String> {
+    let path = socket_path(runtime_directory);
+    let stream = UnixStream::connect(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!(
+            "no Evenkeel is running here: nobody answers at {} (start one with `evenkeel run`, or \
+             name its --runtime-dir)",
+            path.display()
+        ),
+        io::ErrorKind::PermissionDenied => {
+            format!("{}: permission denied; try as root", path.display())
+        }
+        _ => format!("{}: {error}", path.display()),
+    })?;
+    let exchange = || -> io::Result<Response> {
+        let mut channel = Channel::from_socket(OwnedFd::from(stream))?;
+        channel.queue(&serde_json::to_vec(request)?, Vec::new());
+        match channel.wait(Duration::from_secs(45))? {
+            Received::Frame(frame) => Ok(serde_json::from_slice(&frame.bytes)?),
+            Received::Nothing => Err(io::ErrorKind::TimedOut.into()),
+            Received::Closed => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    };
+    exchange().map_err(|error| format!("{}: no answer: {error}", path.display()))
+}

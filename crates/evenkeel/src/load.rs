@@ -1,0 +1,122 @@
+//! From the command line's files to a Plan.
+
+use std::fs;
+
+use conf::{Diagnostic, Language, Summary};
+use model::Plan;
+use model::units::Priority;
+use model::vrrp::InitialState;
+
+use crate::cli::FileArgs;
+use crate::machine::Machine;
+
+/// How much lower the second director's priorities are.
+const STANDBY_OFFSET: i16 = -10;
+
+/// The files of one run, and what the command line changes about them.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    paths: Vec<(String, Option<Language>)>,
+    standby: bool,
+    priority_offset: i16,
+}
+
+/// The outcome of reading the files.
+pub(crate) struct Loaded {
+    /// Absent when there are errors.
+    pub(crate) plan: Option<Plan>,
+    /// Everything found.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// What the files define.
+    pub(crate) summary: Summary,
+    texts: conf::Files,
+}
+
+impl Loaded {
+    /// The findings as text for people.
+    pub(crate) fn render(&self, colours: bool) -> String {
+        conf::render::text(&self.texts, &self.diagnostics, colours)
+    }
+
+    /// The findings as a JSON array.
+    pub(crate) fn render_json(&self) -> String {
+        conf::render::json(&self.texts, &self.diagnostics)
+    }
+}
+
+impl Files {
+    /// The files named on the command line, or those of the usual places.
+    pub(crate) fn from_args(args: &FileArgs) -> Result<Files, String> {
+        let mut paths: Vec<(String, Option<Language>)> =
+            args.positional.iter().chain(&args.files).map(|path| (path.clone(), None)).collect();
+        paths.extend(args.keepalived.iter().map(|path| (path.clone(), Some(Language::Keepalived))));
+        paths.extend(args.haproxy.iter().map(|path| (path.clone(), Some(Language::Haproxy))));
+        if paths.is_empty() {
+            paths = usual_places();
+        }
+        if paths.is_empty() {
+            return Err("no configuration: name a file with -f, or write /etc/evenkeel/*.conf, \
+                        /etc/keepalived/keepalived.conf or /etc/haproxy/haproxy.cfg"
+                .into());
+        }
+        Ok(Files { paths, standby: false, priority_offset: 0 })
+    }
+
+    /// The command line's changes to VRRP.
+    pub(crate) fn with_vrrp(mut self, standby: bool, priority_offset: i16) -> Files {
+        self.standby = standby;
+        self.priority_offset = priority_offset;
+        self
+    }
+
+    /// As the user named them.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.paths.iter().map(|(path, _)| path.clone()).collect()
+    }
+
+    fn adjust(&self, plan: &mut Plan) {
+        let offset =
+            self.priority_offset.saturating_add(if self.standby { STANDBY_OFFSET } else { 0 });
+        for instance in &mut plan.vrrp.instances {
+            if self.standby {
+                instance.initial_state = InitialState::Backup;
+            }
+            if offset != 0 {
+                let moved = i16::from(instance.priority.number()).saturating_add(offset);
+                let within = u8::try_from(moved.clamp(1, 254)).unwrap_or(1);
+                instance.priority = Priority::try_from(within).unwrap_or(instance.priority);
+            }
+        }
+    }
+}
+
+fn usual_places() -> Vec<(String, Option<Language>)> {
+    let mut own: Vec<String> = fs::read_dir("/etc/evenkeel")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.path().to_str().map(str::to_owned))
+        .filter(|path| path.ends_with(".conf") || path.ends_with(".cfg"))
+        .collect();
+    own.sort();
+    if !own.is_empty() {
+        return own.into_iter().map(|path| (path, None)).collect();
+    }
+    [
+        ("/etc/keepalived/keepalived.conf", Language::Keepalived),
+        ("/etc/haproxy/haproxy.cfg", Language::Haproxy),
+    ]
+    .into_iter()
+    .filter(|(path, _)| fs::exists(path).unwrap_or(false))
+    .map(|(path, language)| (path.to_owned(), Some(language)))
+    .collect()
+}
+
+/// Reads and checks the files, together.
+pub(crate) fn load(files: &Files) -> Loaded {
+    let parsed = conf::load(&Machine, &files.paths);
+    let plan = parsed.plan.map(|mut plan| {
+        files.adjust(&mut plan);
+        plan
+    });
+    Loaded { plan, diagnostics: parsed.diagnostics, summary: parsed.summary, texts: parsed.files }
+}

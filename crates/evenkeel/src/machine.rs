@@ -1,0 +1,70 @@
+//! This machine, as the configuration may ask about it.
+
+use std::fs;
+use std::net::{IpAddr, ToSocketAddrs};
+
+use conf::source::Source;
+
+/// Reads real files and resolves real names.
+pub(crate) struct Machine;
+
+/// Largest configuration file accepted: forty thousand real servers take about 20 MB.
+const FILE_MAX: u64 = 256 << 20;
+
+impl Source for Machine {
+    fn read(&self, path: &str) -> Result<String, String> {
+        let explain = |error: std::io::Error| format!("cannot read {path}: {error}");
+        let size = fs::metadata(path).map_err(explain)?.len();
+        if size > FILE_MAX {
+            return Err(format!("cannot read {path}: it is larger than {} MiB", FILE_MAX >> 20));
+        }
+        let bytes = fs::read(path).map_err(explain)?;
+        Ok(match String::from_utf8(bytes) {
+            Ok(text) => text,
+            // Old files have Latin-1 in their comments; a damaged keyword is still reported.
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        })
+    }
+
+    fn glob(&self, pattern: &str) -> Result<Vec<String>, String> {
+        Err(format!("cannot expand {pattern}: include is not supported by this version"))
+    }
+
+    fn environment(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn host_name(&self) -> String {
+        host_name()
+    }
+
+    fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, String> {
+        let found = (host, 0)
+            .to_socket_addrs()
+            .map_err(|error| format!("cannot resolve {host}: {error}"))?
+            .map(|address| address.ip())
+            .collect::<Vec<_>>();
+        if found.is_empty() { Err(format!("{host} has no address")) } else { Ok(found) }
+    }
+
+    fn user_id(&self, name: &str) -> Option<u32> {
+        number_of(name, "/etc/passwd")
+    }
+
+    fn group_id(&self, name: &str) -> Option<u32> {
+        number_of(name, "/etc/group")
+    }
+}
+
+/// This machine's name.
+pub(crate) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Users and groups have the same shape: `name:password:number:...`.
+fn number_of(name: &str, table: &str) -> Option<u32> {
+    fs::read_to_string(table).ok()?.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    })
+}

@@ -1,0 +1,398 @@
+//! Putting a Plan in force: at start, on reload, and for a role that was started again. Either
+//! every role takes the new Plan, or all keep the former one.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+use model::control::{FromRole, RolePlan, ToRole};
+use model::diff::{Change, diff};
+use model::{Plan, Time};
+
+use crate::cli::Role;
+use crate::control::{ReloadOutcome, Response};
+use crate::load::{self, Loaded};
+
+use super::child::{Phase, Running};
+use super::clients::ClientId;
+use super::listeners::Listeners;
+use super::{DRAIN_PATIENCE, Leaving, Supervisor, log, wall_clock};
+
+/// How long roles may take to put a Plan in force.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A Plan on its way into force.
+pub(super) struct Pending {
+    plan: Plan,
+    generation: u64,
+    waiting: BTreeSet<Role>,
+    errors: Vec<String>,
+    pub(super) until: Time,
+    client: Option<ClientId>,
+    first: bool,
+    changes: Vec<Change>,
+    messages: String,
+}
+
+impl Supervisor {
+    /// The first configuration: a failure ends the program.
+    pub(super) fn begin(&mut self, loaded: Loaded) -> Result<(), String> {
+        let Some(plan) = loaded.plan else { return Err("the configuration has errors".into()) };
+        let missing = self.listeners.prepare(&plan.proxy)?;
+        self.listeners.add(missing);
+        self.put(plan, Vec::new(), String::new(), None, true);
+        Ok(())
+    }
+
+    /// Reads the files again. Nothing changes unless everything is good.
+    pub(super) fn reload(&mut self, client: Option<ClientId>) {
+        if self.stop_by.is_some() {
+            return self.refuse(client, Vec::new(), "Evenkeel is stopping\n".into());
+        }
+        if self.pending.is_some() {
+            self.reload_again.push(client);
+            return;
+        }
+        self.notifier.reloading();
+        let loaded = load::load(&self.options.files);
+        let messages = loaded.render(false);
+        let Some(plan) = loaded.plan else {
+            tracing::error!("reload refused, the former configuration stays in force:\n{messages}");
+            return self.refuse(client, Vec::new(), messages);
+        };
+        let changes = diff(&self.plan, &plan);
+        match self.listeners.prepare(&plan.proxy) {
+            Ok(missing) => self.listeners.add(missing),
+            Err(error) => {
+                tracing::error!("reload refused, the former configuration stays in force: {error}");
+                return self.refuse(client, changes, format!("{messages}error: {error}\n"));
+            }
+        }
+        self.put(plan, changes, messages, client, false);
+    }
+
+    fn refuse(&mut self, client: Option<ClientId>, changes: Vec<Change>, messages: String) {
+        self.finish_reload(client, false, changes, messages);
+    }
+
+    fn finish_reload(
+        &mut self,
+        client: Option<ClientId>,
+        applied: bool,
+        changes: Vec<Change>,
+        messages: String,
+    ) {
+        self.notifier.ready(if applied {
+            "running"
+        } else {
+            "running; the last reload was refused"
+        });
+        let outcome = ReloadOutcome { applied, changes, messages, at: wall_clock() };
+        if let Some(client) = client {
+            self.clients.answer(client, &Response::Reloaded(outcome.clone()));
+        }
+        self.last_reload = Some(outcome);
+    }
+
+    /// Gives every role its part of a new Plan.
+    fn put(
+        &mut self,
+        plan: Plan,
+        changes: Vec<Change>,
+        messages: String,
+        client: Option<ClientId>,
+        first: bool,
+    ) {
+        let now = edge::clock::now();
+        let generation = self.generation + 1;
+        let mut pending = Pending {
+            plan,
+            generation,
+            waiting: BTreeSet::new(),
+            errors: Vec::new(),
+            until: now + PATIENCE,
+            client,
+            first,
+            changes,
+            messages,
+        };
+        for role in Role::ALL {
+            let new = &pending.plan;
+            let wanted = needed(role, new);
+            let changed = part_changed(role, &self.plan, new);
+            let outcome = match &self.slot(role).phase {
+                Phase::Running(_) if wanted && changed => {
+                    let successor = role == Role::Proxy
+                        && self.plan.proxy.process.needs_successor(&new.proxy.process);
+                    if successor {
+                        self.start_successor(now, new, generation)
+                    } else {
+                        self.configure(role, new, generation)
+                    }
+                }
+                Phase::Idle if wanted => self.start(role, now, new, generation),
+                // A waiting role gets the Plan when it is started again.
+                Phase::Running(_) | Phase::Idle | Phase::Waiting(_) => continue,
+            };
+            match outcome {
+                Ok(()) => {
+                    pending.waiting.insert(role);
+                }
+                Err(error) => pending.errors.push(format!("{} role: {error}", role.name())),
+            }
+        }
+        self.pending = Some(pending);
+        self.conclude();
+    }
+
+    fn start(&mut self, role: Role, now: Time, plan: &Plan, generation: u64) -> io::Result<()> {
+        let runtime = self.options.runtime.clone();
+        self.slot(role).start(now, &runtime)?;
+        self.configure(role, plan, generation)
+    }
+
+    fn configure(&mut self, role: Role, plan: &Plan, generation: u64) -> io::Result<()> {
+        let listeners = &self.listeners;
+        match &mut self.slots[role as usize].phase {
+            Phase::Running(running) => tell(running, role, plan, generation, listeners),
+            Phase::Idle | Phase::Waiting(_) => Ok(()),
+        }
+    }
+
+    fn start_successor(&mut self, now: Time, plan: &Plan, generation: u64) -> io::Result<()> {
+        let mut successor = Running::start(Role::Proxy, now)?;
+        successor.say(&ToRole::Hello(self.options.runtime.clone()))?;
+        tell(&mut successor, Role::Proxy, plan, generation, &self.listeners)?;
+        tracing::info!(
+            "the proxy's process settings changed: process {} takes over",
+            successor.pid()
+        );
+        self.successor = Some(successor);
+        Ok(())
+    }
+
+    /// Starts a role again that died, with the Plan that is or comes into force.
+    pub(super) fn restart(&mut self, index: usize, now: Time) {
+        let role = self.slots[index].role;
+        let (plan, generation) = match &self.pending {
+            Some(pending) => (pending.plan.clone(), pending.generation),
+            None => (self.plan.clone(), self.generation),
+        };
+        if !needed(role, &plan) {
+            self.slots[index].phase = Phase::Idle;
+            return;
+        }
+        if let Err(error) = self.start(role, now, &plan, generation) {
+            tracing::error!("{} role cannot be started: {error}", role.name());
+            if let Some(running) = self.slots[index].running() {
+                running.kill();
+            }
+            self.slots[index].died(now);
+        }
+    }
+
+    /// A role says whether a Plan is in force.
+    pub(super) fn configured(&mut self, role: Role, generation: u64, error: Option<String>) {
+        let error = error.map(|error| format!("{} role: {error}", role.name()));
+        match &mut self.pending {
+            Some(pending) if pending.generation == generation && pending.waiting.remove(&role) => {
+                pending.errors.extend(error);
+                self.conclude();
+            }
+            Some(_) | None => {
+                if let Some(error) = error {
+                    tracing::error!("{error}");
+                }
+            }
+        }
+    }
+
+    /// Roles that did not answer in time count as refusing.
+    pub(super) fn refuse_late_roles(&mut self) {
+        if let Some(pending) = &mut self.pending {
+            for role in std::mem::take(&mut pending.waiting) {
+                pending.errors.push(format!(
+                    "{} role: did not put it in force within {} s",
+                    role.name(),
+                    PATIENCE.as_secs()
+                ));
+            }
+        }
+        self.conclude();
+    }
+
+    /// Once every role has spoken: all or nothing.
+    fn conclude(&mut self) {
+        let Some(pending) = self.pending.take_if(|pending| pending.waiting.is_empty()) else {
+            return;
+        };
+        if pending.errors.is_empty() {
+            self.commit(pending);
+        } else {
+            self.roll_back(pending);
+        }
+        let again = std::mem::take(&mut self.reload_again);
+        // Everyone who asked meanwhile gets the outcome of a reload that began after asking.
+        let mut again = again.into_iter();
+        if let Some(first) = again.next() {
+            self.reload(first);
+            self.reload_again.extend(again);
+        }
+    }
+
+    fn commit(&mut self, pending: Pending) {
+        let now = edge::clock::now();
+        self.generation = pending.generation;
+        self.plan = pending.plan;
+        if let Some(successor) = self.successor.take() {
+            let slot = self.slot(Role::Proxy);
+            if let Phase::Running(old) =
+                std::mem::replace(&mut slot.phase, Phase::Running(successor))
+            {
+                self.dismiss(Role::Proxy, old, now + DRAIN_PATIENCE);
+            }
+        }
+        for role in Role::ALL {
+            if needed(role, &self.plan) {
+                continue;
+            }
+            let slot = self.slot(role);
+            if let Phase::Running(running) = std::mem::replace(&mut slot.phase, Phase::Idle) {
+                self.dismiss(role, running, now + DRAIN_PATIENCE);
+            }
+        }
+        self.listeners.retire(&self.plan.proxy);
+        let kept = Listeners::addresses(&self.plan.proxy);
+        if let Some(proxy) = self.slot(Role::Proxy).running() {
+            proxy.listeners.retain(|address| kept.contains(address));
+        }
+        if pending.first {
+            tracing::info!("running: {}", self.options.files.names().join(", "));
+            self.notifier.ready("running");
+            if let Some(on_ready) = self.on_ready.take() {
+                on_ready();
+            }
+            return;
+        }
+        tracing::info!("reloaded: {} changes", pending.changes.len());
+        self.finish_reload(pending.client, true, pending.changes, pending.messages);
+    }
+
+    fn roll_back(&mut self, pending: Pending) {
+        let errors = pending.errors.join("; ");
+        if pending.first {
+            tracing::error!("{errors}");
+            self.failed = true;
+            self.stop();
+            return;
+        }
+        tracing::error!("reload refused, the former configuration stays in force: {errors}");
+        if let Some(mut successor) = self.successor.take() {
+            successor.kill();
+        }
+        let now = edge::clock::now();
+        // A number of its own, so that late answers are not taken for those to the next reload.
+        self.generation = pending.generation + 1;
+        let (plan, generation) = (self.plan.clone(), self.generation);
+        for role in Role::ALL {
+            if !needed(role, &plan) {
+                let slot = self.slot(role);
+                if let Phase::Running(running) = std::mem::replace(&mut slot.phase, Phase::Idle) {
+                    self.dismiss(role, running, now + PATIENCE);
+                }
+            } else if part_changed(role, &pending.plan, &plan)
+                && let Err(error) = self.configure(role, &plan, generation)
+            {
+                tracing::error!("{} role: {error}", role.name());
+            }
+        }
+        self.listeners.retire(&plan.proxy);
+        let kept = Listeners::addresses(&plan.proxy);
+        if let Some(proxy) = self.slot(Role::Proxy).running() {
+            proxy.listeners.retain(|address| kept.contains(address));
+        }
+        let messages = format!("{}error: {errors}\n", pending.messages);
+        self.finish_reload(pending.client, false, pending.changes, messages);
+    }
+
+    /// Lets a process finish in order, away from its slot.
+    fn dismiss(&mut self, role: Role, mut process: Running, until: Time) {
+        if process.say(&ToRole::Stop).is_err() {
+            process.kill();
+            return;
+        }
+        self.leaving.push(Leaving { role, process, until });
+    }
+
+    pub(super) fn hear_successor(&mut self) {
+        loop {
+            let Some(successor) = &mut self.successor else { return };
+            let heard = successor.channel.flush().and_then(|_| successor.hear());
+            match heard {
+                Ok(Some(FromRole::Configured { generation, error })) => {
+                    self.configured(Role::Proxy, generation, error);
+                }
+                Ok(Some(FromRole::Event(event))) => log(Role::Proxy, &event),
+                Ok(Some(FromRole::Report { .. } | FromRole::Connections { .. })) => {}
+                Ok(None) => return,
+                Err(_) => {
+                    successor.kill();
+                    self.successor = None;
+                    let generation = self.pending.as_ref().map_or(0, |pending| pending.generation);
+                    let error = Some("the new proxy process ended before it was ready".into());
+                    self.configured(Role::Proxy, generation, error);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Gives a process its part of the Plan, and the listeners it lacks.
+fn tell(
+    running: &mut Running,
+    role: Role,
+    plan: &Plan,
+    generation: u64,
+    listeners: &Listeners,
+) -> io::Result<()> {
+    let (part, addresses) = match role {
+        Role::Vrrp => (RolePlan::Vrrp(plan.vrrp.clone()), Vec::new()),
+        Role::Director => (RolePlan::Director(plan.layer4.clone()), Vec::new()),
+        Role::Proxy => {
+            let mut addresses = Listeners::addresses(&plan.proxy);
+            addresses.retain(|address| !running.listeners.contains(address));
+            (RolePlan::Proxy(plan.proxy.clone()), addresses)
+        }
+    };
+    let threads = usize::from(plan.proxy.process.threads);
+    let descriptors = listeners.copies(&addresses, threads)?;
+    if descriptors.len() > edge::ipc::DESCRIPTORS_MAX {
+        return Err(io::Error::other(format!(
+            "{} listening addresses with {threads} threads are more than {} sockets",
+            addresses.len(),
+            edge::ipc::DESCRIPTORS_MAX
+        )));
+    }
+    running.listeners.extend(&addresses);
+    let message = ToRole::Configure { generation, plan: part, listeners: addresses };
+    running.say_with(&message, descriptors)
+}
+
+/// The Plan has something for this role.
+fn needed(role: Role, plan: &Plan) -> bool {
+    match role {
+        Role::Vrrp => !plan.vrrp.instances.is_empty(),
+        Role::Director => !plan.layer4.virtual_servers.is_empty(),
+        Role::Proxy => !plan.proxy.frontends.is_empty(),
+    }
+}
+
+/// The role would notice going from one Plan to the other.
+fn part_changed(role: Role, old: &Plan, new: &Plan) -> bool {
+    match role {
+        Role::Vrrp => old.vrrp != new.vrrp,
+        Role::Director => old.layer4 != new.layer4,
+        Role::Proxy => old.proxy != new.proxy,
+    }
+}

@@ -1,0 +1,449 @@
+//! The supervisor: starts the roles, watches them, gives each its part of the Plan, and answers
+//! the command line. It forwards no packet and parses no client's byte.
+
+mod child;
+mod clients;
+mod configure;
+mod listeners;
+mod notify;
+mod report;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use edge::signal::Signals;
+use model::control::{Event, FromRole, Runtime, ToRole};
+use model::{Plan, Time};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::cli::Role;
+use crate::control::ReloadOutcome;
+use crate::load::{Files, Loaded};
+
+use child::{Phase, Running, Slot};
+use clients::{ClientId, Clients};
+use configure::Pending;
+use listeners::Listeners;
+pub(crate) use notify::Notifier;
+use report::Collecting;
+
+/// How long roles may take to finish in order after a stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a proxy that was replaced may drain.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(3600);
+
+/// What the command line says about one run.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) files: Files,
+    pub(crate) runtime: Runtime,
+    /// Waits before every restart of a role, for rehearsals.
+    pub(crate) restart_delays: Vec<(Role, Duration)>,
+}
+
+/// A process that finishes: a replaced proxy, or a role no longer needed.
+struct Leaving {
+    role: Role,
+    process: Running,
+    until: Time,
+}
+
+struct Supervisor {
+    options: Options,
+    plan: Plan,
+    generation: u64,
+    slots: Vec<Slot>,
+    /// A proxy that will replace the one in its slot once it is configured.
+    successor: Option<Running>,
+    leaving: Vec<Leaving>,
+    listeners: Listeners,
+    signals: Signals,
+    clients: Clients,
+    notifier: Notifier,
+    pending: Option<Pending>,
+    /// A reload was asked for while another was under way.
+    reload_again: Vec<Option<ClientId>>,
+    collecting: BTreeMap<u64, Collecting>,
+    last_question: u64,
+    last_reload: Option<ReloadOutcome>,
+    started: Time,
+    /// Set once a stop was asked for: until when roles may take.
+    stop_by: Option<Time>,
+    failed: bool,
+    on_ready: Option<Box<dyn FnOnce()>>,
+}
+
+/// Where a readable descriptor belongs.
+#[derive(Clone, Copy)]
+enum Source {
+    Signals,
+    Door,
+    Client(ClientId),
+    Slot(usize),
+    Successor,
+    Leaving(usize),
+}
+
+/// Runs until a signal ends it. `on_ready` is called once when every role is configured.
+pub(crate) fn run(
+    options: Options,
+    loaded: Loaded,
+    notifier: Notifier,
+    on_ready: Box<dyn FnOnce()>,
+) -> Result<(), String> {
+    let signals = Signals::blocked(&[
+        libc::SIGTERM,
+        libc::SIGINT,
+        libc::SIGHUP,
+        libc::SIGCHLD,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+    ])
+    .map_err(|error| format!("cannot watch signals: {error}"))?;
+    let clients = Clients::listen(&options.runtime.directory)?;
+    if let Err(error) = edge::bpf::ensure_gate(Path::new(&options.runtime.pin_directory)) {
+        tracing::warn!(
+            "no BPF here ({error}): layer-4 balancing in XDP is not possible, VRRP and the proxy are"
+        );
+    }
+    let hold = |role| options.restart_delays.iter().find(|one| one.0 == role).map(|one| one.1);
+    let slots = Role::ALL.iter().map(|&role| Slot::new(role, hold(role))).collect();
+    let mut supervisor = Supervisor {
+        options,
+        plan: Plan::default(),
+        generation: 0,
+        slots,
+        successor: None,
+        leaving: Vec::new(),
+        listeners: Listeners::default(),
+        signals,
+        clients,
+        notifier,
+        pending: None,
+        reload_again: Vec::new(),
+        collecting: BTreeMap::new(),
+        last_question: 0,
+        last_reload: None,
+        started: edge::clock::now(),
+        stop_by: None,
+        failed: false,
+        on_ready: Some(on_ready),
+    };
+    supervisor.renew_memory();
+    supervisor.begin(loaded)?;
+    supervisor.serve().map_err(|error| format!("the supervisor failed: {error}"))?;
+    if supervisor.failed {
+        Err("stopped: the configuration could not be put in force".into())
+    } else {
+        Ok(())
+    }
+}
+
+impl Supervisor {
+    fn serve(&mut self) -> io::Result<()> {
+        loop {
+            let now = edge::clock::now();
+            self.on_time(now);
+            if self.stop_by.is_some() && self.quiet() {
+                return Ok(());
+            }
+            for source in self.wait(now)? {
+                self.on_readable(source);
+            }
+        }
+    }
+
+    /// Nothing of ours runs any more.
+    fn quiet(&self) -> bool {
+        self.leaving.is_empty() && self.slots.iter().all(|slot| matches!(slot.phase, Phase::Idle))
+    }
+
+    /// Polls everything until something is readable or a deadline passes.
+    fn wait(&mut self, now: Time) -> io::Result<Vec<Source>> {
+        let mut sources = vec![Source::Signals, Source::Door];
+        let mut polled = vec![
+            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.clients.door(), PollFlags::IN),
+        ];
+        let interest =
+            |wants_write| if wants_write { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        for (id, channel) in self.clients.channels() {
+            sources.push(Source::Client(id));
+            polled.push(PollFd::from_borrowed_fd(channel.as_fd(), interest(channel.wants_write())));
+        }
+        for (index, slot) in self.slots.iter().enumerate() {
+            if let Phase::Running(running) = &slot.phase {
+                sources.push(Source::Slot(index));
+                let channel = &running.channel;
+                polled.push(PollFd::from_borrowed_fd(
+                    channel.as_fd(),
+                    interest(channel.wants_write()),
+                ));
+            }
+        }
+        if let Some(successor) = &self.successor {
+            sources.push(Source::Successor);
+            let channel = &successor.channel;
+            polled.push(PollFd::from_borrowed_fd(channel.as_fd(), interest(channel.wants_write())));
+        }
+        for (index, leaving) in self.leaving.iter().enumerate() {
+            sources.push(Source::Leaving(index));
+            polled.push(PollFd::from_borrowed_fd(leaving.process.channel.as_fd(), PollFlags::IN));
+        }
+        let timeout = self.next_deadline().map(|deadline| {
+            // A hair later, so that the deadline has passed when we wake.
+            Timespec::try_from(deadline.since(now) + Duration::from_micros(100))
+                .unwrap_or(Timespec { tv_sec: 3600, tv_nsec: 0 })
+        });
+        match poll(&mut polled, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(polled
+            .iter()
+            .zip(sources)
+            .filter(|(one, _)| !one.revents().is_empty())
+            .map(|(_, source)| source)
+            .collect())
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
+        let restarts = self.slots.iter().filter_map(|slot| match slot.phase {
+            Phase::Waiting(until) => Some(until),
+            Phase::Idle | Phase::Running(_) => None,
+        });
+        let leaving = self.leaving.iter().map(|one| one.until);
+        let collecting = self.collecting.values().map(|one| one.until);
+        restarts
+            .chain(leaving)
+            .chain(collecting)
+            .chain(self.pending.as_ref().map(|pending| pending.until))
+            .chain(self.stop_by)
+            .min()
+    }
+
+    fn on_time(&mut self, now: Time) {
+        for index in 0..self.slots.len() {
+            if matches!(self.slots[index].phase, Phase::Waiting(until) if until <= now) {
+                self.restart(index, now);
+            }
+        }
+        if self.stop_by.is_some_and(|by| by <= now) {
+            for slot in &mut self.slots {
+                if let Phase::Running(running) = &mut slot.phase {
+                    tracing::warn!("{} role does not finish: ended", slot.role.name());
+                    running.kill();
+                }
+                slot.phase = Phase::Idle;
+            }
+            for leaving in &mut self.leaving {
+                leaving.until = now;
+            }
+        }
+        for leaving in &mut self.leaving {
+            if leaving.until <= now {
+                tracing::warn!(
+                    "{} role, process {}, does not finish: ended",
+                    leaving.role.name(),
+                    leaving.process.pid()
+                );
+                leaving.process.kill();
+            }
+        }
+        self.leaving.retain(|one| one.until > now);
+        self.finish_late_questions(now);
+        if self.pending.as_ref().is_some_and(|pending| pending.until <= now) {
+            self.refuse_late_roles();
+        }
+    }
+
+    fn on_readable(&mut self, source: Source) {
+        match source {
+            Source::Signals => {
+                while let Ok(Some(signal)) = self.signals.next() {
+                    self.on_signal(signal);
+                }
+            }
+            Source::Door => self.clients.admit(),
+            Source::Client(id) => {
+                for request in self.clients.hear(id) {
+                    self.answer(id, &request);
+                }
+            }
+            Source::Slot(index) => self.hear_slot(index),
+            Source::Successor => self.hear_successor(),
+            Source::Leaving(index) => {
+                let Some(leaving) = self.leaving.get_mut(index) else { return };
+                let role = leaving.role;
+                loop {
+                    match leaving.process.hear() {
+                        Ok(Some(FromRole::Event(event))) => log(role, &event),
+                        Ok(Some(_)) => {}
+                        Ok(None) => break,
+                        // Its end is noticed by SIGCHLD; until then nothing more is said.
+                        Err(_) => {
+                            leaving.process.kill();
+                            self.leaving.remove(index);
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_signal(&mut self, signal: i32) {
+        match signal {
+            libc::SIGTERM | libc::SIGINT => self.stop(),
+            libc::SIGHUP | libc::SIGUSR2 => self.reload(None),
+            libc::SIGUSR1 => tracing::info!("SIGUSR1: use `evenkeel status` for the state"),
+            // A role's end is noticed at its channel; this only wakes the loop.
+            _ => {}
+        }
+    }
+
+    fn hear_slot(&mut self, index: usize) {
+        let role = self.slots[index].role;
+        loop {
+            let Some(running) = self.slots[index].running() else { return };
+            if running.channel.flush().is_err() {
+                return self.lost(index);
+            }
+            match running.hear() {
+                Ok(Some(message)) => self.on_message(role, message),
+                Ok(None) => return,
+                Err(_) => return self.lost(index),
+            }
+        }
+    }
+
+    fn on_message(&mut self, role: Role, message: FromRole) {
+        match message {
+            FromRole::Configured { generation, error } => {
+                self.configured(role, generation, error);
+            }
+            FromRole::Report { id, report } => self.collect_report(id, report),
+            FromRole::Connections { id, connections, last } => {
+                self.collect_connections(id, connections, last);
+            }
+            FromRole::Event(event) => log(role, &event),
+        }
+    }
+
+    /// A role's process is gone without being asked to go.
+    fn lost(&mut self, index: usize) {
+        let now = edge::clock::now();
+        let slot = &mut self.slots[index];
+        let role = slot.role;
+        let how = match slot.running() {
+            Some(running) => {
+                let status = running.ended();
+                running.kill();
+                status.map_or_else(|| "closed its channel".to_owned(), |status| status.to_string())
+            }
+            None => return,
+        };
+        if self.stop_by.is_some() {
+            slot.phase = Phase::Idle;
+            return;
+        }
+        let next = slot.died(now);
+        let wait = next.since(now);
+        tracing::error!(
+            "{} role ended ({how}); it is started again{}",
+            role.name(),
+            if wait.is_zero() { " now".to_owned() } else { format!(" in {} ms", wait.as_millis()) }
+        );
+        // Two restarts failed: nobody may believe this director any more.
+        if role == Role::Vrrp && slot.failures == 3 {
+            tracing::error!("vrrp role cannot stay up: its addresses are given away");
+            self.give_addresses_away();
+        }
+        if wait.is_zero() {
+            self.restart(index, now);
+        }
+    }
+
+    /// Does once what the vrrp role would do at its end: gates closed, addresses removed,
+    /// priority 0 sent.
+    fn give_addresses_away(&mut self) {
+        if let Ok(gate) = edge::bpf::Gate::open(Path::new(&self.options.runtime.pin_directory)) {
+            for address in self.plan.vrrp.instances.iter().flat_map(|one| &one.addresses) {
+                let _ = gate.set(address.address, false);
+            }
+        }
+        if let Err(error) = crate::roles::withdraw(&self.plan.vrrp) {
+            tracing::error!("giving the addresses away failed: {error}");
+        }
+        self.renew_memory();
+    }
+
+    /// A fresh memory for the vrrp role: the next process begins as backup.
+    fn renew_memory(&mut self) {
+        match rustix::fs::memfd_create("evenkeel-vrrp", rustix::fs::MemfdFlags::CLOEXEC) {
+            Ok(memory) => self.slot(Role::Vrrp).memory = Some(OwnedFd::from(memory)),
+            Err(error) => tracing::warn!("no memory for the vrrp role's state: {error}"),
+        }
+    }
+
+    fn slot(&mut self, role: Role) -> &mut Slot {
+        &mut self.slots[role as usize]
+    }
+
+    fn stop(&mut self) {
+        let now = edge::clock::now();
+        if self.stop_by.is_some() {
+            // Asked twice: no more patience.
+            self.stop_by = Some(now);
+            return;
+        }
+        tracing::info!("stopping");
+        self.notifier.stopping();
+        self.stop_by = Some(now + STOP_PATIENCE);
+        if let Some(mut successor) = self.successor.take() {
+            successor.kill();
+        }
+        for slot in &mut self.slots {
+            match &mut slot.phase {
+                Phase::Running(running) => {
+                    let _ = running.say(&ToRole::Stop);
+                }
+                Phase::Waiting(_) | Phase::Idle => slot.phase = Phase::Idle,
+            }
+        }
+        for leaving in &mut self.leaving {
+            leaving.until = leaving.until.min(now + STOP_PATIENCE);
+        }
+    }
+}
+
+/// Seconds since the epoch.
+fn wall_clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A role's event as a log line.
+fn log(role: Role, event: &Event) {
+    match event {
+        Event::VrrpState { instance, from, to, reason } => {
+            tracing::info!("({instance}) {from} -> {to}: {reason}");
+        }
+        Event::Health { service, server, up, reason } => {
+            let state = if *up { "up" } else { "down" };
+            tracing::warn!("{service}: server {server} is {state}: {reason}");
+        }
+        Event::Log { severity, text } => {
+            let role = role.name();
+            match severity {
+                0..=3 => tracing::error!("{role}: {text}"),
+                4 => tracing::warn!("{role}: {text}"),
+                5 | 6 => tracing::info!("{role}: {text}"),
+                _ => tracing::debug!("{role}: {text}"),
+            }
+        }
+    }
+}

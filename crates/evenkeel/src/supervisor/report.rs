@@ -1,0 +1,168 @@
+//! Questions that need the roles' answers: collected, bounded in time, then answered whole.
+
+use std::time::Duration;
+
+use model::Time;
+use model::control::{RoleReport, ToRole};
+use model::status::{ConnectionStatus, DirectorReport, ProxyReport, VrrpReport};
+
+use crate::cli::Role;
+use crate::control::{Request, Response, RoleStatus, Status};
+
+use super::Supervisor;
+use super::child::Phase;
+use super::clients::ClientId;
+
+/// How long a role may take to answer before the rest is shown without it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// One client's question and the answers so far.
+pub(super) struct Collecting {
+    client: ClientId,
+    pub(super) until: Time,
+    missing: usize,
+    wants: Wants,
+}
+
+enum Wants {
+    Status {
+        vrrp: Option<VrrpReport>,
+        director: Option<DirectorReport>,
+        proxy: Option<ProxyReport>,
+    },
+    Connections(Vec<ConnectionStatus>),
+}
+
+impl Supervisor {
+    /// Answers a request, now or when the roles have spoken.
+    pub(super) fn answer(&mut self, client: ClientId, request: &Request) {
+        match request {
+            Request::Reload => self.reload(Some(client)),
+            Request::Plan => {
+                let plan = Box::new(self.plan.clone());
+                self.clients.answer(client, &Response::Plan(plan));
+            }
+            Request::Status => {
+                let wants = Wants::Status { vrrp: None, director: None, proxy: None };
+                self.ask_roles(client, &Role::ALL, wants, |id| ToRole::Report { id });
+            }
+            Request::Connections => {
+                let wants = Wants::Connections(Vec::new());
+                self.ask_roles(client, &[Role::Director], wants, |id| ToRole::Connections { id });
+            }
+        }
+    }
+
+    fn ask_roles(
+        &mut self,
+        client: ClientId,
+        roles: &[Role],
+        wants: Wants,
+        question: impl Fn(u64) -> ToRole,
+    ) {
+        self.last_question += 1;
+        let id = self.last_question;
+        let mut missing = 0;
+        for &role in roles {
+            if let Some(running) = self.slot(role).running() {
+                missing += usize::from(running.say(&question(id)).is_ok());
+            }
+        }
+        let until = edge::clock::now() + PATIENCE;
+        self.collecting.insert(id, Collecting { client, until, missing, wants });
+        if missing == 0 {
+            self.finish_question(id);
+        }
+    }
+
+    pub(super) fn collect_report(&mut self, id: u64, report: RoleReport) {
+        let Some(collecting) = self.collecting.get_mut(&id) else { return };
+        if let Wants::Status { vrrp, director, proxy } = &mut collecting.wants {
+            match report {
+                RoleReport::Vrrp(report) => *vrrp = Some(report),
+                RoleReport::Director(report) => *director = Some(report),
+                RoleReport::Proxy(report) => *proxy = Some(report),
+            }
+            collecting.missing -= 1;
+            if collecting.missing == 0 {
+                self.finish_question(id);
+            }
+        }
+    }
+
+    pub(super) fn collect_connections(
+        &mut self,
+        id: u64,
+        connections: Vec<ConnectionStatus>,
+        last: bool,
+    ) {
+        let Some(collecting) = self.collecting.get_mut(&id) else { return };
+        if let Wants::Connections(all) = &mut collecting.wants {
+            all.extend(connections);
+            if last {
+                self.finish_question(id);
+            }
+        }
+    }
+
+    /// Roles that did not answer in time are left out.
+    pub(super) fn finish_late_questions(&mut self, now: Time) {
+        let late: Vec<u64> =
+            self.collecting.iter().filter(|(_, one)| one.until <= now).map(|(&id, _)| id).collect();
+        for id in late {
+            self.finish_question(id);
+        }
+    }
+
+    fn finish_question(&mut self, id: u64) {
+        let Some(collecting) = self.collecting.remove(&id) else { return };
+        let response = match collecting.wants {
+            Wants::Connections(connections) => Response::Connections(connections),
+            Wants::Status { vrrp, director, proxy } => {
+                Response::Status(Box::new(self.status(vrrp, director, proxy)))
+            }
+        };
+        self.clients.answer(collecting.client, &response);
+    }
+
+    fn status(
+        &mut self,
+        vrrp: Option<VrrpReport>,
+        director: Option<DirectorReport>,
+        proxy: Option<ProxyReport>,
+    ) -> Status {
+        let now = edge::clock::now();
+        let roles = self
+            .slots
+            .iter()
+            .map(|slot| RoleStatus {
+                role: slot.role.name().to_owned(),
+                pid: match &slot.phase {
+                    Phase::Running(running) => Some(running.pid()),
+                    Phase::Idle | Phase::Waiting(_) => None,
+                },
+                state: match &slot.phase {
+                    Phase::Idle => "not needed".to_owned(),
+                    Phase::Running(_) => "running".to_owned(),
+                    Phase::Waiting(until) => {
+                        format!("restarting in {} s", until.since(now).as_secs_f32().ceil())
+                    }
+                },
+                restarts: slot.restarts,
+            })
+            .collect();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: now.since(self.started).as_secs(),
+            host: crate::machine::host_name(),
+            files: self.options.files.names(),
+            generation: self.generation,
+            last_reload: self.last_reload.clone(),
+            roles,
+            vrrp,
+            director,
+            proxy,
+        }
+    }
+}
