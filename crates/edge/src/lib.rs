@@ -1,6 +1,7 @@
 //! System calls and nothing else: sockets, netlink, BPF, processes, timers, signals, syslog.
 //! Drivers call these; nothing here decides anything.
 
+pub mod arp_probe;
 pub mod bpf;
 pub mod clock;
 pub mod connect;

@@ -3,6 +3,9 @@
 //! A socket does one of the two: [`Socket::request`] on one that subscribed to events would meet
 //! events between its answers. Messages that `netlink-packet-route` cannot parse are skipped.
 
+pub mod neighbour;
+pub mod route;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;

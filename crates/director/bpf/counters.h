@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The data plane's counters, by the names under which they are reported. The loader reads this
+ * very file: one line per counter, in the order of the array. */
+COUNTER(passed_not_ours)         /* no connection, no service: the kernel's business */
+COUNTER(passed_other_mac)        /* addressed to another machine's MAC address */
+COUNTER(passed_gate_closed)      /* this director is not master of the address */
+COUNTER(passed_fragment)         /* a fragment: it has no ports, the kernel decides */
+COUNTER(passed_no_connection)    /* TCP to a service, neither SYN nor known: the kernel resets it */
+COUNTER(passed_to_resolve)       /* the next hop is unknown: the kernel resolves and forwards */
+COUNTER(forwarded_to_server)
+COUNTER(forwarded_to_client)
+COUNTER(forwarded_by_kernel)     /* replies rewritten on their way out of the kernel */
+COUNTER(dropped_no_destination)  /* no server with a weight above zero */
+COUNTER(dropped_server_removed)  /* its server left the tables */
+COUNTER(dropped_no_neighbour)    /* direct routing, and the server's MAC is unknown */
+COUNTER(dropped_no_route)
+COUNTER(dropped_ttl)
+COUNTER(dropped_table_full)
+COUNTER(dropped_port_clash)      /* the same client port already talks to that server */
+COUNTER(dropped_race)            /* two processors created or removed one connection at once */
+COUNTER(schedule_retries)        /* two processors scheduled at once */

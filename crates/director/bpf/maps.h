@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The maps and their layouts. Rust's side is src/xdp/layout.rs: change both, and the layout
+ * version there. Addresses and ports are in network byte order throughout. */
+#ifndef EVENKEEL_MAPS_H
+#define EVENKEEL_MAPS_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <stddef.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define SERVICES_MAX 2048
+#define MEMBERS_MAX 256
+#define DESTINATIONS_MAX 65536
+#define INTERFACES_MAX 256
+#define CONNECTIONS_DEFAULT (1 << 19)
+
+enum { COUNTER_FIRST = -1,
+#define COUNTER(name) COUNT_##name,
+#include "counters.h"
+#undef COUNTER
+	COUNTERS };
+
+/* An address of either family, IPv4 mapped into IPv6. */
+struct gate_key {
+	__u32 prefix[3];
+	__be32 address;
+};
+
+struct interface {
+	__u8 mac[6];
+	__u16 unused;
+};
+
+struct service_key {
+	__be32 address;
+	__be16 port;
+	__u8 protocol;
+	__u8 unused;
+};
+
+enum scheduler { SCHEDULE_RR, SCHEDULE_WRR, SCHEDULE_WLC };
+
+/* Replaced as a whole, so that the program always sees one consistent list of members. */
+struct service {
+	__u32 index; /* in `cursors` */
+	__u32 row;   /* in `members`: 2 * index, or the one after it */
+	__u32 count; /* members in that row */
+	__u32 scheduler;
+	__u32 weight_max; /* wrr: greatest weight - (gcd - 1) */
+	__u32 weight_gcd;
+	__u32 persistence_seconds; /* 0: none */
+	__u32 persistence_bits;
+};
+
+struct member {
+	__u32 destination;
+	__u32 weight;
+};
+
+struct members {
+	struct member list[MEMBERS_MAX];
+};
+
+#define DESTINATION_IN_USE 1  /* holds a server, perhaps one that left the tables */
+#define DESTINATION_REMOVED 2 /* left the tables; connections still count here */
+#define DESTINATION_RESOLVED 4
+
+enum forwarding { FORWARD_NAT, FORWARD_DIRECT };
+
+struct destination {
+	__be32 address;
+	__be16 port; /* 0: the port the client used */
+	__u8 forwarding;
+	__u8 flags;
+	__u32 weight;
+	__u32 ifindex;
+	__u8 mac[6];
+	__u8 source_mac[6];
+	struct service_key service;
+	__u32 position; /* user space's: orders the members when tables are adopted */
+	__u8 unused[24];
+};
+
+struct load {
+	__u32 active;
+	__u32 inactive;
+	__u32 templates;
+	__u32 unused;
+};
+
+struct stats {
+	__u64 connections;
+	__u64 packets_in;
+	__u64 packets_out;
+	__u64 bytes_in;
+	__u64 bytes_out;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, struct gate_key);
+	__type(value, __u32);
+} gate SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, INTERFACES_MAX);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct interface);
+} interfaces SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SERVICES_MAX);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, struct service_key);
+	__type(value, struct service);
+} services SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SERVICES_MAX * 2);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct members);
+} members SEC(".maps");
+
+/* Where a round robin stands: position in the row (1-based, 0 before the first) in the low half,
+ * wrr's current weight in the high half. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SERVICES_MAX);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, __u64);
+} cursors SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, DESTINATIONS_MAX);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct destination);
+} destinations SEC(".maps");
+
+/* Written by the program alone, with atomic additions. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, DESTINATIONS_MAX);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct load);
+} loads SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, DESTINATIONS_MAX);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct stats);
+} statistics SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTERS);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+static __always_inline void count(__u32 which)
+{
+	__u64 *value = bpf_map_lookup_elem(&counters, &which);
+	if (value)
+		*value += 1;
+}
+
+static __always_inline struct destination *destination_at(__u32 index)
+{
+	return bpf_map_lookup_elem(&destinations, &index);
+}
+
+static __always_inline struct load *load_at(__u32 index)
+{
+	return bpf_map_lookup_elem(&loads, &index);
+}
+
+static __always_inline struct stats *statistics_at(__u32 index)
+{
+	return bpf_map_lookup_elem(&statistics, &index);
+}
+
+#endif

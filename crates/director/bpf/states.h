@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Connection states and how TCP segments move them: IPVS's names, numbers and behaviour, so that
+ * `ipvsadm -Lnc` shows what an administrator expects. "Active" means ESTABLISHED. */
+#ifndef EVENKEEL_STATES_H
+#define EVENKEEL_STATES_H
+
+#include <linux/types.h>
+
+enum state {
+	NONE, ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT, TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK,
+	LISTEN, SYNACK,
+	UDP_FLOW, /* not TCP */
+	TEMPLATE, /* of persistence; its timeout is its own */
+	STATES
+};
+
+/* Being removed: whoever wrote this settles the counts. */
+#define STATE_DEAD 0x100
+
+/* Seconds without a packet after which a connection expires, by state. */
+static const __u32 timeout_seconds[16] = {
+	[NONE] = 2, [ESTABLISHED] = 900, [SYN_SENT] = 120, [SYN_RECV] = 60, [FIN_WAIT] = 120,
+	[TIME_WAIT] = 120, [CLOSE] = 10, [CLOSE_WAIT] = 60, [LAST_ACK] = 30, [LISTEN] = 120,
+	[SYNACK] = 120, [UDP_FLOW] = 300,
+};
+
+enum direction {
+	FROM_CLIENT, /* and the answers are seen too (NAT) */
+	FROM_SERVER,
+	CLIENT_ONLY, /* the answers take another way (direct routing) */
+};
+
+enum event { ON_SYN, ON_FIN, ON_ACK, ON_RST, ON_OTHER };
+
+/* One row per direction and event, one column per present state in the order of the enum. */
+#define NO NONE
+#define ES ESTABLISHED
+#define SS SYN_SENT
+#define SR SYN_RECV
+#define FW FIN_WAIT
+#define TW TIME_WAIT
+#define CL CLOSE
+#define CW CLOSE_WAIT
+#define LA LAST_ACK
+#define LI LISTEN
+#define SA SYNACK
+static const __u8 next_state[3][4][16] = {
+	[FROM_CLIENT] = {
+		/*           NO  ES  SS  SR  FW  TW  CL  CW  LA  LI  SA */
+		[ON_SYN] = { SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR },
+		[ON_FIN] = { CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, TW },
+		[ON_ACK] = { ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES },
+		[ON_RST] = { CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, SR },
+	},
+	[FROM_SERVER] = {
+		[ON_SYN] = { SS, ES, SS, SR, SS, SS, SS, SS, SS, LI, SR },
+		[ON_FIN] = { TW, FW, SS, TW, FW, TW, CL, TW, LA, LI, TW },
+		[ON_ACK] = { ES, ES, SS, ES, FW, TW, CL, CW, LA, ES, ES },
+		[ON_RST] = { CL, CL, SS, CL, CL, TW, CL, CL, CL, CL, CL },
+	},
+	[CLIENT_ONLY] = {
+		[ON_SYN] = { SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR },
+		[ON_FIN] = { CL, FW, SS, TW, FW, TW, CL, CW, LA, LI, TW },
+		[ON_ACK] = { ES, ES, SS, ES, FW, TW, CL, CW, CL, LI, ES },
+		[ON_RST] = { CL, CL, CL, SR, CL, CL, CL, CL, LA, LI, CL },
+	},
+};
+#undef NO
+#undef ES
+#undef SS
+#undef SR
+#undef FW
+#undef TW
+#undef CL
+#undef CW
+#undef LA
+#undef LI
+#undef SA
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+static __always_inline __u32 event_of(__u8 flags)
+{
+	if (flags & TCP_RST)
+		return ON_RST;
+	if (flags & TCP_SYN)
+		return ON_SYN;
+	if (flags & TCP_FIN)
+		return ON_FIN;
+	return flags & TCP_ACK ? ON_ACK : ON_OTHER;
+}
+
+static __always_inline __u32 state_after(__u32 state, __u32 direction, __u32 event)
+{
+	if (event >= ON_OTHER || direction > CLIENT_ONLY)
+		return CLOSE;
+	return next_state[direction][event][state & 15];
+}
+
+#endif

@@ -1,0 +1,193 @@
+//! The kernel's neighbour table: next hops it keeps resolved, and the MAC addresses of interfaces.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourMessage, NeighbourState,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::Socket;
+
+/// An Ethernet address.
+pub type Mac = [u8; 6];
+
+/// One neighbour as the kernel sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Interface it is on.
+    pub interface: u32,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its MAC address, if the kernel would use one now.
+    pub mac: Option<Mac>,
+}
+
+/// An interface, as far as forwarding is concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its MAC address; `None` for interfaces that have no Ethernet address.
+    pub mac: Option<Mac>,
+    /// It is set up by its administrator.
+    pub up: bool,
+}
+
+/// What changed, in the words of those who forward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A neighbour is new or other than before.
+    Neighbour(Neighbour),
+    /// A neighbour's entry is gone.
+    NeighbourGone(Neighbour),
+    /// An interface is new or other than before.
+    Interface(Interface),
+    /// An interface is gone.
+    InterfaceGone(Interface),
+    /// The routes changed: look up anew.
+    Routes,
+}
+
+/// Groups to subscribe to for [`read_change`].
+pub const GROUPS: [u32; 4] = [
+    libc::RTNLGRP_NEIGH,
+    libc::RTNLGRP_LINK,
+    libc::RTNLGRP_IPV4_ROUTE,
+    libc::RTNLGRP_IPV4_IFADDR,
+];
+
+/// Reads an event; `None` when it is none of ours.
+pub fn read_change(message: &RouteNetlinkMessage) -> Option<Change> {
+    match message {
+        RouteNetlinkMessage::NewNeighbour(neighbour) => {
+            read_neighbour(neighbour).map(Change::Neighbour)
+        }
+        RouteNetlinkMessage::DelNeighbour(neighbour) => {
+            read_neighbour(neighbour).map(Change::NeighbourGone)
+        }
+        RouteNetlinkMessage::NewLink(link) => read_interface(link).map(Change::Interface),
+        RouteNetlinkMessage::DelLink(link) => read_interface(link).map(Change::InterfaceGone),
+        RouteNetlinkMessage::NewRoute(_)
+        | RouteNetlinkMessage::DelRoute(_)
+        | RouteNetlinkMessage::NewAddress(_)
+        | RouteNetlinkMessage::DelAddress(_) => Some(Change::Routes),
+        _ => None,
+    }
+}
+
+fn read_neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
+    if message.header.family != AddressFamily::Inet {
+        return None;
+    }
+    let usable = matches!(
+        message.header.state,
+        NeighbourState::Reachable
+            | NeighbourState::Stale
+            | NeighbourState::Delay
+            | NeighbourState::Probe
+            | NeighbourState::Permanent
+            | NeighbourState::Noarp
+    );
+    let (mut address, mut mac) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(of)) => address = Some(*of),
+            NeighbourAttribute::LinkLayerAddress(bytes) => mac = Mac::try_from(&bytes[..]).ok(),
+            _ => {}
+        }
+    }
+    let interface = message.header.ifindex;
+    Some(Neighbour { interface, address: address?, mac: mac.filter(|_| usable) })
+}
+
+fn read_interface(message: &LinkMessage) -> Option<Interface> {
+    let (mut name, mut mac) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(of) => name = Some(of.clone()),
+            LinkAttribute::Address(bytes) => mac = Mac::try_from(&bytes[..]).ok(),
+            _ => {}
+        }
+    }
+    let up = message.header.flags.contains(LinkFlags::Up);
+    Some(Interface { index: message.header.index, name: name?, mac, up })
+}
+
+/// Every interface of this network namespace.
+pub fn interfaces(socket: &mut Socket) -> io::Result<Vec<Interface>> {
+    let all = RouteNetlinkMessage::GetLink(LinkMessage::default());
+    let answer = socket.request(all, NLM_F_DUMP)?;
+    Ok(answer
+        .iter()
+        .filter_map(|message| match message {
+            RouteNetlinkMessage::NewLink(link) => read_interface(link),
+            _ => None,
+        })
+        .collect())
+}
+
+/// Every IPv4 neighbour of this network namespace.
+pub fn neighbours(socket: &mut Socket) -> io::Result<Vec<Neighbour>> {
+    let mut question = NeighbourMessage::default();
+    question.header.family = AddressFamily::Inet;
+    let answer = socket.request(RouteNetlinkMessage::GetNeighbour(question), NLM_F_DUMP)?;
+    Ok(answer
+        .iter()
+        .filter_map(|message| match message {
+            RouteNetlinkMessage::NewNeighbour(neighbour) => read_neighbour(neighbour),
+            _ => None,
+        })
+        .collect())
+}
+
+fn entry(interface: u32, address: Ipv4Addr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.ifindex = interface;
+    message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
+    message
+}
+
+/// Asks the kernel to keep a neighbour resolved (NTF_MANAGED, Linux 5.16): it resolves it now and
+/// never lets the entry go.
+pub fn manage(socket: &mut Socket, interface: u32, address: Ipv4Addr) -> io::Result<()> {
+    let mut message = entry(interface, address);
+    message.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
+    let flags = NLM_F_CREATE | NLM_F_REPLACE;
+    socket.request(RouteNetlinkMessage::NewNeighbour(message), flags).map(drop)
+}
+
+/// Lets a neighbour go that [`manage`] asked for. One that is gone already is no error.
+pub fn release(socket: &mut Socket, interface: u32, address: Ipv4Addr) -> io::Result<()> {
+    match socket.request(RouteNetlinkMessage::DelNeighbour(entry(interface, address)), 0) {
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_is_among_the_interfaces() {
+        let all = interfaces(&mut Socket::open().unwrap()).unwrap();
+        assert!(all.iter().any(|interface| interface.name == "lo" && interface.index == 1));
+    }
+
+    #[test]
+    fn a_failed_neighbour_has_no_mac() {
+        let mut message = entry(3, Ipv4Addr::new(192, 0, 2, 1));
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(vec![2; 6]));
+        message.header.state = NeighbourState::Reachable;
+        assert_eq!(read_neighbour(&message).unwrap().mac, Some([2; 6]));
+        message.header.state = NeighbourState::Failed;
+        assert_eq!(read_neighbour(&message).unwrap().mac, None);
+    }
+}
