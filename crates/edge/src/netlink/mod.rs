@@ -3,6 +3,8 @@
 //! A socket does one of the two: [`Socket::request`] on one that subscribed to events would meet
 //! events between its answers. Messages that `netlink-packet-route` cannot parse are skipped.
 
+pub mod address;
+pub mod link;
 pub mod neighbour;
 pub mod route;
 
