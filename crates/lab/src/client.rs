@@ -23,7 +23,7 @@ const ANSWER_MAX: u64 = 64 << 10;
 /// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The connection was refused.
     Refused,
     /// No connection within a second.
@@ -54,18 +54,22 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The address of client number `number`: clients differ in every octet a persistence
-/// granularity may look at.
-pub fn client_address(clients: Network, number: u32) -> Ipv4Addr {
-    // Odd multipliers visit every value once before any returns.
-    let third = (number.wrapping_mul(7) + 1) % 250 + 1;
-    let fourth = (number.wrapping_mul(11) + 1) % 250 + 1;
+/// How many clients there are before the first address comes again.
+pub(crate) const CLIENTS: u32 = 250 * 250;
+
+/// The address of client number `number`: neighbours in the sequence differ in every octet that
+/// a persistence granularity may look at.
+pub(crate) fn client_address(clients: Network, number: u32) -> Ipv4Addr {
+    let number = number % CLIENTS;
+    // Odd steps visit every value once before any returns; each round shifts the third octet.
+    let third = (number * 7 + number / 250) % 250 + 1;
+    let fourth = (number * 11) % 250 + 1;
     clients.at(third << 8 | fourth)
 }
 
 /// Asks a service once and returns the name of the server that answered. Call it on a thread
 /// inside the client's namespace.
-pub fn ask(service: &Service, source: Ipv4Addr) -> Result<String, Failure> {
+pub(crate) fn ask(service: &Service, source: Ipv4Addr) -> Result<String, Failure> {
     match service.protocol {
         Protocol::Tcp => ask_tcp(service, source),
         Protocol::Udp => ask_udp(service, source),
@@ -173,8 +177,8 @@ mod tests {
     #[test]
     fn clients_have_addresses_of_their_own_within_their_network() {
         let addresses: HashSet<Ipv4Addr> =
-            (0..250).map(|number| client_address(CLIENTS_NETWORK, number)).collect();
-        assert_eq!(addresses.len(), 250);
+            (0..CLIENTS).map(|number| client_address(CLIENTS_NETWORK, number)).collect();
+        assert_eq!(addresses.len(), CLIENTS as usize);
         assert!(addresses.iter().all(|&address| CLIENTS_NETWORK.contains(address)));
     }
 

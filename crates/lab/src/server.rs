@@ -13,11 +13,11 @@ use rustix::net::{Shutdown as Both, shutdown};
 use crate::net::Namespace;
 
 /// Header in which every HTTP answer names the machine it came from.
-pub const NAME_HEADER: &str = "x-lab-server";
+pub(crate) const NAME_HEADER: &str = "x-lab-server";
 /// The page at every path that a checker compares with a digest.
-pub const CHECKED_PAGE: &str = "checked by evenkeel\n";
+pub(crate) const CHECKED_PAGE: &str = "checked by evenkeel\n";
 /// MD5 of [`CHECKED_PAGE`], as keepalived.conf writes it.
-pub const CHECKED_DIGEST: &str = "0727b9fcd15dd690eb8c206eb7fc3c2f";
+pub(crate) const CHECKED_DIGEST: &str = "0727b9fcd15dd690eb8c206eb7fc3c2f";
 /// Longest request head a machine reads.
 const HEAD_MAX: u64 = 16 << 10;
 /// How long a machine waits for a client.
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One machine; its servers run from creation or [`start`](Self::start) to
 /// [`kill`](Self::kill) or drop.
-pub struct Machine {
+pub(crate) struct Machine {
     identity: Arc<Identity>,
     namespace: Namespace,
     ports: Vec<(Protocol, u16)>,
@@ -50,7 +50,7 @@ struct Running {
 
 impl Machine {
     /// A machine with its servers running in `namespace`.
-    pub fn start_in(
+    pub(crate) fn start_in(
         namespace: &Namespace,
         name: &str,
         ports: &[(Protocol, u16)],
@@ -72,7 +72,7 @@ impl Machine {
     }
 
     /// Starts its servers, if they do not run.
-    pub fn start(&mut self) -> io::Result<()> {
+    pub(crate) fn start(&mut self) -> io::Result<()> {
         if self.running.is_some() {
             return Ok(());
         }
@@ -87,9 +87,8 @@ impl Machine {
             let stop = Arc::clone(&running.stop);
             match protocol {
                 Protocol::Tcp => {
-                    let listener = Arc::new(
-                        self.namespace.enter(|| TcpListener::bind(("0.0.0.0", port)))??,
-                    );
+                    let listener =
+                        Arc::new(self.namespace.enter(|| TcpListener::bind(("0.0.0.0", port)))??);
                     running.listeners.push(Arc::clone(&listener));
                     let connections = Arc::clone(&running.connections);
                     running.threads.push(thread::spawn(move || {
@@ -99,7 +98,9 @@ impl Machine {
                 Protocol::Udp => {
                     let socket = self.namespace.enter(|| UdpSocket::bind(("0.0.0.0", port)))??;
                     socket.set_read_timeout(Some(Duration::from_millis(50)))?;
-                    running.threads.push(thread::spawn(move || echo_until(&stop, &socket, &identity)));
+                    running
+                        .threads
+                        .push(thread::spawn(move || echo_until(&stop, &socket, &identity)));
                 }
             }
         }
@@ -108,7 +109,7 @@ impl Machine {
     }
 
     /// Kills its servers as SIGKILL would: ports refuse, open connections break.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let Some(running) = self.running.take() else { return };
         running.stop.store(true, Ordering::Relaxed);
         for listener in &running.listeners {
@@ -188,8 +189,7 @@ fn serve(stream: &TcpStream, port: u16, identity: &Identity) -> io::Result<()> {
     let mut reader = BufReader::new(stream);
     while let Some(head) = Head::read(&mut reader)? {
         let checked = identity.checked_paths.contains(&head.path);
-        let body =
-            if checked { CHECKED_PAGE.to_owned() } else { format!("{}\n", identity.name) };
+        let body = if checked { CHECKED_PAGE.to_owned() } else { format!("{}\n", identity.name) };
         let mut answer = format!(
             "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n{NAME_HEADER}: {}\r\n{}\r\n",
             body.len(),

@@ -23,7 +23,7 @@ const SAMPLES_MAX: usize = 200_000;
 
 /// One request.
 #[derive(Clone, Debug)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// When it began.
     pub began: Time,
     /// When it was answered or given up.
@@ -35,7 +35,7 @@ pub struct Sample {
 }
 
 /// Requests in the background, until it is dropped.
-pub struct Traffic {
+pub(crate) struct Traffic {
     stop: Arc<AtomicBool>,
     samples: Arc<Mutex<Vec<Sample>>>,
     workers: Vec<thread::JoinHandle<io::Result<()>>>,
@@ -43,15 +43,19 @@ pub struct Traffic {
 
 impl Traffic {
     /// Starts asking all services in turn from inside `client`, every request from another
-    /// client address.
-    pub fn start(client: &Namespace, services: &[Service], clients: Network) -> Traffic {
+    /// client address. `sequence` numbers the clients and goes on counting.
+    pub(crate) fn start(
+        client: &Namespace,
+        services: &[Service],
+        clients: Network,
+        sequence: &Arc<AtomicU32>,
+    ) -> Traffic {
         let stop = Arc::new(AtomicBool::new(false));
         let samples = Arc::new(Mutex::new(Vec::new()));
-        let sequence = Arc::new(AtomicU32::new(0));
         let services: Arc<[Service]> = services.into();
         let workers = (0..WORKERS).map(|worker| {
             let (stop, samples) = (Arc::clone(&stop), Arc::clone(&samples));
-            let (sequence, services) = (Arc::clone(&sequence), Arc::clone(&services));
+            let (sequence, services) = (Arc::clone(sequence), Arc::clone(&services));
             let inside = client.handle().clone();
             thread::spawn(move || {
                 inside.enter_for_good()?;
@@ -76,12 +80,12 @@ impl Traffic {
     }
 
     /// The requests that began at `from` or later, so far.
-    pub fn since(&self, from: Time) -> Vec<Sample> {
+    pub(crate) fn since(&self, from: Time) -> Vec<Sample> {
         lock(&self.samples).iter().filter(|sample| sample.began >= from).cloned().collect()
     }
 
     /// Ends it and returns every request, by the time it began.
-    pub fn finish(mut self) -> Vec<Sample> {
+    pub(crate) fn finish(mut self) -> Vec<Sample> {
         self.join();
         let mut samples = std::mem::take(&mut *lock(&self.samples));
         samples.sort_by_key(|sample| sample.began);
@@ -107,7 +111,7 @@ fn lock(samples: &Mutex<Vec<Sample>>) -> MutexGuard<'_, Vec<Sample>> {
 }
 
 /// Failures in words: `3 connection refused, 1 no answer`.
-pub fn describe_failures<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> String {
+pub(crate) fn describe_failures<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> String {
     let mut counts: BTreeMap<Failure, u32> = BTreeMap::new();
     for sample in samples {
         if let Err(failure) = &sample.outcome {
@@ -122,7 +126,7 @@ pub fn describe_failures<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> S
 /// The longest time without an answer of a service that includes some moment after `from`: from
 /// the last answer before to the first one after. Nothing when no answer came after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
+pub(crate) struct Gap {
     /// The last answer before.
     pub from: Time,
     /// The first answer after.
@@ -130,7 +134,7 @@ pub struct Gap {
 }
 
 /// The longest [`Gap`] in the answers of one service that ends after `event`.
-pub fn longest_gap(samples: &[Sample], service: usize, event: Time) -> Option<Gap> {
+pub(crate) fn longest_gap(samples: &[Sample], service: usize, event: Time) -> Option<Gap> {
     let mut answers: Vec<Time> = samples
         .iter()
         .filter(|sample| sample.service == service && sample.outcome.is_ok())

@@ -60,13 +60,11 @@ impl AddressPlan {
                 IpAddr::V6(_) => None,
             }
         }));
-        let clash = used
-            .iter()
-            .find(|&&address| CLIENT_NETWORK.contains(address) || CLIENTS_NETWORK.contains(address));
+        let clash = used.iter().find(|&&address| {
+            CLIENT_NETWORK.contains(address) || CLIENTS_NETWORK.contains(address)
+        });
         if let Some(address) = clash {
-            return Err(format!(
-                "{address} is in 198.18.0.0/15, where the lab's own clients live"
-            ));
+            return Err(format!("{address} is in 198.18.0.0/15, where the lab's own clients live"));
         }
         used.insert(CLIENT_NETWORK.at(1));
         Ok(AddressPlan { used, networks: Vec::new(), held: held.to_vec() })
@@ -125,7 +123,8 @@ impl AddressPlan {
     /// Puts a network on an interface, unless it is on one already, and picks the directors'
     /// addresses: from the top of the network downwards.
     fn place(&mut self, network: Network, interface: &str) {
-        let overlaps = |other: Network| other.contains(network.base) || network.contains(other.base);
+        let overlaps =
+            |other: Network| other.contains(network.base) || network.contains(other.base);
         if self.networks.iter().any(|(known, _, _)| overlaps(*known)) {
             return;
         }

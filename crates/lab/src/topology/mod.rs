@@ -16,6 +16,7 @@ use model::plan::Global;
 use serde::Serialize;
 
 pub use addresses::{CLIENTS_NETWORK, Network};
+pub(crate) use services::GREETING_PORTS;
 pub use services::{Layer, Request, Service, Share};
 
 use addresses::AddressPlan;
@@ -113,8 +114,7 @@ impl Topology {
         let found = services::find(plan, &held, &mut notes)?;
         let interfaces = interfaces(plan);
         let client_segment = segment_of_clients(&interfaces, &held, &found.services);
-        let server_segment =
-            segment_of_servers(&interfaces, &held, &found.servers, client_segment);
+        let server_segment = segment_of_servers(&interfaces, &held, &found.servers, client_segment);
         let direct = found.services.iter().any(|service| service.is_direct());
 
         let mut addresses = AddressPlan::new(plan, &held, &found)?;
@@ -134,10 +134,7 @@ impl Topology {
         let segments = (0..interfaces.len())
             .map(|number| Segment {
                 interface: interfaces[number].clone(),
-                directors: addresses.of_directors(
-                    &interfaces[number],
-                    number == client_segment,
-                ),
+                directors: addresses.of_directors(&interfaces[number], number == client_segment),
             })
             .collect();
         let routed = routed(&found.services, &held, &interfaces[client_segment], &mut notes);

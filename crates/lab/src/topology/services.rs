@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{Held, SERVERS_MAX, Server};
 
 /// Ports whose protocol makes the server speak first.
-const GREETING_PORTS: [u16; 6] = [21, 22, 25, 110, 143, 587];
+pub(crate) const GREETING_PORTS: [u16; 6] = [21, 22, 25, 110, 143, 587];
 
 /// Something a client can connect to, with the servers that may answer.
 #[derive(Clone, Debug, Serialize)]
@@ -347,7 +347,9 @@ fn path_for(rule: &UseBackend) -> Option<String> {
             let pattern = pattern.trim_start_matches('/');
             match test.matching {
                 Matching::Exact => Some(format!("/{pattern}")),
-                Matching::Begins => Some(format!("/{pattern}{}", if pattern.ends_with('/') { "x" } else { "" })),
+                Matching::Begins => {
+                    Some(format!("/{pattern}{}", if pattern.ends_with('/') { "x" } else { "" }))
+                }
                 Matching::Ends => Some(format!("/x{pattern}")),
                 Matching::Contains => Some(format!("/x{pattern}x")),
                 Matching::Directory => Some(format!("/{pattern}/x")),

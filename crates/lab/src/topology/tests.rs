@@ -101,8 +101,7 @@ fn a_service_address_in_the_servers_network_does_not_move_the_network_outside() 
     ))
     .unwrap();
     assert_eq!((topology.client_segment, topology.server_segment), (0, 1));
-    let routed =
-        Routed { address: ip("192.168.1.11"), via: Some(ip("10.0.0.1")), local: false };
+    let routed = Routed { address: ip("192.168.1.11"), via: Some(ip("10.0.0.1")), local: false };
     assert_eq!(topology.routed, [routed]);
     assert_eq!(topology.notes.len(), 1);
 }
