@@ -1,10 +1,200 @@
-//! The director role's driver.
+//! The director role's driver: checkers -> health -> layer-4 tables.
+//!
+//! One thread waits for the supervisor, the probes and the engine. What takes part is decided in
+//! [`health`]; the engine's tables follow it. When the channel ends without a Stop the supervisor
+//! is dead: the role leaves, and forwarding stays pinned for the next director.
 
+mod health;
+mod report;
+mod tables;
+
+use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::time::Duration;
 
-use edge::ipc::Channel;
+use edge::clock::now;
+use edge::ipc::{Channel, Received};
+use edge::poll::{Event, Interest, Poll};
+use edge::signal::Signals;
+use model::Time;
+use model::control::{Event as Notice, FromRole, RolePlan, RoleReport, ToRole};
+use model::layer4::Layer4Plan;
+
+use crate::probes::{ProbeSet, Verdict};
+use health::{CheckerId, Health};
+use tables::TableKeeper;
+
+/// How long the engine may work at a stretch: checks and the supervisor wait meanwhile.
+const ENGINE_BUDGET: Duration = Duration::from_millis(1);
+/// Connections in one answer to the supervisor.
+const CONNECTIONS_PER_FRAME: usize = 2000;
+/// How long the last words to the supervisor may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Tokens of the role's descriptors; the engine's follow from [`ENGINE`] on.
+const CHANNEL: u64 = 0;
+const PROBES: u64 = 1;
+const ENGINE: u64 = 2;
 
 /// Runs the role until its supervisor says stop or goes away.
-pub(crate) fn run(_channel: Channel) -> io::Result<()> {
-    Ok(())
+pub(crate) fn run(channel: Channel) -> io::Result<()> {
+    // Ctrl-C reaches the whole process group and systemd may signal every process: the end of
+    // this role is the supervisor's to say.
+    let _signals = Signals::blocked(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP])?;
+    Director::new(channel)?.run()
+}
+
+struct Director {
+    channel: Channel,
+    writing: bool,
+    poll: Poll,
+    probes: ProbeSet<CheckerId>,
+    health: Health,
+    tables: TableKeeper,
+    seeds: RandomState,
+}
+
+/// Why the loop ends.
+enum End {
+    /// The supervisor said stop.
+    Stop,
+    /// The supervisor is dead.
+    Orphaned,
+}
+
+impl Director {
+    fn new(channel: Channel) -> io::Result<Director> {
+        let poll = Poll::new()?;
+        let probes = ProbeSet::new()?;
+        poll.add(&channel, CHANNEL, Interest::Read)?;
+        poll.add(&probes, PROBES, Interest::Read)?;
+        let (health, tables) = (Health::default(), TableKeeper::default());
+        let seeds = RandomState::new();
+        Ok(Director { channel, writing: false, poll, probes, health, tables, seeds })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        let mut events: Vec<Event> = Vec::new();
+        loop {
+            let deadline = self.probes.next_deadline().min(self.tables.next_deadline());
+            self.poll.wait(&mut events, deadline)?;
+            let now = now();
+            if events.iter().any(|event| event.token >= ENGINE) {
+                self.tables.handle_ready(now);
+            }
+            for (id, verdict) in self.probes.run(now)? {
+                self.handle_verdict(now, id, verdict);
+            }
+            self.tables.handle_timeout(now, ENGINE_BUDGET, || self.health.wanted());
+            let heard = events.iter().any(|event| event.token == CHANNEL);
+            let end = if heard { self.handle_channel(now)? } else { None };
+            self.tables.register(&self.poll, ENGINE)?;
+            while let Some((severity, text)) = self.tables.poll_log() {
+                self.say(&FromRole::Event(Notice::Log { severity, text }))?;
+            }
+            match end {
+                None => self.flush()?,
+                Some(End::Orphaned) => return Ok(()),
+                Some(End::Stop) => return self.stop(),
+            }
+        }
+    }
+
+    /// Takes in everything the supervisor has said.
+    fn handle_channel(&mut self, now: Time) -> io::Result<Option<End>> {
+        loop {
+            let frame = match self.channel.receive()? {
+                Received::Frame(frame) => frame,
+                Received::Nothing => return Ok(None),
+                Received::Closed => return Ok(Some(End::Orphaned)),
+            };
+            match serde_json::from_slice(&frame.bytes)? {
+                ToRole::Hello(runtime) => self.tables.handle_runtime(runtime),
+                ToRole::Configure { generation, plan: RolePlan::Director(plan), .. } => {
+                    let error = self.configure(now, plan).err();
+                    self.say(&FromRole::Configured { generation, error })?;
+                }
+                ToRole::Configure { generation, .. } => {
+                    let error = Some("this plan is for another role".to_string());
+                    self.say(&FromRole::Configured { generation, error })?;
+                }
+                ToRole::Report { id } => {
+                    let report = report::report(&self.health, &self.probes, &self.tables);
+                    self.say(&FromRole::Report { id, report: RoleReport::Director(report) })?;
+                }
+                ToRole::Connections { id } => self.list_connections(now, id)?,
+                ToRole::Stop => return Ok(Some(End::Stop)),
+            }
+        }
+    }
+
+    /// Brings a plan into force, or leaves the former one in force and says why.
+    fn configure(&mut self, now: Time, plan: Layer4Plan) -> Result<(), String> {
+        let adopted = self.tables.open(now, &plan)?;
+        let health = self.health.successor(plan, adopted);
+        self.tables
+            .change(now, &health.plan().interfaces, health.wanted(), || self.health.wanted())?;
+        self.probes.retain(|&id| health.has(id));
+        for checker in health.checkers() {
+            let seed = self.seeds.hash_one(checker.id);
+            self.probes.resume(checker.id, checker.plan.clone(), checker.up, now, seed);
+        }
+        self.health = health;
+        Ok(())
+    }
+
+    fn handle_verdict(&mut self, now: Time, id: CheckerId, verdict: Verdict) {
+        let Some(((service, server), up, change)) = self.health.handle_verdict(id, verdict.up)
+        else {
+            return;
+        };
+        self.tables.follow(now, change);
+        let (service, server) = (service.to_string(), server.to_string());
+        let event = Notice::Health { service, server, up, reason: verdict.reason };
+        // Only a value that cannot be written as JSON fails here, and an event can.
+        let _ = self.say(&FromRole::Event(event));
+    }
+
+    fn list_connections(&mut self, now: Time, id: u64) -> io::Result<()> {
+        let connections = self.tables.connections(now);
+        let mut parts = connections.chunks(CONNECTIONS_PER_FRAME).peekable();
+        loop {
+            let connections = parts.next().unwrap_or_default().to_vec();
+            let last = parts.peek().is_none();
+            self.say(&FromRole::Connections { id, connections, last })?;
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Puts a message in line for the supervisor.
+    fn say(&mut self, message: &FromRole) -> io::Result<()> {
+        self.channel.queue(&serde_json::to_vec(message)?, Vec::new());
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.channel.flush()?;
+        let writing = self.channel.wants_write();
+        if writing != self.writing {
+            self.poll.modify(&self.channel, CHANNEL, Interest::read_and(writing))?;
+            self.writing = writing;
+        }
+        Ok(())
+    }
+
+    /// The orderly end: nothing of the engine stays behind.
+    fn stop(mut self) -> io::Result<()> {
+        let stopped = self.tables.stop();
+        if let Err(text) = &stopped {
+            self.say(&FromRole::Event(Notice::Log { severity: 3, text: text.clone() }))?;
+        }
+        let give_up = now() + FAREWELL;
+        while self.channel.wants_write() && now() < give_up {
+            self.flush()?;
+            self.poll.wait(&mut Vec::new(), give_up)?;
+        }
+        stopped.map_err(io::Error::other)
+    }
 }

@@ -1,0 +1,182 @@
+//! The engine and what its tables should hold. An engine exists only while a configuration has
+//! virtual servers: without any, BPF is not even asked for.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use director::{Engine, EngineError, TableChange, Tables, diff};
+use edge::poll::{Interest, Poll};
+use model::Time;
+use model::control::Runtime;
+use model::layer4::Layer4Plan;
+use model::status::ConnectionStatus;
+
+/// After a change that the engine refused, the tables are compared again this much later.
+const REPAIR_AFTER: Duration = Duration::from_secs(1);
+
+#[derive(Default)]
+pub(super) struct TableKeeper {
+    runtime: Option<Runtime>,
+    engine: Option<Box<dyn Engine>>,
+    /// The tables are those of our configuration, not an earlier director's.
+    configured: bool,
+    /// The tables are not what they should be: compare them at this time.
+    repair_at: Option<Time>,
+    /// Descriptors of the engine as they are registered.
+    registered: Vec<RawFd>,
+    log: VecDeque<(u8, String)>,
+}
+
+impl TableKeeper {
+    pub(super) fn handle_runtime(&mut self, runtime: Runtime) {
+        self.runtime = Some(runtime);
+    }
+
+    pub(super) fn engine(&self) -> Option<&dyn Engine> {
+        self.engine.as_deref()
+    }
+
+    /// Makes sure that there is an engine if this plan needs one. Returns the tables that an
+    /// earlier director left, until a configuration has been laid over them.
+    pub(super) fn open(&mut self, now: Time, plan: &Layer4Plan) -> Result<Option<&Tables>, String> {
+        if self.engine.is_none() && !plan.virtual_servers.is_empty() {
+            self.start(now)?;
+        }
+        let engine = self.engine.as_ref().filter(|engine| engine.adopted() && !self.configured);
+        Ok(engine.map(|engine| engine.tables()))
+    }
+
+    fn start(&mut self, now: Time) -> Result<(), String> {
+        let runtime = self.runtime.as_ref().ok_or("the supervisor did not say hello")?;
+        let engine = open_engine(runtime, now)?;
+        self.configured = false;
+        self.engine = Some(engine);
+        Ok(())
+    }
+
+    /// Makes the tables what they should be, or again what `former` says when the engine refuses.
+    pub(super) fn change(
+        &mut self,
+        now: Time,
+        interfaces: &[String],
+        wanted: Tables,
+        former: impl FnOnce() -> Tables,
+    ) -> Result<(), String> {
+        let Some(engine) = &mut self.engine else {
+            return Ok(());
+        };
+        let changes = diff(engine.tables(), &wanted);
+        if let Err(error) = engine.apply(&changes) {
+            let back = diff(engine.tables(), &former());
+            if let Err(error) = engine.apply(&back) {
+                self.complain(now, &error);
+            }
+            return Err(error.to_string());
+        }
+        engine.set_interfaces(interfaces);
+        self.configured = true;
+        self.repair_at = None;
+        if wanted.is_empty() {
+            self.stop()?;
+        }
+        Ok(())
+    }
+
+    /// One change that health asks for.
+    pub(super) fn follow(&mut self, now: Time, change: TableChange) {
+        let Some(engine) = &mut self.engine else {
+            return;
+        };
+        if let Err(error) = engine.apply(&[change]) {
+            self.complain(now, &error);
+        }
+    }
+
+    fn complain(&mut self, now: Time, error: &EngineError) {
+        self.log.push_back((3, format!("the layer-4 tables could not be changed: {error}")));
+        self.repair_at = Some(now + REPAIR_AFTER);
+    }
+
+    pub(super) fn next_deadline(&self) -> Time {
+        let engine = self.engine.as_ref().map_or(Time::NEVER, |engine| engine.next_deadline());
+        engine.min(self.repair_at.unwrap_or(Time::NEVER))
+    }
+
+    /// Something is ready on the engine's descriptors.
+    pub(super) fn handle_ready(&mut self, now: Time) {
+        if let Some(engine) = &mut self.engine {
+            engine.handle_ready(now);
+        }
+    }
+
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Time,
+        budget: Duration,
+        wanted: impl FnOnce() -> Tables,
+    ) {
+        let Some(engine) = &mut self.engine else {
+            return;
+        };
+        if engine.next_deadline() <= now {
+            engine.handle_timeout(now, budget);
+        }
+        if self.repair_at.is_some_and(|due| due <= now) {
+            self.repair_at = None;
+            let changes = diff(engine.tables(), &wanted());
+            if let Err(error) = engine.apply(&changes) {
+                self.complain(now, &error);
+            }
+        }
+    }
+
+    /// Keeps the engine's descriptors, whichever it has at the moment, in the poll set.
+    pub(super) fn register(&mut self, poll: &Poll, first_token: u64) -> std::io::Result<()> {
+        let descriptors =
+            self.engine.as_ref().map_or(Vec::new(), |engine| engine.poll_descriptors());
+        let now: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        if now == self.registered {
+            return Ok(());
+        }
+        for (descriptor, token) in descriptors.iter().zip(first_token..) {
+            // One that was closed left the set by itself; one that stays is in it already.
+            if poll.modify(descriptor, token, Interest::Read).is_err() {
+                poll.add(descriptor, token, Interest::Read)?;
+            }
+        }
+        self.registered = now;
+        Ok(())
+    }
+
+    pub(super) fn poll_log(&mut self) -> Option<(u8, String)> {
+        self.log.pop_front().or_else(|| self.engine.as_mut().and_then(|engine| engine.poll_log()))
+    }
+
+    pub(super) fn connections(&mut self, now: Time) -> Vec<ConnectionStatus> {
+        let listed = self.engine.as_ref().map_or(Ok(Vec::new()), |engine| engine.connections(now));
+        listed.unwrap_or_else(|error| {
+            self.log.push_back((4, format!("the connections could not be listed: {error}")));
+            Vec::new()
+        })
+    }
+
+    /// Takes everything of the engine out of the kernel.
+    pub(super) fn stop(&mut self) -> Result<(), String> {
+        let Some(mut engine) = self.engine.take() else {
+            return Ok(());
+        };
+        while let Some(line) = engine.poll_log() {
+            self.log.push_back(line);
+        }
+        engine.stop().map_err(|error| format!("layer 4 could not be taken down: {error}"))
+    }
+}
+
+/// Loads the engine, taking over what an earlier director left.
+fn open_engine(_runtime: &Runtime, _now: Time) -> Result<Box<dyn Engine>, String> {
+    Err("layer 4 cannot start: this build has no engine".to_string())
+}
