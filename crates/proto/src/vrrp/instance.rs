@@ -343,9 +343,9 @@ impl Instance {
         let garp = self.plan.garp;
         if event != Event::Resume {
             self.outputs.push_back(Output::AddAddresses(self.held()));
-            self.announce(self.held(), garp.repeat);
-            self.second_burst = after(now, garp.delay);
         }
+        self.announce(self.held(), garp.repeat);
+        self.second_burst = after(now, garp.delay);
         self.refresh = after(now, garp.refresh);
     }
 

@@ -244,7 +244,7 @@ fn without_an_interface_it_starts_in_fault() {
 fn a_resumed_master_sends_an_advert_at_once_and_touches_no_address() {
     let mut instance = Instance::new(Arc::new(plan(100)), false);
     instance.handle_start(at(0), Some(OURS), true);
-    assert_eq!(letters(&outputs(&mut instance)), "sT");
+    assert_eq!(letters(&outputs(&mut instance)), "sGT");
     assert_eq!(instance.state(), VrrpState::Master);
 }
 

@@ -1,0 +1,403 @@
+//! Waits for adverts, timers, interfaces and the supervisor, gives them to the router and has
+//! the kernel do what the router asks for. Decides nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use edge::bpf::Gate;
+use edge::clock;
+use edge::ipc::Channel;
+use edge::netlink::Socket;
+use edge::netlink::link::GROUPS;
+use edge::poll::{Event as Ready, Interest, Poll};
+use edge::signal::Signals;
+use edge::timer::Timer;
+use model::Time;
+use model::control::{Event, FromRole, RolePlan, RoleReport, Runtime, ToRole};
+use model::status::{VrrpReport, VrrpState};
+use model::vrrp::{VrrpInstance, VrrpPlan};
+use proto::vrrp::router::{Surroundings, Task};
+use proto::vrrp::{Output, Router};
+
+use super::kernel::{Kernel, addresses};
+use super::memory::Memory;
+use super::supervisor::{Said, Supervisor};
+
+const SUPERVISOR: u64 = 0;
+const TIMER: u64 = 1;
+const INTERFACES: u64 = 2;
+const SIGNALS: u64 = 3;
+/// Stations have this and their interface's index.
+const STATIONS: u64 = 1 << 32;
+/// Most adverts read from one interface before timers are looked at again.
+const ADVERTS_AT_ONCE: usize = 256;
+
+/// The role's one loop.
+pub(super) struct Driver {
+    supervisor: Supervisor,
+    router: Router,
+    kernel: Kernel,
+    events: Socket,
+    timer: Timer,
+    signals: Signals,
+    poll: Poll,
+    memory: Memory,
+    plan: VrrpPlan,
+    /// What the router was last told of each interface.
+    links: BTreeMap<String, Option<Ipv4Addr>>,
+    worst_lateness: Duration,
+    polling_writes: bool,
+    stopped: bool,
+}
+
+impl Driver {
+    pub(super) fn new(channel: Channel) -> io::Result<Driver> {
+        // Before the interfaces are read, so that no change of them is missed.
+        let events = Socket::open()?;
+        events.subscribe(&GROUPS)?;
+        let kernel = Kernel::open()?;
+        let timer = Timer::new()?;
+        // Ctrl-C goes to the whole foreground group: the supervisor says when to stop.
+        let signals = Signals::blocked(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP])?;
+        let supervisor = Supervisor::over(channel);
+        let poll = Poll::new()?;
+        poll.add(&supervisor, SUPERVISOR, Interest::Read)?;
+        poll.add(&timer, TIMER, Interest::Read)?;
+        poll.add(&events, INTERFACES, Interest::Read)?;
+        poll.add(&signals, SIGNALS, Interest::Read)?;
+        Ok(Driver {
+            supervisor,
+            router: Router::default(),
+            kernel,
+            events,
+            timer,
+            signals,
+            poll,
+            memory: Memory::default(),
+            plan: VrrpPlan::default(),
+            links: BTreeMap::new(),
+            worst_lateness: Duration::ZERO,
+            polling_writes: false,
+            stopped: false,
+        })
+    }
+
+    /// Runs until the supervisor says stop or goes away.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut ready = Vec::new();
+        while !self.stopped {
+            self.timer.set(self.router.next_deadline())?;
+            self.poll.wait(&mut ready, Time::NEVER)?;
+            self.hear_adverts(&ready);
+            self.fire_timers()?;
+            for event in &ready {
+                match event.token {
+                    INTERFACES => self.follow_interfaces()?,
+                    SIGNALS => self.hear_signals()?,
+                    SUPERVISOR if event.readable => self.hear_supervisor()?,
+                    _ => {}
+                }
+            }
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Adverts come before timers: after a pause of this process, one that waits in the socket
+    /// takes back a timer that only seems to have expired.
+    fn hear_adverts(&mut self, ready: &[Ready]) {
+        let due = self.router.next_deadline() <= clock::now();
+        let names: Vec<String> = self
+            .kernel
+            .stations
+            .iter()
+            .filter(|(_, station)| due || ready.iter().any(|e| e.token == token(station.index)))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in names {
+            let Some(station) = self.kernel.stations.get_mut(&name) else { continue };
+            for _ in 0..ADVERTS_AT_ONCE {
+                let packet = match station.socket.receive() {
+                    Ok(Some(packet)) => packet,
+                    Ok(None) => break,
+                    // An interface that is down says so here too; its events say more.
+                    Err(_) => break,
+                };
+                let (source, ttl, payload) = (packet.source, packet.ttl, packet.payload);
+                let heard = self.router.handle_advert(clock::now(), &name, source, ttl, payload);
+                if let Err((instance, discard)) = heard {
+                    self.supervisor
+                        .warn(format!("{instance}: advert of {source} discarded: {discard}"));
+                }
+            }
+        }
+        self.apply();
+    }
+
+    fn fire_timers(&mut self) -> io::Result<()> {
+        self.timer.clear()?;
+        let now = clock::now();
+        let deadline = self.router.next_deadline();
+        if deadline <= now {
+            self.worst_lateness = self.worst_lateness.max(now.since(deadline));
+            self.router.handle_timeout(now);
+            self.apply();
+        }
+        Ok(())
+    }
+
+    fn follow_interfaces(&mut self) -> io::Result<()> {
+        match self.events.receive() {
+            Ok(events) => events.iter().for_each(|event| self.kernel.interfaces.apply(event)),
+            // Events were lost: what they said is read anew.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.kernel.reload()?,
+            Err(error) => return Err(error),
+        }
+        self.tell_links();
+        self.repair();
+        Ok(())
+    }
+
+    /// Tells the router which interfaces became usable or stopped being so.
+    fn tell_links(&mut self) {
+        let now = clock::now();
+        for name in interfaces(&self.plan) {
+            self.renew_station(&name);
+            let link = self.link(&name, &self.plan);
+            if self.links.insert(name.clone(), link) != Some(link) {
+                self.router.handle_interface(now, &name, link);
+            }
+        }
+        self.apply();
+    }
+
+    /// Opens an interface's socket when the interface appeared, also as another one of the same
+    /// name.
+    fn renew_station(&mut self, name: &str) {
+        let index = self.kernel.interfaces.link(name).map(|link| link.index);
+        if self.kernel.stations.get(name).map(|station| station.index) == index {
+            return;
+        }
+        self.kernel.stations.remove(name);
+        let Some(index) = index else { return };
+        let opened = match self.kernel.station(name, index) {
+            Ok(station) => self.poll.add(&station.socket, token(index), Interest::Read),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = opened {
+            self.kernel.stations.remove(name);
+            self.supervisor.warn(format!("{name}: no socket for adverts: {error}"));
+        }
+    }
+
+    fn link(&self, name: &str, plan: &VrrpPlan) -> Option<Ipv4Addr> {
+        self.kernel.stations.contains_key(name).then(|| self.kernel.source(name, plan)).flatten()
+    }
+
+    /// Puts back what somebody else took from us: a master whose address is gone.
+    fn repair(&mut self) {
+        let masters = self.router.instances().iter().filter(|i| i.state() == VrrpState::Master);
+        let plans: Vec<_> = masters.map(|instance| instance.plan().clone()).collect();
+        for plan in plans {
+            for address in addresses(&plan) {
+                if self.kernel.holds(&plan, address) || self.kernel.add(&plan, address).is_err() {
+                    continue;
+                }
+                let text = format!("{}: {} was removed; put back", plan.name, address.address);
+                self.supervisor.tell(Event::Log { severity: 4, text });
+                // The link learns of it again; a lost message is repeated by the next burst.
+                let _ = self.kernel.announce(&plan, address);
+            }
+        }
+    }
+
+    fn hear_signals(&mut self) -> io::Result<()> {
+        while let Some(signal) = self.signals.next()? {
+            if signal == libc::SIGTERM {
+                self.stop();
+            }
+        }
+        Ok(())
+    }
+
+    fn hear_supervisor(&mut self) -> io::Result<()> {
+        while !self.stopped {
+            match self.supervisor.hear()? {
+                Said::Message(ToRole::Hello(runtime), mut descriptors) => {
+                    self.open_gate(&runtime);
+                    self.memory = descriptors.pop().map(Memory::over).unwrap_or_default();
+                }
+                Said::Message(ToRole::Configure { generation, plan, .. }, _) => {
+                    self.configure(generation, plan);
+                }
+                Said::Message(ToRole::Report { id }, _) => {
+                    let report = RoleReport::Vrrp(VrrpReport {
+                        instances: self.router.status(clock::now()),
+                        worst_lateness_ns: self.worst_lateness.as_nanos() as u64,
+                    });
+                    self.supervisor.answer(&FromRole::Report { id, report });
+                }
+                // For the director only: nothing to list here.
+                Said::Message(ToRole::Connections { id }, _) => {
+                    let connections = Vec::new();
+                    self.supervisor.answer(&FromRole::Connections { id, connections, last: true });
+                }
+                Said::Message(ToRole::Stop, _) | Said::Gone => self.stop(),
+                Said::Nothing => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn open_gate(&mut self, runtime: &Runtime) {
+        match Gate::open(Path::new(&runtime.pin_directory)) {
+            Ok(gate) => self.kernel.gate = Some(gate),
+            Err(error) => self
+                .supervisor
+                .warn(format!("no gate for layer-4 traffic in {}: {error}", runtime.pin_directory)),
+        }
+    }
+
+    fn configure(&mut self, generation: u64, plan: RolePlan) {
+        let RolePlan::Vrrp(plan) = plan else {
+            let error = Some("not a plan for the vrrp role".to_owned());
+            self.supervisor.answer(&FromRole::Configured { generation, error });
+            return;
+        };
+        self.supervisor.forget_warnings();
+        let names = interfaces(&plan);
+        names.iter().for_each(|name| self.renew_station(name));
+        let links = names.iter().map(|name| (name.clone(), self.link(name, &plan)));
+        self.links = links.collect();
+        let surroundings =
+            Snapshot { links: &self.links, kernel: &self.kernel, memory: &self.memory };
+        self.router.configure(clock::now(), &plan, &surroundings);
+        self.apply();
+        self.memory.forget();
+        self.memory.write(self.router.instances());
+        self.kernel.stations.retain(|name, _| names.contains(name));
+        let former = std::mem::replace(&mut self.plan, plan);
+        self.renew_gates(&former);
+        self.supervisor.answer(&FromRole::Configured { generation, error: None });
+    }
+
+    fn renew_gates(&self, former: &VrrpPlan) {
+        let managed = |plan: &VrrpPlan| -> BTreeSet<IpAddr> {
+            plan.instances.iter().flat_map(addresses).map(|address| address.address).collect()
+        };
+        for gone in managed(former).difference(&managed(&self.plan)) {
+            self.kernel.remove_gate(*gone);
+        }
+        for instance in self.router.instances() {
+            for address in addresses(instance.plan()) {
+                self.kernel.set_gate(address.address, instance.state() == VrrpState::Master);
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.router.handle_stop(clock::now());
+        self.apply();
+        self.stopped = true;
+    }
+
+    /// Does all that the router asks for.
+    fn apply(&mut self) {
+        let mut changed = false;
+        while let Some((plan, output)) = self.router.poll_output() {
+            changed |= matches!(output, Output::Transition { .. });
+            if let Err(error) = self.apply_one(&(plan.clone(), output)) {
+                self.supervisor.warn(format!("{}: {error}", plan.name));
+            }
+        }
+        if changed {
+            self.memory.write(self.router.instances());
+        }
+    }
+
+    fn apply_one(&mut self, (plan, output): &Task) -> io::Result<()> {
+        let kernel = &mut self.kernel;
+        match output {
+            Output::SendAdvert { source, message } => {
+                explained(kernel.send(&plan.interface, *source, message), || {
+                    format!("advert not sent on {}", plan.interface)
+                })
+            }
+            Output::AddAddresses(list) => first_error(list, |address| {
+                explained(kernel.add(plan, address), || {
+                    format!("address {} not added", address.address)
+                })
+            }),
+            Output::RemoveAddresses(list) => first_error(list, |address| {
+                explained(kernel.remove(plan, address).map(drop), || {
+                    format!("address {} not removed", address.address)
+                })
+            }),
+            Output::GratuitousArp { addresses, repeat } => {
+                for _ in 0..*repeat {
+                    first_error(addresses, |address| {
+                        explained(kernel.announce(plan, address), || {
+                            format!("address {} not announced", address.address)
+                        })
+                    })?;
+                }
+                Ok(())
+            }
+            Output::Transition { from, to, reason } => {
+                for address in addresses(plan) {
+                    kernel.set_gate(address.address, *to == VrrpState::Master);
+                }
+                let (instance, reason) = (plan.name.clone(), reason.to_string());
+                let event = Event::VrrpState { instance, from: *from, to: *to, reason };
+                self.supervisor.tell(event);
+                Ok(())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let left = self.supervisor.flush();
+        if left != self.polling_writes {
+            self.poll.modify(&self.supervisor, SUPERVISOR, Interest::read_and(left))?;
+            self.polling_writes = left;
+        }
+        Ok(())
+    }
+}
+
+/// What the router may ask while it takes over a configuration.
+struct Snapshot<'a> {
+    links: &'a BTreeMap<String, Option<Ipv4Addr>>,
+    kernel: &'a Kernel,
+    memory: &'a Memory,
+}
+
+impl Surroundings for Snapshot<'_> {
+    fn link(&self, interface: &str) -> Option<Ipv4Addr> {
+        self.links.get(interface).copied().flatten()
+    }
+
+    fn resumes(&self, plan: &VrrpInstance) -> bool {
+        self.memory.was_master(plan) && addresses(plan).all(|a| self.kernel.holds(plan, a))
+    }
+}
+
+fn interfaces(plan: &VrrpPlan) -> BTreeSet<String> {
+    plan.instances.iter().map(|instance| instance.interface.clone()).collect()
+}
+
+fn token(index: u32) -> u64 {
+    STATIONS | u64::from(index)
+}
+
+/// Does it for every one, whatever fails, and returns the first error.
+fn first_error<T>(list: &[T], mut work: impl FnMut(&T) -> io::Result<()>) -> io::Result<()> {
+    list.iter().map(|one| work(one)).fold(Ok(()), io::Result::and)
+}
+
+fn explained(result: io::Result<()>, what: impl FnOnce() -> String) -> io::Result<()> {
+    result.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", what())))
+}
