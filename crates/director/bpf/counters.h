@@ -7,6 +7,7 @@ COUNTER(passed_gate_closed)      /* this director is not master of the address *
 COUNTER(passed_fragment)         /* a fragment: it has no ports, the kernel decides */
 COUNTER(passed_no_connection)    /* TCP to a service, neither SYN nor known: the kernel resets it */
 COUNTER(passed_to_resolve)       /* the next hop is unknown: the kernel resolves and forwards */
+COUNTER(passed_to_self)          /* the server is this machine */
 COUNTER(forwarded_to_server)
 COUNTER(forwarded_to_client)
 COUNTER(forwarded_by_kernel)     /* replies rewritten on their way out of the kernel */

@@ -49,6 +49,11 @@ send_to_server(struct xdp_md *ctx, struct packet *packet, const struct conn *con
 	__u8 to[ETH_ALEN], from[ETH_ALEN];
 	__u32 ifindex;
 
+	if (destination->flags & DESTINATION_LOCAL) {
+		if (conn->forwarding == FORWARD_NAT)
+			rewrite_destination(packet, conn->peer, conn->peer_port);
+		return pass(COUNT_passed_to_self);
+	}
 	if (packet->ip->ttl <= 1)
 		return drop(COUNT_dropped_ttl);
 	if (destination->flags & DESTINATION_RESOLVED) {

@@ -66,6 +66,7 @@ struct members {
 #define DESTINATION_IN_USE 1  /* holds a server, perhaps one that left the tables */
 #define DESTINATION_REMOVED 2 /* left the tables; connections still count here */
 #define DESTINATION_RESOLVED 4
+#define DESTINATION_LOCAL 8 /* this machine itself */
 
 enum forwarding { FORWARD_NAT, FORWARD_DIRECT };
 

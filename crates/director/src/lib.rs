@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod engine;
+pub mod xdp;
 
 pub use engine::{
     Destination, DestinationLoad, Engine, EngineError, ServiceSettings, ServiceTable, TableChange,

@@ -1,0 +1,255 @@
+//! The layouts of the maps: Rust's side of bpf/maps.h and bpf/conn.h. Addresses and ports are in
+//! network byte order, everything else in the machine's.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use model::layer4::{Endpoint, Forwarding, Protocol, Scheduler, ServiceKey};
+use zerocopy::big_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Directory of the pinned maps; a new name whenever a layout changes.
+pub(crate) const LAYOUT: &str = "v1";
+
+pub(crate) const SERVICES_MAX: u32 = 2048;
+pub(crate) const MEMBERS_MAX: usize = 256;
+pub(crate) const DESTINATIONS_MAX: u32 = 65536;
+
+pub(crate) const SECOND: u64 = 1_000_000_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct RawServiceKey {
+    pub(crate) address: [u8; 4],
+    pub(crate) port: U16,
+    pub(crate) protocol: u8,
+    pub(crate) unused: u8,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct RawService {
+    pub(crate) index: u32,
+    pub(crate) row: u32,
+    pub(crate) count: u32,
+    pub(crate) scheduler: u32,
+    pub(crate) weight_max: u32,
+    pub(crate) weight_gcd: u32,
+    pub(crate) persistence_seconds: u32,
+    pub(crate) persistence_bits: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct RawMember {
+    pub(crate) destination: u32,
+    pub(crate) weight: u32,
+}
+
+pub(crate) const IN_USE: u8 = 1;
+pub(crate) const REMOVED: u8 = 2;
+pub(crate) const RESOLVED: u8 = 4;
+pub(crate) const LOCAL: u8 = 8;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct RawDestination {
+    pub(crate) address: [u8; 4],
+    pub(crate) port: U16,
+    pub(crate) forwarding: u8,
+    pub(crate) flags: u8,
+    pub(crate) weight: u32,
+    pub(crate) ifindex: u32,
+    pub(crate) mac: [u8; 6],
+    pub(crate) source_mac: [u8; 6],
+    pub(crate) service: RawServiceKey,
+    /// Grows with each addition: orders a service's destinations when tables are adopted.
+    pub(crate) position: u32,
+    pub(crate) unused: [u8; 24],
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct RawLoad {
+    pub(crate) active: u32,
+    pub(crate) inactive: u32,
+    pub(crate) templates: u32,
+    pub(crate) unused: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct RawStats {
+    pub(crate) connections: u64,
+    pub(crate) packets_in: u64,
+    pub(crate) packets_out: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct RawInterface {
+    pub(crate) mac: [u8; 6],
+    pub(crate) unused: [u8; 2],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct RawConnKey {
+    pub(crate) from: [u8; 4],
+    pub(crate) to: [u8; 4],
+    pub(crate) from_port: U16,
+    pub(crate) to_port: U16,
+    pub(crate) protocol: u8,
+    pub(crate) template: u8,
+    pub(crate) unused: [u8; 2],
+}
+
+pub(crate) const KIND_REVERSE: u8 = 2;
+pub(crate) const KIND_TEMPLATE: u8 = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct RawConn {
+    pub(crate) last_seen: u64,
+    pub(crate) destination: u32,
+    pub(crate) state: u32,
+    pub(crate) peer: [u8; 4],
+    pub(crate) peer_port: U16,
+    pub(crate) kind: u8,
+    pub(crate) forwarding: u8,
+    pub(crate) controlled: u32,
+    pub(crate) timeout: u32,
+    pub(crate) template_port: U16,
+    pub(crate) template_bits: u8,
+    pub(crate) unused: [u8; 5],
+}
+
+/// IPVS's names and timeouts in seconds, by the numbers of bpf/states.h.
+const STATES: [(&str, u64); 12] = [
+    ("NONE", 2),
+    ("ESTABLISHED", 900),
+    ("SYN_SENT", 120),
+    ("SYN_RECV", 60),
+    ("FIN_WAIT", 120),
+    ("TIME_WAIT", 120),
+    ("CLOSE", 10),
+    ("CLOSE_WAIT", 60),
+    ("LAST_ACK", 30),
+    ("LISTEN", 120),
+    ("SYNACK", 120),
+    ("UDP", 300),
+];
+
+/// Nanoseconds after which any entry of a reverse direction is worth a look.
+pub(crate) const LONGEST_TIMEOUT: u64 = 900 * SECOND;
+
+impl RawConn {
+    /// Nanoseconds without a packet after which it expires, by its own clock alone.
+    pub(crate) fn timeout_ns(&self) -> u64 {
+        match self.kind {
+            KIND_TEMPLATE => u64::from(self.timeout) * SECOND,
+            KIND_REVERSE => LONGEST_TIMEOUT,
+            _ => STATES.get(self.state as usize).map_or(0, |(_, seconds)| seconds * SECOND),
+        }
+    }
+
+    pub(crate) fn state_name(&self) -> &'static str {
+        match self.kind {
+            KIND_TEMPLATE => "NONE",
+            _ => STATES.get(self.state as usize).map_or("NONE", |(name, _)| name),
+        }
+    }
+}
+
+/// The octets of an IPv4 address; `None` for IPv6, which this engine does not forward.
+pub(crate) fn octets(address: IpAddr) -> Option<[u8; 4]> {
+    match address {
+        IpAddr::V4(address) => Some(address.octets()),
+        IpAddr::V6(_) => None,
+    }
+}
+
+pub(crate) fn protocol_of(number: u8) -> Protocol {
+    if number == Protocol::Udp.number() { Protocol::Udp } else { Protocol::Tcp }
+}
+
+impl RawServiceKey {
+    pub(crate) fn of(key: &ServiceKey) -> Option<RawServiceKey> {
+        Some(RawServiceKey {
+            address: octets(key.address)?,
+            port: key.port.into(),
+            protocol: key.protocol.number(),
+            unused: 0,
+        })
+    }
+
+    pub(crate) fn key(&self) -> ServiceKey {
+        ServiceKey {
+            address: Ipv4Addr::from(self.address).into(),
+            port: self.port.get(),
+            protocol: protocol_of(self.protocol),
+        }
+    }
+}
+
+impl RawDestination {
+    pub(crate) const EMPTY: RawDestination = RawDestination {
+        address: [0; 4],
+        port: U16::ZERO,
+        forwarding: 0,
+        flags: 0,
+        weight: 0,
+        ifindex: 0,
+        mac: [0; 6],
+        source_mac: [0; 6],
+        service: RawServiceKey { address: [0; 4], port: U16::ZERO, protocol: 0, unused: 0 },
+        position: 0,
+        unused: [0; 24],
+    };
+
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint { address: Ipv4Addr::from(self.address).into(), port: self.port.get() }
+    }
+}
+
+pub(crate) const fn forwarding_number(forwarding: Forwarding) -> u8 {
+    match forwarding {
+        Forwarding::Nat => 0,
+        Forwarding::DirectRouting => 1,
+    }
+}
+
+pub(crate) const fn forwarding_of(number: u8) -> Forwarding {
+    if number == 1 { Forwarding::DirectRouting } else { Forwarding::Nat }
+}
+
+pub(crate) const fn scheduler_number(scheduler: Scheduler) -> u32 {
+    match scheduler {
+        Scheduler::RoundRobin => 0,
+        Scheduler::WeightedRoundRobin => 1,
+        Scheduler::WeightedLeastConnection => 2,
+    }
+}
+
+pub(crate) const fn scheduler_of(number: u32) -> Scheduler {
+    match number {
+        0 => Scheduler::RoundRobin,
+        1 => Scheduler::WeightedRoundRobin,
+        _ => Scheduler::WeightedLeastConnection,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sizes_are_those_of_the_c_side() {
+        assert_eq!(size_of::<RawServiceKey>(), 8);
+        assert_eq!(size_of::<RawService>(), 32);
+        assert_eq!(size_of::<RawDestination>(), 64);
+        assert_eq!(size_of::<RawConnKey>(), 16);
+        assert_eq!(size_of::<RawConn>(), 40);
+    }
+}

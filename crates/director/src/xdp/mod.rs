@@ -1,0 +1,357 @@
+//! The engine that forwards packets in XDP.
+//!
+//! Everything it needs outlives it: programs are attached by pinned links, the tables are pinned
+//! maps. A director that dies leaves forwarding running; the next one takes the maps over, gives
+//! the links its own program and goes on.
+
+mod layout;
+mod list;
+mod next_hops;
+mod object;
+mod sweep;
+mod tables;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use edge::bpf::TestRun;
+use edge::clock;
+use edge::netlink::neighbour::Interface;
+use model::Time;
+use model::control::XdpMode;
+use model::layer4::{Endpoint, ServiceKey};
+use model::status::{ConnectionStatus, Counters};
+use zerocopy::IntoBytes;
+
+use self::layout::{LOCAL, RESOLVED, RawDestination, RawInterface};
+use self::next_hops::{NextHops, Reach};
+use self::object::Object;
+use self::sweep::Sweep;
+use self::tables::TableState;
+use crate::{DestinationLoad, Engine, EngineError, TableChange, Tables};
+
+/// Entries of the connection table unless told otherwise: a NAT connection takes two.
+pub const CONNECTIONS_DEFAULT: u32 = 1 << 19;
+/// How often places of servers that left are looked over.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+const WARNING: u8 = 4;
+const NOTICE: u8 = 5;
+
+/// How the engine is to run.
+#[derive(Clone, Debug)]
+pub struct XdpOptions {
+    /// Directory for pins, on a BPF file system: made if it is not there.
+    pub pin_directory: PathBuf,
+    /// Native, generic, or native where it can be.
+    pub mode: XdpMode,
+    /// Entries of the connection table, if it does not exist yet.
+    pub connections_max: u32,
+}
+
+impl XdpOptions {
+    /// The usual: native where it can be, [`CONNECTIONS_DEFAULT`] entries.
+    pub fn new(pin_directory: impl Into<PathBuf>) -> XdpOptions {
+        XdpOptions {
+            pin_directory: pin_directory.into(),
+            mode: XdpMode::Auto,
+            connections_max: CONNECTIONS_DEFAULT,
+        }
+    }
+}
+
+/// The engine.
+pub struct XdpEngine {
+    object: Object,
+    state: TableState,
+    next_hops: NextHops,
+    sweep: Sweep,
+    /// Interfaces asked for by name.
+    wanted: BTreeSet<String>,
+    /// Interfaces that could not be attached: tried again only when they change.
+    failed: BTreeSet<u32>,
+    adopted: bool,
+    log: VecDeque<(u8, String)>,
+    tidy: Time,
+    now: Time,
+}
+
+impl XdpEngine {
+    /// Loads the programs, or takes over what an earlier director left in the pin directory: its
+    /// tables, connections and attached interfaces. Forwards in the network namespace of the
+    /// calling thread.
+    pub fn start(options: &XdpOptions) -> Result<XdpEngine, EngineError> {
+        let object =
+            Object::load(&options.pin_directory, options.mode, options.connections_max)?;
+        let next_hops = NextHops::open().map_err(EngineError::system("open netlink"))?;
+        let mut state = TableState::new();
+        let adopted = state.adopt(&object.maps)?;
+        let now = clock::now();
+        let mut engine = XdpEngine {
+            object,
+            state,
+            next_hops,
+            sweep: Sweep::default(),
+            wanted: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            adopted,
+            log: VecDeque::new(),
+            tidy: now,
+            now,
+        };
+        let addresses: Vec<Ipv4Addr> =
+            engine.state.places().map(|(_, slot)| slot.address()).collect();
+        for address in &addresses {
+            engine.next_hops.add_server(*address);
+        }
+        for address in &addresses {
+            engine.write_reach(*address);
+        }
+        engine.attach_wanted();
+        engine.object.remove_other_layouts();
+        Ok(engine)
+    }
+
+    /// Runs the forwarding program on a packet as if it had come in by the loopback interface:
+    /// for tests and measurements.
+    pub fn test_forward(&self, packet: &[u8], repeat: u32) -> io::Result<TestRun> {
+        self.object.forward(packet, repeat)
+    }
+
+    /// Says which MAC address makes a packet ours on an interface: for tests, where there is no
+    /// interface to attach to.
+    pub fn test_interface(&self, index: u32, mac: [u8; 6]) -> io::Result<()> {
+        let raw = RawInterface { mac, unused: [0; 2] };
+        self.object.maps.interfaces.update(index.as_bytes(), raw.as_bytes())
+    }
+
+    /// Says where a destination is on the wire, whatever routes and neighbours say: for tests.
+    pub fn test_next_hop(
+        &mut self,
+        key: ServiceKey,
+        endpoint: Endpoint,
+        interface: u32,
+        to: [u8; 6],
+        from: [u8; 6],
+    ) -> Result<(), EngineError> {
+        let Some(index) = self.state.index_of(key, endpoint) else { return Ok(()) };
+        let reach = Reach::Frame { interface, to, from };
+        self.state.rewrite(&self.object.maps, index, |raw| set_reach(raw, reach))
+    }
+
+    fn apply_one(&mut self, change: &TableChange) -> Result<(), EngineError> {
+        let maps = &self.object.maps;
+        match change {
+            TableChange::AddService(key, settings) => {
+                self.state.add_service(maps, *key, *settings)
+            }
+            TableChange::UpdateService(key, settings) => {
+                self.state.update_service(maps, *key, *settings)
+            }
+            TableChange::RemoveService(key) => self.state.remove_service(maps, *key),
+            TableChange::AddDestination(key, destination) => {
+                let known = self.state.index_of(*key, destination.endpoint).is_some();
+                let index = self.state.add_destination(maps, *key, destination)?;
+                let slot = self.state.destination(index);
+                if let Some(address) = slot.map(|slot| slot.address()) {
+                    if !known {
+                        self.next_hops.add_server(address);
+                    }
+                    let reach = self.next_hops.reach(address);
+                    self.state.rewrite(maps, index, |raw| set_reach(raw, reach))?;
+                }
+                Ok(())
+            }
+            TableChange::UpdateDestination(key, destination) => {
+                self.state.update_destination(maps, *key, destination)
+            }
+            TableChange::RemoveDestination(key, endpoint) => {
+                self.state.remove_destination(maps, *key, *endpoint).map(drop)
+            }
+        }
+    }
+
+    fn write_reach(&mut self, address: Ipv4Addr) {
+        let reach = self.next_hops.reach(address);
+        for index in self.state.at_address(address) {
+            let done = self.state.rewrite(&self.object.maps, index, |raw| set_reach(raw, reach));
+            if let Err(error) = done {
+                self.warn(format!("next hop of {address}: {error}"));
+            }
+        }
+    }
+
+    /// Attaches to interfaces that were asked for and to those that lead to real servers.
+    fn attach_wanted(&mut self) {
+        let named = self.wanted.iter().filter_map(|name| self.next_hops.interface_named(name));
+        let mut indices: BTreeSet<u32> = named.map(|interface| interface.index).collect();
+        indices.extend(self.next_hops.outgoing());
+        for index in indices {
+            let attached = self.object.attached().contains_key(&index);
+            if attached || self.failed.contains(&index) {
+                continue;
+            }
+            if let Some(interface) = self.next_hops.interface(index).cloned() {
+                self.attach(&interface);
+            }
+        }
+    }
+
+    fn attach(&mut self, interface: &Interface) {
+        let Some(mac) = interface.mac else { return };
+        let name = &interface.name;
+        if let Err(error) = self.test_interface(interface.index, mac) {
+            self.failed.insert(interface.index);
+            return self.warn(format!("interface {name}: {error}"));
+        }
+        match self.object.attach(interface) {
+            Ok(attached) => {
+                let mode = mode_name(attached.native);
+                self.log.push_back((NOTICE, format!("forwarding on {name} ({mode} XDP)")));
+            }
+            Err(error) => {
+                self.failed.insert(interface.index);
+                self.warn(error.to_string());
+            }
+        }
+    }
+
+    fn warn(&mut self, text: String) {
+        self.log.push_back((WARNING, text));
+    }
+
+    fn tidy(&mut self) {
+        for address in self.state.free_drained(&self.object.maps) {
+            self.next_hops.remove_server(address);
+        }
+    }
+}
+
+fn mode_name(native: bool) -> &'static str {
+    if native { "native" } else { "generic" }
+}
+
+fn set_reach(raw: &mut RawDestination, reach: Reach) {
+    raw.flags &= !(RESOLVED | LOCAL);
+    match reach {
+        Reach::Frame { interface, to, from } => {
+            raw.flags |= RESOLVED;
+            (raw.ifindex, raw.mac, raw.source_mac) = (interface, to, from);
+        }
+        Reach::Local => raw.flags |= LOCAL,
+        Reach::Unknown => {}
+    }
+}
+
+impl Engine for XdpEngine {
+    fn name(&self) -> &'static str {
+        "xdp"
+    }
+
+    fn adopted(&self) -> bool {
+        self.adopted
+    }
+
+    fn tables(&self) -> &Tables {
+        &self.state.tables
+    }
+
+    fn apply(&mut self, changes: &[TableChange]) -> Result<(), EngineError> {
+        let applied = changes.iter().try_for_each(|change| self.apply_one(change));
+        let flushed = self.state.flush(&self.object.maps);
+        self.attach_wanted();
+        applied.and(flushed)
+    }
+
+    fn set_interfaces(&mut self, interfaces: &[String]) {
+        self.wanted = interfaces.iter().cloned().collect();
+        self.attach_wanted();
+    }
+
+    fn poll_descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.next_hops.descriptors()
+    }
+
+    fn handle_ready(&mut self, now: Time) {
+        self.now = now;
+        let seen = self.next_hops.handle_events();
+        for gone in seen.gone {
+            self.object.forget(gone.index);
+            self.failed.remove(&gone.index);
+            let _ = self.object.maps.interfaces.delete(gone.index.as_bytes());
+        }
+        for interface in seen.interfaces {
+            self.failed.remove(&interface.index);
+            if let (Some(mac), true) =
+                (interface.mac, self.object.attached().contains_key(&interface.index))
+                && let Err(error) = self.test_interface(interface.index, mac)
+            {
+                self.warn(format!("interface {}: {error}", interface.name));
+            }
+        }
+        for address in seen.servers {
+            self.write_reach(address);
+        }
+        self.attach_wanted();
+    }
+
+    fn handle_timeout(&mut self, now: Time, budget: Duration) {
+        self.now = now;
+        let changed = self.next_hops.handle_timeout(now);
+        if !changed.is_empty() {
+            for address in changed {
+                self.write_reach(address);
+            }
+            self.attach_wanted();
+        }
+        if let Err(error) = self.sweep.handle_timeout(&self.object, now, budget) {
+            self.warn(format!("sweep of the connections: {error}"));
+        }
+        if now >= self.tidy {
+            self.tidy = now + TIDY_EVERY;
+            self.tidy();
+        }
+    }
+
+    fn next_deadline(&self) -> Time {
+        self.next_hops.next_deadline(self.now).min(self.sweep.next_deadline()).min(self.tidy)
+    }
+
+    fn poll_log(&mut self) -> Option<(u8, String)> {
+        self.log.pop_front()
+    }
+
+    fn destination_load(&self, key: ServiceKey, endpoint: Endpoint) -> DestinationLoad {
+        self.state.load(&self.object.maps, key, endpoint)
+    }
+
+    fn service_counters(&self, key: ServiceKey) -> Counters {
+        self.state.service_counters(&self.object.maps, key)
+    }
+
+    fn interfaces(&self) -> Vec<String> {
+        let attached = self.object.attached().values();
+        let mut names: Vec<String> =
+            attached.map(|one| format!("{} ({})", one.name, mode_name(one.native))).collect();
+        names.sort();
+        names
+    }
+
+    fn data_plane(&self) -> Vec<(String, u64)> {
+        let mut counters = list::data_plane(&self.object.maps);
+        counters.push(("swept_connections".to_owned(), self.sweep.removed));
+        counters
+    }
+
+    fn connections(&self, now: Time) -> Result<Vec<ConnectionStatus>, EngineError> {
+        list::connections(&self.object.maps, &self.state, now)
+    }
+
+    fn stop(&mut self) -> Result<(), EngineError> {
+        self.next_hops.release_all();
+        self.object.detach_all().map_err(EngineError::system("detach"))
+    }
+}

@@ -1,0 +1,353 @@
+//! Where the real servers are on the wire: the next hop of each by route lookup, kept resolved.
+//!
+//! The kernel keeps each next hop as a managed neighbour and tells of changes. It notices a new
+//! MAC address only after its own probes fail, which takes too long; so each next hop is also
+//! asked once a second, at the MAC address it has, and everyone is asked when it does not answer.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use edge::arp_probe::{Probe, ProbeSocket};
+use edge::netlink::Socket;
+use edge::netlink::neighbour::{self, Change, Interface, Mac, Neighbour};
+use edge::netlink::route::{self, Route};
+use model::Time;
+
+/// How often each next hop is asked.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How long it has to answer before everyone is asked.
+const ANSWER_WITHIN: Duration = Duration::from_millis(300);
+/// Requests sent in one go, so that many next hops do not flood the wire.
+const REQUESTS_AT_ONCE: usize = 256;
+/// Route lookups in one go.
+const LOOKUPS_AT_ONCE: usize = 64;
+/// How often unanswered questions are looked after.
+const TICK: Duration = Duration::from_millis(50);
+/// How often a server without a route is looked up again.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// What the forwarding program needs to reach a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Through this interface, to this MAC address.
+    Frame { interface: u32, to: Mac, from: Mac },
+    /// It is this machine.
+    Local,
+    /// Not known (yet).
+    Unknown,
+}
+
+type HopKey = (u32, Ipv4Addr);
+
+struct Server {
+    route: Option<Route>,
+    users: u32,
+}
+
+struct Hop {
+    mac: Option<Mac>,
+    servers: BTreeSet<Ipv4Addr>,
+    source: Option<Ipv4Addr>,
+    asked: Time,
+    answered: bool,
+    everyone_asked: bool,
+}
+
+/// The next hops of all real servers.
+pub(crate) struct NextHops {
+    requests: Socket,
+    events: Socket,
+    probes: Option<ProbeSocket>,
+    servers: HashMap<Ipv4Addr, Server>,
+    hops: HashMap<HopKey, Hop>,
+    interfaces: HashMap<u32, Interface>,
+    /// Servers whose route is to be looked up anew.
+    stale: BTreeSet<Ipv4Addr>,
+    look_again: Time,
+}
+
+/// What [`NextHops::handle_events`] saw.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Servers whose [`Reach`] may have changed.
+    pub(crate) servers: HashSet<Ipv4Addr>,
+    /// Interfaces that came or changed.
+    pub(crate) interfaces: Vec<Interface>,
+    /// Interfaces that went.
+    pub(crate) gone: Vec<Interface>,
+}
+
+impl NextHops {
+    pub(crate) fn open() -> io::Result<NextHops> {
+        let events = Socket::open()?;
+        events.subscribe(&neighbour::GROUPS)?;
+        let mut requests = Socket::open()?;
+        let interfaces = neighbour::interfaces(&mut requests)?;
+        Ok(NextHops {
+            requests,
+            events,
+            // Without it (no CAP_NET_RAW) the kernel's own probes still do, only later.
+            probes: ProbeSocket::open().ok(),
+            servers: HashMap::new(),
+            hops: HashMap::new(),
+            interfaces: interfaces.into_iter().map(|found| (found.index, found)).collect(),
+            stale: BTreeSet::new(),
+            look_again: Time::ZERO,
+        })
+    }
+
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let events = std::iter::once(self.events.as_fd());
+        events.chain(self.probes.as_ref().map(|probes| probes.as_fd())).collect()
+    }
+
+    pub(crate) fn interface_named(&self, name: &str) -> Option<&Interface> {
+        self.interfaces.values().find(|interface| interface.name == name)
+    }
+
+    pub(crate) fn interface(&self, index: u32) -> Option<&Interface> {
+        self.interfaces.get(&index)
+    }
+
+    /// Interfaces that lead to servers.
+    pub(crate) fn outgoing(&self) -> BTreeSet<u32> {
+        self.hops.keys().map(|(interface, _)| *interface).collect()
+    }
+
+    /// One more destination is at this address.
+    pub(crate) fn add_server(&mut self, address: Ipv4Addr) {
+        let server = self.servers.entry(address).or_insert(Server { route: None, users: 0 });
+        server.users += 1;
+        if server.users == 1 {
+            self.look_up(address);
+        }
+    }
+
+    /// One less.
+    pub(crate) fn remove_server(&mut self, address: Ipv4Addr) {
+        let Some(server) = self.servers.get_mut(&address) else { return };
+        server.users -= 1;
+        if server.users == 0 {
+            self.leave_hop(address);
+            self.servers.remove(&address);
+            self.stale.remove(&address);
+        }
+    }
+
+    pub(crate) fn reach(&self, server: Ipv4Addr) -> Reach {
+        let Some(route) = self.servers.get(&server).and_then(|server| server.route) else {
+            return Reach::Unknown;
+        };
+        if route.local {
+            return Reach::Local;
+        }
+        let hop = self.hops.get(&(route.interface, route.next_hop));
+        let from = self.interfaces.get(&route.interface).and_then(|interface| interface.mac);
+        match (hop.and_then(|hop| hop.mac), from) {
+            (Some(to), Some(from)) => Reach::Frame { interface: route.interface, to, from },
+            _ => Reach::Unknown,
+        }
+    }
+
+    fn look_up(&mut self, address: Ipv4Addr) -> bool {
+        let route = route::lookup(&mut self.requests, address).ok();
+        let Some(server) = self.servers.get_mut(&address) else { return false };
+        if server.route == route {
+            return false;
+        }
+        self.leave_hop(address);
+        if let Some(server) = self.servers.get_mut(&address) {
+            server.route = route;
+        }
+        if let Some(route) = route.filter(|route| !route.local) {
+            self.join_hop(address, &route);
+        }
+        true
+    }
+
+    fn join_hop(&mut self, server: Ipv4Addr, route: &Route) {
+        let key = (route.interface, route.next_hop);
+        if !self.hops.contains_key(&key) {
+            // A kernel without managed neighbours says so; ours are then kept by asking.
+            let _ = neighbour::manage(&mut self.requests, key.0, key.1);
+            let known = neighbour::neighbours(&mut self.requests).unwrap_or_default();
+            let mac = known
+                .iter()
+                .find(|one| (one.interface, one.address) == key)
+                .and_then(|one| one.mac);
+            self.hops.insert(
+                key,
+                Hop {
+                    mac,
+                    servers: BTreeSet::new(),
+                    source: route.source,
+                    asked: Time::ZERO,
+                    answered: true,
+                    everyone_asked: false,
+                },
+            );
+        }
+        if let Some(hop) = self.hops.get_mut(&key) {
+            hop.servers.insert(server);
+        }
+    }
+
+    fn leave_hop(&mut self, server: Ipv4Addr) {
+        let Some(route) = self.servers.get(&server).and_then(|server| server.route) else { return };
+        let key = (route.interface, route.next_hop);
+        let Some(hop) = self.hops.get_mut(&key) else { return };
+        hop.servers.remove(&server);
+        if hop.servers.is_empty() {
+            self.hops.remove(&key);
+            let _ = neighbour::release(&mut self.requests, key.0, key.1);
+        }
+    }
+
+    /// Takes in the events and answers that have arrived.
+    pub(crate) fn handle_events(&mut self) -> Seen {
+        let mut seen = Seen::default();
+        match self.events.receive() {
+            Ok(messages) => {
+                for change in messages.iter().filter_map(neighbour::read_change) {
+                    self.handle_change(change, &mut seen);
+                }
+            }
+            // Events were lost: read everything anew.
+            Err(_) => self.refresh(&mut seen),
+        }
+        while let Some(answer) =
+            self.probes.as_ref().and_then(|probes| probes.receive().ok().flatten())
+        {
+            let key = (answer.interface, answer.address);
+            if let Some(hop) = self.hops.get_mut(&key) {
+                hop.answered = true;
+                hop.everyone_asked = false;
+                if hop.mac != Some(answer.mac) {
+                    hop.mac = Some(answer.mac);
+                    seen.servers.extend(&hop.servers);
+                }
+            }
+        }
+        seen
+    }
+
+    fn handle_change(&mut self, change: Change, seen: &mut Seen) {
+        match change {
+            Change::Neighbour(found) => self.handle_neighbour(&found, seen),
+            Change::NeighbourGone(gone) => {
+                // Somebody removed what is ours to keep: ask for it again.
+                if self.hops.contains_key(&(gone.interface, gone.address)) {
+                    let _ = neighbour::manage(&mut self.requests, gone.interface, gone.address);
+                }
+            }
+            Change::Interface(interface) => self.handle_interface(interface, seen),
+            Change::InterfaceGone(gone) => {
+                self.interfaces.remove(&gone.index);
+                self.stale.extend(self.servers.keys());
+                seen.gone.push(gone);
+            }
+            Change::Routes => self.stale.extend(self.servers.keys()),
+        }
+    }
+
+    /// A neighbour that failed keeps the MAC address it had: frames to it are lost either way,
+    /// and it may only be slow.
+    fn handle_neighbour(&mut self, found: &Neighbour, seen: &mut Seen) {
+        if let Some(hop) = self.hops.get_mut(&(found.interface, found.address))
+            && found.mac.is_some()
+            && found.mac != hop.mac
+        {
+            hop.mac = found.mac;
+            seen.servers.extend(&hop.servers);
+        }
+    }
+
+    fn handle_interface(&mut self, interface: Interface, seen: &mut Seen) {
+        let before = self.interfaces.insert(interface.index, interface.clone());
+        if before.as_ref() == Some(&interface) {
+            return;
+        }
+        for ((of, _), hop) in &self.hops {
+            if *of == interface.index {
+                seen.servers.extend(&hop.servers);
+            }
+        }
+        self.stale.extend(self.servers.keys());
+        seen.interfaces.push(interface);
+    }
+
+    fn refresh(&mut self, seen: &mut Seen) {
+        for interface in neighbour::interfaces(&mut self.requests).unwrap_or_default() {
+            self.handle_interface(interface, seen);
+        }
+        for found in neighbour::neighbours(&mut self.requests).unwrap_or_default() {
+            self.handle_neighbour(&found, seen);
+        }
+        self.stale.extend(self.servers.keys());
+    }
+
+    /// Asks next hops whose turn it is and looks stale routes up. Returns the servers whose
+    /// [`Reach`] may have changed.
+    pub(crate) fn handle_timeout(&mut self, now: Time) -> Vec<Ipv4Addr> {
+        if now >= self.look_again {
+            self.look_again = now + LOOK_AGAIN;
+            let lost = self.servers.iter().filter(|(_, server)| server.route.is_none());
+            self.stale.extend(lost.map(|(address, _)| *address));
+        }
+        let mut changed = Vec::new();
+        for _ in 0..LOOKUPS_AT_ONCE {
+            let Some(address) = self.stale.pop_first() else { break };
+            if self.look_up(address) {
+                changed.push(address);
+            }
+        }
+        self.ask(now);
+        changed
+    }
+
+    fn ask(&mut self, now: Time) {
+        let Some(probes) = &self.probes else { return };
+        let mut sent = 0;
+        for ((interface, target), hop) in &mut self.hops {
+            let silent = !hop.answered && now >= hop.asked + ANSWER_WITHIN;
+            let everyone = (silent || hop.mac.is_none()) && !hop.everyone_asked;
+            let due = now >= hop.asked + ASK_EVERY;
+            if !everyone && !due {
+                continue;
+            }
+            let ours = self.interfaces.get(interface);
+            let (Some(from_mac), Some(from)) = (ours.and_then(|ours| ours.mac), hop.source) else {
+                continue;
+            };
+            if sent == REQUESTS_AT_ONCE {
+                return;
+            }
+            sent += 1;
+            // Who did not answer for a whole second is looked for everywhere from then on.
+            let everyone = everyone || hop.everyone_asked;
+            let target_mac = hop.mac.filter(|_| !everyone);
+            let probe =
+                Probe { interface: *interface, from_mac, from, target: *target, target_mac };
+            // A full queue or an interface that is down: the next turn comes.
+            let _ = probes.send(&probe);
+            hop.asked = now;
+            hop.answered = false;
+            hop.everyone_asked = everyone;
+        }
+    }
+
+    pub(crate) fn next_deadline(&self, now: Time) -> Time {
+        if self.servers.is_empty() { Time::NEVER } else { now + TICK }
+    }
+
+    /// Gives back what the kernel was asked to keep.
+    pub(crate) fn release_all(&mut self) {
+        for (interface, address) in self.hops.drain().map(|(key, _)| key) {
+            let _ = neighbour::release(&mut self.requests, interface, address);
+        }
+        self.servers.clear();
+    }
+}

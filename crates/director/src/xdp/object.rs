@@ -1,0 +1,285 @@
+//! The BPF object: its maps, pinned by name, and its programs, attached and pinned.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::tc::{NlOptions, TcAttachOptions, TcAttachType};
+use aya::programs::{ProgramError, SchedClassifier, Xdp, XdpMode as AyaXdpMode, tc, xdp};
+use aya::{Ebpf, EbpfLoader};
+use edge::bpf::{GATE_NAME, Map, TestRun, test_run};
+use edge::netlink::neighbour::Interface;
+use model::control::XdpMode;
+
+use super::layout::LAYOUT;
+use crate::EngineError;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/evenkeel.bpf.o"));
+/// The counters' names: the very file the programs are compiled with.
+const COUNTERS: &str = include_str!("../../bpf/counters.h");
+
+const FORWARD: &str = "evenkeel_xdp";
+const REWRITE: &str = "evenkeel_tc";
+const REAP: &str = "evenkeel_reap";
+const LINKS: &str = "links";
+/// Where our filter stands among a device's egress filters.
+const TC_OPTIONS: NlOptions =
+    NlOptions { priority: 50, handle: tc::TcHandle::new(0, 1), classid: None };
+
+/// The maps, each opened by its pin.
+pub(crate) struct Maps {
+    pub(crate) interfaces: Map,
+    pub(crate) services: Map,
+    pub(crate) members: Map,
+    pub(crate) cursors: Map,
+    pub(crate) destinations: Map,
+    pub(crate) loads: Map,
+    pub(crate) statistics: Map,
+    pub(crate) counters: Map,
+    pub(crate) connections: Map,
+}
+
+/// The loaded object.
+pub(crate) struct Object {
+    ebpf: Ebpf,
+    pub(crate) maps: Maps,
+    pins: PathBuf,
+    mode: XdpMode,
+    links: HashMap<u32, Attached>,
+}
+
+/// An interface with our programs on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attached {
+    pub(crate) name: String,
+    pub(crate) native: bool,
+}
+
+fn bpf_error(what: &str, error: &dyn std::error::Error) -> EngineError {
+    let mut text = format!("{what}: {error}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    EngineError::Bpf(text)
+}
+
+/// The errno behind an attach that failed.
+fn errno(error: &ProgramError) -> Option<i32> {
+    match error {
+        ProgramError::SyscallError(inner) => inner.io_error.raw_os_error(),
+        _ => None,
+    }
+}
+
+impl Object {
+    /// Loads the programs over the maps pinned in `pins`, creating those that are not there.
+    pub(crate) fn load(
+        pins: &Path,
+        mode: XdpMode,
+        connections_max: u32,
+    ) -> Result<Object, EngineError> {
+        edge::bpf::ensure_gate(pins)
+            .map_err(EngineError::system(format!("pin directory {}", pins.display())))?;
+        let directory = pins.join(LAYOUT);
+        for directory in [&directory, &pins.join(LINKS)] {
+            fs::create_dir_all(directory)
+                .map_err(EngineError::system(format!("create {}", directory.display())))?;
+        }
+        let mut ebpf = EbpfLoader::new()
+            .default_map_pin_directory(&directory)
+            .map_pin_path("gate", pins.join(GATE_NAME))
+            .map_max_entries("connections", connections_max)
+            .load(OBJECT)
+            .map_err(|error| bpf_error("load the BPF object", &error))?;
+        for name in [FORWARD, REAP] {
+            let program: &mut Xdp = program(&mut ebpf, name);
+            program.load().map_err(|error| bpf_error(&format!("load {name}"), &error))?;
+        }
+        let rewrite: &mut SchedClassifier = program(&mut ebpf, REWRITE);
+        rewrite.load().map_err(|error| bpf_error(&format!("load {REWRITE}"), &error))?;
+        let open = |name: &str| {
+            Map::open(&directory.join(name)).map_err(EngineError::system(format!("map {name}")))
+        };
+        let maps = Maps {
+            interfaces: open("interfaces")?,
+            services: open("services")?,
+            members: open("members")?,
+            cursors: open("cursors")?,
+            destinations: open("destinations")?,
+            loads: open("loads")?,
+            statistics: open("statistics")?,
+            counters: open("counters")?,
+            connections: open("connections")?,
+        };
+        Ok(Object { ebpf, maps, pins: pins.to_path_buf(), mode, links: HashMap::new() })
+    }
+
+    /// Attaches to an interface, or takes over what an earlier director attached there: its
+    /// link gets our program in one step, so that no packet meets neither.
+    pub(crate) fn attach(&mut self, interface: &Interface) -> Result<Attached, EngineError> {
+        if let Some(present) = self.links.get(&interface.index) {
+            return Ok(present.clone());
+        }
+        let native = match self.adopt_link(interface.index)? {
+            Some(native) => native,
+            None => self.new_link(interface)?,
+        };
+        self.attach_rewrite(&interface.name)?;
+        let attached = Attached { name: interface.name.clone(), native };
+        self.links.insert(interface.index, attached.clone());
+        Ok(attached)
+    }
+
+    fn link_path(&self, index: u32, native: bool) -> PathBuf {
+        let mode = if native { "native" } else { "generic" };
+        self.pins.join(LINKS).join(format!("{index}-{mode}"))
+    }
+
+    fn adopt_link(&mut self, index: u32) -> Result<Option<bool>, EngineError> {
+        for native in [true, false] {
+            let path = self.link_path(index, native);
+            if !path.exists() {
+                continue;
+            }
+            let wanted = match self.mode {
+                XdpMode::Auto => true,
+                XdpMode::Native => native,
+                XdpMode::Generic => !native,
+            };
+            let taken = if wanted { self.update_link(&path) } else { Err(String::new()) };
+            match taken {
+                Ok(()) => return Ok(Some(native)),
+                // The interface it belonged to is gone, or it is not wanted this way.
+                Err(_) => fs::remove_file(&path)
+                    .map_err(EngineError::system(format!("unpin {}", path.display())))?,
+            }
+        }
+        Ok(None)
+    }
+
+    fn update_link(&mut self, path: &Path) -> Result<(), String> {
+        let pinned = PinnedLink::from_pin(path).map_err(|error| error.to_string())?;
+        let link = xdp::XdpLink::try_from(FdLink::from(pinned)).map_err(|e| e.to_string())?;
+        let program: &mut Xdp = program(&mut self.ebpf, FORWARD);
+        program.attach_to_link(link).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn new_link(&mut self, interface: &Interface) -> Result<bool, EngineError> {
+        let modes: &[(AyaXdpMode, bool)] = match self.mode {
+            XdpMode::Auto => &[(AyaXdpMode::Driver, true), (AyaXdpMode::Skb, false)],
+            XdpMode::Native => &[(AyaXdpMode::Driver, true)],
+            XdpMode::Generic => &[(AyaXdpMode::Skb, false)],
+        };
+        let what = format!("attach to {}", interface.name);
+        let mut last = None;
+        for (mode, native) in modes {
+            let program: &mut Xdp = program(&mut self.ebpf, FORWARD);
+            match program.attach_to_if_index(interface.index, *mode) {
+                Ok(id) => {
+                    let link = program.take_link(id).map_err(|error| bpf_error(&what, &error))?;
+                    let link = FdLink::try_from(link).map_err(|error| bpf_error(&what, &error))?;
+                    let path = self.link_path(interface.index, *native);
+                    link.pin(path).map_err(|error| bpf_error(&what, &error))?;
+                    return Ok(*native);
+                }
+                Err(error) if errno(&error) == Some(EBUSY) => {
+                    return Err(EngineError::Bpf(format!(
+                        "{what}: another XDP program is attached there"
+                    )));
+                }
+                Err(error) => last = Some(bpf_error(&what, &error)),
+            }
+        }
+        Err(last.unwrap_or_else(|| EngineError::Bpf(what)))
+    }
+
+    fn attach_rewrite(&mut self, name: &str) -> Result<(), EngineError> {
+        let what = format!("egress program of {name}");
+        // Whether the qdisc was there already, and an earlier director's filter in it, is all one.
+        let _ = tc::qdisc_add_clsact(name);
+        let _ = tc::qdisc_detach_program(name, TcAttachType::Egress, REWRITE);
+        let program: &mut SchedClassifier = program(&mut self.ebpf, REWRITE);
+        let options = TcAttachOptions::Netlink(TC_OPTIONS);
+        let id = program
+            .attach_with_options(name, TcAttachType::Egress, options)
+            .map_err(|error| bpf_error(&what, &error))?;
+        let link = program.take_link(id).map_err(|error| bpf_error(&what, &error))?;
+        // Dropping it would remove the filter, which is to outlive this process.
+        std::mem::forget(link);
+        Ok(())
+    }
+
+    /// The interface is gone from the system.
+    pub(crate) fn forget(&mut self, index: u32) {
+        if let Some(attached) = self.links.remove(&index) {
+            let _ = fs::remove_file(self.link_path(index, attached.native));
+        }
+    }
+
+    /// Interfaces with our programs, by index.
+    pub(crate) fn attached(&self) -> &HashMap<u32, Attached> {
+        &self.links
+    }
+
+    /// Runs the program that removes expired connections on their keys.
+    pub(crate) fn reap(&self, packet: &[u8]) -> io::Result<TestRun> {
+        self.run(REAP, packet, 1)
+    }
+
+    /// Runs the forwarding program on a packet, as if it had come in by the loopback interface.
+    pub(crate) fn forward(&self, packet: &[u8], repeat: u32) -> io::Result<TestRun> {
+        self.run(FORWARD, packet, repeat)
+    }
+
+    fn run(&self, name: &str, packet: &[u8], repeat: u32) -> io::Result<TestRun> {
+        let program = self.ebpf.program(name).and_then(|program| program.fd().ok());
+        let program = program.ok_or_else(|| io::Error::other("the program is not loaded"))?;
+        test_run(program.as_fd(), packet, repeat)
+    }
+
+    /// Names of the counters, in the order of their map.
+    pub(crate) fn counter_names() -> impl Iterator<Item = &'static str> {
+        COUNTERS.lines().filter_map(|line| line.strip_prefix("COUNTER(")?.split(')').next())
+    }
+
+    /// Removes maps of other layouts: their programs have been replaced.
+    pub(crate) fn remove_other_layouts(&self) {
+        let Ok(entries) = fs::read_dir(&self.pins) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            if ![LAYOUT, LINKS, GATE_NAME].iter().any(|ours| name == **ours) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    /// Detaches from every interface, this director's and leftovers, and unpins the maps. The
+    /// gate stays: it is not ours.
+    pub(crate) fn detach_all(&mut self) -> io::Result<()> {
+        for attached in self.links.values() {
+            let _ = tc::qdisc_detach_program(&attached.name, TcAttachType::Egress, REWRITE);
+        }
+        self.links.clear();
+        fs::remove_dir_all(self.pins.join(LINKS))?;
+        fs::remove_dir_all(self.pins.join(LAYOUT))?;
+        // Links taken over are held by the program too: let go of them.
+        let program: &mut Xdp = program(&mut self.ebpf, FORWARD);
+        program.unload().map_err(io::Error::other)
+    }
+}
+
+const EBUSY: i32 = 16;
+
+/// A program of the object, which has exactly those named at the top of this file.
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut P
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program>,
+{
+    let found = ebpf.program_mut(name).and_then(|program| program.try_into().ok());
+    found.expect("the object was compiled with this program")
+}

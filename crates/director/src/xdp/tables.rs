@@ -1,0 +1,575 @@
+//! Services and destinations: the tables as the administrator sees them, and the maps that the
+//! program reads, kept equal change by change.
+//!
+//! A destination that leaves keeps its place in the maps, marked, until its last connection is
+//! gone; one that returns before that gets its place and its connections back, as in IPVS.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::Ipv4Addr;
+
+use model::layer4::{Endpoint, Persistence, Scheduler, ServiceKey};
+use model::status::Counters;
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+use super::layout::{
+    DESTINATIONS_MAX, IN_USE, MEMBERS_MAX, RawDestination, RawLoad, RawMember, RawService,
+    RawServiceKey, RawStats, REMOVED, SERVICES_MAX, forwarding_number, forwarding_of, octets,
+    scheduler_number, scheduler_of,
+};
+use super::object::Maps;
+use crate::{Destination, DestinationLoad, EngineError, ServiceSettings, Tables};
+
+/// Everything known of what is in the maps.
+pub(crate) struct TableState {
+    pub(crate) tables: Tables,
+    services: HashMap<ServiceKey, ServiceSlot>,
+    destinations: HashMap<u32, DestinationSlot>,
+    by_endpoint: HashMap<(ServiceKey, Endpoint), u32>,
+    free_services: BTreeSet<u32>,
+    free_destinations: BTreeSet<u32>,
+    /// Destinations that left, in their places until their connections are gone.
+    removed: BTreeSet<u32>,
+    /// Services whose members changed and were not written yet.
+    dirty: BTreeSet<ServiceKey>,
+    next_position: u32,
+}
+
+struct ServiceSlot {
+    index: u32,
+    /// The row of `members` in use: `2 * index`, or the one after it.
+    row: u32,
+    /// In the order in which schedulers walk them: IPVS puts a new destination first.
+    members: Vec<u32>,
+    /// What destinations counted that have gone.
+    retained: Counters,
+}
+
+/// One destination's place.
+pub(crate) struct DestinationSlot {
+    pub(crate) service: ServiceKey,
+    pub(crate) raw: RawDestination,
+}
+
+impl DestinationSlot {
+    /// Its address.
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        Ipv4Addr::from(self.raw.address)
+    }
+}
+
+fn write(what: &str) -> impl FnOnce(std::io::Error) -> EngineError {
+    EngineError::system(format!("write the {what} map"))
+}
+
+fn not_there(key: &ServiceKey, endpoint: Option<Endpoint>) -> EngineError {
+    EngineError::NotInTables(match endpoint {
+        Some(endpoint) => format!("real server {endpoint} of {key}"),
+        None => format!("virtual server {key}"),
+    })
+}
+
+fn raw_key(key: &ServiceKey) -> Result<RawServiceKey, EngineError> {
+    RawServiceKey::of(key).ok_or_else(|| {
+        EngineError::Unsupported(format!("virtual server {key}: XDP forwards IPv4 only"))
+    })
+}
+
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+impl TableState {
+    pub(crate) fn new() -> TableState {
+        TableState {
+            tables: Tables::new(),
+            services: HashMap::new(),
+            destinations: HashMap::new(),
+            by_endpoint: HashMap::new(),
+            free_services: (0..SERVICES_MAX).collect(),
+            free_destinations: (0..DESTINATIONS_MAX).collect(),
+            removed: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            next_position: 0,
+        }
+    }
+
+    pub(crate) fn destination(&self, index: u32) -> Option<&DestinationSlot> {
+        self.destinations.get(&index)
+    }
+
+    pub(crate) fn index_of(&self, key: ServiceKey, endpoint: Endpoint) -> Option<u32> {
+        self.by_endpoint.get(&(key, endpoint)).copied()
+    }
+
+    /// Every destination that holds a place.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (u32, &DestinationSlot)> {
+        self.destinations.iter().map(|(index, slot)| (*index, slot))
+    }
+
+    /// Destinations at an address, in whatever service.
+    pub(crate) fn at_address(&self, address: Ipv4Addr) -> Vec<u32> {
+        let is_there = |(index, slot): (&u32, &DestinationSlot)| {
+            (slot.address() == address).then_some(*index)
+        };
+        self.destinations.iter().filter_map(is_there).collect()
+    }
+
+    pub(crate) fn add_service(
+        &mut self,
+        maps: &Maps,
+        key: ServiceKey,
+        settings: ServiceSettings,
+    ) -> Result<(), EngineError> {
+        if self.services.contains_key(&key) {
+            return Err(EngineError::AlreadyInTables(format!("virtual server {key}")));
+        }
+        raw_key(&key)?;
+        let full = EngineError::Full { what: "virtual servers", most: SERVICES_MAX };
+        let index = self.free_services.pop_first().ok_or(full)?;
+        let slot = ServiceSlot {
+            index,
+            row: 2 * index,
+            members: Vec::new(),
+            retained: Counters::default(),
+        };
+        self.services.insert(key, slot);
+        self.tables.entry(key).or_default().settings = settings;
+        maps.cursors.update(index.as_bytes(), 0u64.as_bytes()).map_err(write("cursors"))?;
+        self.write_members(maps, &key)
+    }
+
+    pub(crate) fn update_service(
+        &mut self,
+        maps: &Maps,
+        key: ServiceKey,
+        settings: ServiceSettings,
+    ) -> Result<(), EngineError> {
+        let slot = self.services.get(&key).ok_or_else(|| not_there(&key, None))?;
+        let service = self.tables.entry(key).or_default();
+        if service.settings.scheduler != settings.scheduler {
+            let start = 0u64;
+            maps.cursors
+                .update(slot.index.as_bytes(), start.as_bytes())
+                .map_err(write("cursors"))?;
+        }
+        service.settings = settings;
+        self.write_members(maps, &key)
+    }
+
+    pub(crate) fn remove_service(
+        &mut self,
+        maps: &Maps,
+        key: ServiceKey,
+    ) -> Result<(), EngineError> {
+        let slot = self.services.remove(&key).ok_or_else(|| not_there(&key, None))?;
+        self.dirty.remove(&key);
+        self.tables.remove(&key);
+        maps.services.delete(raw_key(&key)?.as_bytes()).map_err(write("services"))?;
+        for member in slot.members {
+            self.mark_removed(maps, member)?;
+        }
+        self.free_services.insert(slot.index);
+        Ok(())
+    }
+
+    pub(crate) fn add_destination(
+        &mut self,
+        maps: &Maps,
+        key: ServiceKey,
+        destination: &Destination,
+    ) -> Result<u32, EngineError> {
+        let endpoint = destination.endpoint;
+        let service = self.services.get(&key).ok_or_else(|| not_there(&key, None))?;
+        if self.tables.get(&key).is_some_and(|table| table.find(endpoint).is_some()) {
+            let what = format!("real server {endpoint} of {key}");
+            return Err(EngineError::AlreadyInTables(what));
+        }
+        if service.members.len() == MEMBERS_MAX {
+            let what = "real servers of one virtual server";
+            return Err(EngineError::Full { what, most: MEMBERS_MAX as u32 });
+        }
+        let address = octets(endpoint.address).ok_or_else(|| {
+            EngineError::Unsupported(format!("real server {endpoint}: XDP forwards IPv4 only"))
+        })?;
+        let index = match self.index_of(key, endpoint) {
+            Some(returning) => returning,
+            None => self.take_place(maps)?,
+        };
+        self.next_position += 1;
+        let before = self.destinations.get(&index).map_or(RawDestination::EMPTY, |slot| slot.raw);
+        let raw = RawDestination {
+            address,
+            port: endpoint.port.into(),
+            forwarding: forwarding_number(destination.forwarding),
+            flags: (before.flags | IN_USE) & !REMOVED,
+            weight: destination.weight,
+            service: raw_key(&key)?,
+            position: self.next_position,
+            ..before
+        };
+        self.put(maps, index, key, raw)?;
+        self.removed.remove(&index);
+        self.by_endpoint.insert((key, endpoint), index);
+        self.insert_member(maps, key, index)?;
+        self.tables.entry(key).or_default().destinations.push(*destination);
+        Ok(index)
+    }
+
+    pub(crate) fn update_destination(
+        &mut self,
+        maps: &Maps,
+        key: ServiceKey,
+        destination: &Destination,
+    ) -> Result<(), EngineError> {
+        let endpoint = destination.endpoint;
+        let missing = || not_there(&key, Some(endpoint));
+        let index = self.index_of(key, endpoint).ok_or_else(missing)?;
+        let table = self.tables.get_mut(&key).ok_or_else(missing)?;
+        let entry = table.destinations.iter_mut().find(|entry| entry.endpoint == endpoint);
+        *entry.ok_or_else(missing)? = *destination;
+        let before = self.destinations.get(&index).ok_or_else(missing)?.raw;
+        let forwarding = forwarding_number(destination.forwarding);
+        let raw = RawDestination { weight: destination.weight, forwarding, ..before };
+        self.put(maps, index, key, raw)?;
+        self.restart_weighted(maps, key)?;
+        self.dirty.insert(key);
+        Ok(())
+    }
+
+    pub(crate) fn remove_destination(
+        &mut self,
+        maps: &Maps,
+        key: ServiceKey,
+        endpoint: Endpoint,
+    ) -> Result<u32, EngineError> {
+        let missing = || not_there(&key, Some(endpoint));
+        let table = self.tables.get_mut(&key).ok_or_else(missing)?;
+        let place = table.destinations.iter().position(|entry| entry.endpoint == endpoint);
+        table.destinations.remove(place.ok_or_else(missing)?);
+        let index = self.index_of(key, endpoint).ok_or_else(missing)?;
+        let service = self.services.get_mut(&key).ok_or_else(missing)?;
+        let position = service.members.iter().position(|member| *member == index);
+        let position = position.ok_or_else(missing)?;
+        service.members.remove(position);
+        let place = service.index;
+        // Round robin goes on from the one before it.
+        move_cursor(maps, place, |at| if at > position as u32 { at - 1 } else { at })?;
+        self.restart_weighted(maps, key)?;
+        // Nobody may choose it any more before it is marked.
+        self.write_members(maps, &key)?;
+        self.mark_removed(maps, index)?;
+        Ok(index)
+    }
+
+    /// Writes what was put off until the end of a batch of changes.
+    pub(crate) fn flush(&mut self, maps: &Maps) -> Result<(), EngineError> {
+        while let Some(key) = self.dirty.pop_first() {
+            self.write_members(maps, &key)?;
+        }
+        Ok(())
+    }
+
+    /// Changes what the program knows of a destination.
+    pub(crate) fn rewrite(
+        &mut self,
+        maps: &Maps,
+        index: u32,
+        change: impl FnOnce(&mut RawDestination),
+    ) -> Result<(), EngineError> {
+        let Some(slot) = self.destinations.get_mut(&index) else { return Ok(()) };
+        let mut raw = slot.raw;
+        change(&mut raw);
+        if raw == slot.raw {
+            return Ok(());
+        }
+        slot.raw = raw;
+        maps.destinations.update(index.as_bytes(), raw.as_bytes()).map_err(write("destinations"))
+    }
+
+    fn take_place(&mut self, maps: &Maps) -> Result<u32, EngineError> {
+        let full = EngineError::Full { what: "real servers", most: DESTINATIONS_MAX };
+        let index = self.free_destinations.pop_first().ok_or(full)?;
+        let zeros = vec![0; maps.statistics.value_size()];
+        maps.statistics.update(index.as_bytes(), &zeros).map_err(write("statistics"))?;
+        let load = RawLoad::default();
+        maps.loads.update(index.as_bytes(), load.as_bytes()).map_err(write("loads"))?;
+        Ok(index)
+    }
+
+    fn put(
+        &mut self,
+        maps: &Maps,
+        index: u32,
+        service: ServiceKey,
+        raw: RawDestination,
+    ) -> Result<(), EngineError> {
+        self.destinations.insert(index, DestinationSlot { service, raw });
+        maps.destinations.update(index.as_bytes(), raw.as_bytes()).map_err(write("destinations"))
+    }
+
+    fn insert_member(
+        &mut self,
+        maps: &Maps,
+        key: ServiceKey,
+        index: u32,
+    ) -> Result<(), EngineError> {
+        let Some(service) = self.services.get_mut(&key) else { return Ok(()) };
+        service.members.insert(0, index);
+        let place = service.index;
+        move_cursor(maps, place, |at| if at > 0 { at + 1 } else { 0 })?;
+        self.restart_weighted(maps, key)?;
+        self.dirty.insert(key);
+        Ok(())
+    }
+
+    fn mark_removed(&mut self, maps: &Maps, index: u32) -> Result<(), EngineError> {
+        self.removed.insert(index);
+        self.rewrite(maps, index, |raw| raw.flags |= REMOVED)
+    }
+
+    /// The members of a service as the program is to see them.
+    fn members(&self, key: &ServiceKey) -> Vec<RawMember> {
+        let Some(service) = self.services.get(key) else { return Vec::new() };
+        let member = |index: &u32| {
+            let weight = self.destinations.get(index).map_or(0, |slot| slot.raw.weight);
+            RawMember { destination: *index, weight }
+        };
+        service.members.iter().map(member).collect()
+    }
+
+    /// Writes the members into the row that is not in use, then switches the service to it.
+    fn write_members(&mut self, maps: &Maps, key: &ServiceKey) -> Result<(), EngineError> {
+        self.dirty.remove(key);
+        let members = self.members(key);
+        let Some(service) = self.services.get_mut(key) else { return Ok(()) };
+        let mut row = [RawMember::default(); MEMBERS_MAX];
+        row[..members.len()].copy_from_slice(&members);
+        service.row ^= 1;
+        maps.members.update(service.row.as_bytes(), row.as_bytes()).map_err(write("members"))?;
+        let settings = self.tables.get(key).map(|table| table.settings).unwrap_or_default();
+        let (most, divisor) = weights(&members, settings.scheduler);
+        let raw = RawService {
+            index: service.index,
+            row: service.row,
+            count: members.len() as u32,
+            scheduler: scheduler_number(settings.scheduler),
+            weight_max: most,
+            weight_gcd: divisor,
+            persistence_seconds: settings.persistence.map_or(0, |persistence| {
+                u32::try_from(persistence.timeout.as_secs()).unwrap_or(u32::MAX).max(1)
+            }),
+            persistence_bits: settings.persistence.map_or(0, |p| u32::from(p.prefix_len.min(32))),
+        };
+        maps.services.update(raw_key(key)?.as_bytes(), raw.as_bytes()).map_err(write("services"))
+    }
+
+    /// After any change of its destinations weighted round robin begins at the head again, with
+    /// its current weight kept where the new weights allow. Kernel: ip_vs_wrr_dest_changed.
+    fn restart_weighted(&self, maps: &Maps, key: ServiceKey) -> Result<(), EngineError> {
+        let Some(service) = self.services.get(&key) else { return Ok(()) };
+        let scheduler = self.tables.get(&key).map(|table| table.settings.scheduler);
+        if scheduler != Some(Scheduler::WeightedRoundRobin) {
+            return Ok(());
+        }
+        let (most, divisor) = weights(&self.members(&key), Scheduler::WeightedRoundRobin);
+        let mut cursor = 0u64;
+        maps.cursors
+            .lookup(service.index.as_bytes(), cursor.as_mut_bytes())
+            .map_err(EngineError::system("read the cursors map"))?;
+        let current = (cursor >> 32) as u32;
+        let current = match current {
+            0 => most,
+            current if current > most => most,
+            current if divisor > 1 => current / divisor * divisor + 1,
+            current => current,
+        };
+        let cursor = u64::from(current) << 32;
+        maps.cursors
+            .update(service.index.as_bytes(), cursor.as_bytes())
+            .map_err(write("cursors"))
+    }
+
+    /// Frees the places of destinations that left and have no connections any more. Returns
+    /// their addresses.
+    pub(crate) fn free_drained(&mut self, maps: &Maps) -> Vec<Ipv4Addr> {
+        let is_drained = |index: &u32| {
+            let load = read_load(maps, *index);
+            (load.active, load.inactive, load.templates) == (0, 0, 0)
+        };
+        let drained: Vec<u32> = self.removed.iter().copied().filter(is_drained).collect();
+        let mut freed = Vec::new();
+        for index in drained {
+            let counters = read_counters(maps, index);
+            let Some(slot) = self.destinations.remove(&index) else { continue };
+            self.removed.remove(&index);
+            self.by_endpoint.remove(&(slot.service, slot.raw.endpoint()));
+            if let Some(service) = self.services.get_mut(&slot.service) {
+                add(&mut service.retained, &counters);
+            }
+            let empty = RawDestination::EMPTY;
+            let _ = maps.destinations.update(index.as_bytes(), empty.as_bytes());
+            self.free_destinations.insert(index);
+            freed.push(slot.address());
+        }
+        freed
+    }
+
+    pub(crate) fn load(&self, maps: &Maps, key: ServiceKey, at: Endpoint) -> DestinationLoad {
+        let Some(index) = self.index_of(key, at) else { return DestinationLoad::default() };
+        let load = read_load(maps, index);
+        DestinationLoad {
+            active: load.active,
+            inactive: load.inactive,
+            templates: load.templates,
+            counters: read_counters(maps, index),
+        }
+    }
+
+    pub(crate) fn service_counters(&self, maps: &Maps, key: ServiceKey) -> Counters {
+        let mut sum = self.services.get(&key).map(|slot| slot.retained).unwrap_or_default();
+        for (index, _) in self.destinations.iter().filter(|(_, slot)| slot.service == key) {
+            add(&mut sum, &read_counters(maps, *index));
+        }
+        sum
+    }
+
+    /// Reads back what an earlier director left in the maps. True when there was anything.
+    pub(crate) fn adopt(&mut self, maps: &Maps) -> Result<bool, EngineError> {
+        for (key, raw) in read_all::<RawServiceKey, RawService>(&maps.services)? {
+            let settings = ServiceSettings {
+                scheduler: scheduler_of(raw.scheduler),
+                persistence: (raw.persistence_seconds > 0).then(|| Persistence {
+                    timeout: std::time::Duration::from_secs(raw.persistence_seconds.into()),
+                    prefix_len: raw.persistence_bits as u8,
+                }),
+            };
+            let key = key.key();
+            self.free_services.remove(&raw.index);
+            let mut row = <[RawMember; MEMBERS_MAX]>::new_zeroed();
+            maps.members
+                .lookup(raw.row.as_bytes(), row.as_mut_bytes())
+                .map_err(EngineError::system("read the members map"))?;
+            let members = row[..(raw.count as usize).min(MEMBERS_MAX)]
+                .iter()
+                .map(|member| member.destination)
+                .collect();
+            let retained = Counters::default();
+            let slot = ServiceSlot { index: raw.index, row: raw.row, members, retained };
+            self.services.insert(key, slot);
+            self.tables.entry(key).or_default().settings = settings;
+        }
+        let mut found = Vec::new();
+        for (index, raw) in read_all::<u32, RawDestination>(&maps.destinations)? {
+            if raw.flags & IN_USE == 0 {
+                continue;
+            }
+            self.free_destinations.remove(&index);
+            self.next_position = self.next_position.max(raw.position);
+            let service = raw.service.key();
+            self.by_endpoint.insert((service, raw.endpoint()), index);
+            self.destinations.insert(index, DestinationSlot { service, raw });
+            found.push((raw.position, index));
+        }
+        found.sort_unstable();
+        for (_, index) in found {
+            self.adopt_destination(maps, index)?;
+        }
+        Ok(!self.services.is_empty())
+    }
+
+    /// A destination found in the maps takes part if its service lists it; the earlier director
+    /// may have died between two writes.
+    fn adopt_destination(&mut self, maps: &Maps, index: u32) -> Result<(), EngineError> {
+        let Some(slot) = self.destinations.get(&index) else { return Ok(()) };
+        let (service, raw) = (slot.service, slot.raw);
+        let listed = self.services.get(&service).is_some_and(|s| s.members.contains(&index));
+        if !listed || raw.flags & REMOVED != 0 {
+            if let Some(service) = self.services.get_mut(&service)
+                && listed
+            {
+                service.members.retain(|member| *member != index);
+                self.dirty.insert(slot.service);
+            }
+            return self.mark_removed(maps, index);
+        }
+        self.tables.entry(service).or_default().destinations.push(Destination {
+            endpoint: raw.endpoint(),
+            weight: raw.weight,
+            forwarding: forwarding_of(raw.forwarding),
+        });
+        Ok(())
+    }
+}
+
+/// wrr's greatest weight less what the steps cannot tell apart, and the steps. Kernel:
+/// ip_vs_wrr_max_weight, ip_vs_wrr_gcd_weight.
+fn weights(members: &[RawMember], scheduler: Scheduler) -> (u32, u32) {
+    let most = members.iter().map(|member| member.weight).max().unwrap_or_default();
+    let divisor = members.iter().fold(0, |sum, one| greatest_common_divisor(sum, one.weight));
+    match scheduler {
+        Scheduler::WeightedRoundRobin => (most - divisor.saturating_sub(1), divisor.max(1)),
+        Scheduler::RoundRobin | Scheduler::WeightedLeastConnection => (most, divisor.max(1)),
+    }
+}
+
+fn move_cursor(maps: &Maps, service: u32, to: impl Fn(u32) -> u32) -> Result<(), EngineError> {
+    let mut cursor = 0u64;
+    maps.cursors
+        .lookup(service.as_bytes(), cursor.as_mut_bytes())
+        .map_err(EngineError::system("read the cursors map"))?;
+    let moved = cursor & !0xffff_ffff | u64::from(to(cursor as u32));
+    maps.cursors.update(service.as_bytes(), moved.as_bytes()).map_err(write("cursors"))
+}
+
+fn read_load(maps: &Maps, index: u32) -> RawLoad {
+    let mut load = RawLoad::default();
+    // An array has every element; a failure would only say that the map is gone.
+    let _ = maps.loads.lookup(index.as_bytes(), load.as_mut_bytes());
+    load
+}
+
+fn read_counters(maps: &Maps, index: u32) -> Counters {
+    let mut bytes = vec![0; maps.statistics.value_size()];
+    let mut sum = Counters::default();
+    if maps.statistics.lookup(index.as_bytes(), &mut bytes).is_err() {
+        return sum;
+    }
+    for cpu in bytes.chunks_exact(size_of::<RawStats>()) {
+        let Ok(one) = RawStats::read_from_bytes(cpu) else { continue };
+        add(
+            &mut sum,
+            &Counters {
+                connections: one.connections,
+                packets_in: one.packets_in,
+                packets_out: one.packets_out,
+                bytes_in: one.bytes_in,
+                bytes_out: one.bytes_out,
+            },
+        );
+    }
+    sum
+}
+
+fn add(sum: &mut Counters, more: &Counters) {
+    sum.connections += more.connections;
+    sum.packets_in += more.packets_in;
+    sum.packets_out += more.packets_out;
+    sum.bytes_in += more.bytes_in;
+    sum.bytes_out += more.bytes_out;
+}
+
+fn read_all<K: FromBytes, V: FromBytes>(map: &edge::bpf::Map) -> Result<Vec<(K, V)>, EngineError> {
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let batch =
+            map.lookup_batch(&mut cursor, 1024).map_err(EngineError::system("read a map"))?;
+        for (key, value) in batch.iter() {
+            if let (Ok(key), Ok(value)) = (K::read_from_bytes(key), V::read_from_bytes(value)) {
+                all.push((key, value));
+            }
+        }
+        if cursor.is_none() {
+            return Ok(all);
+        }
+    }
+}
