@@ -1,4 +1,35 @@
-//! haproxy.cfg.
+//! haproxy.cfg: text to [`ProxyPlan`].
+//!
+//! A file becomes lines of words ([`lexer`]); each line's keyword is looked up in the tables of
+//! its family and fills a field of its section ([`reader`]); [`lower`] resolves names, defaults
+//! and cross references.
+
+mod acl;
+mod bind;
+mod checks;
+mod criteria_refused;
+mod general;
+mod global;
+mod global_refused;
+mod lexer;
+mod log;
+mod lower;
+mod options;
+mod options_refused;
+mod parameters_refused;
+mod proxy;
+mod proxy_refused;
+mod reader;
+mod rules;
+mod section;
+mod server;
+mod table;
+mod value;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -24,15 +55,25 @@ pub(crate) struct Part {
 
 /// Every keyword.
 pub fn rows() -> impl Iterator<Item = &'static RowInfo> {
-    [].iter()
+    section::TABLE
+        .infos()
+        .chain(global::TABLE.infos())
+        .chain(reader::PROXY.infos())
+        .chain(bind::PARAMETERS.infos())
+        .chain(server::PARAMETERS.infos())
+        .chain(general::BALANCE.infos())
+        .chain(acl::CRITERIA.infos())
+        .chain(acl::METHODS.infos())
 }
 
 /// Loads the files as one, in order.
 pub(crate) fn load(
-    _source: &dyn Source,
-    _files: &Files,
-    _ids: &[FileId],
-    _diagnostics: &mut Vec<Diagnostic>,
+    source: &dyn Source,
+    files: &Files,
+    ids: &[FileId],
+    diagnostics: &mut Vec<Diagnostic>,
 ) -> Part {
-    Part::default()
+    let document = reader::read(source, files, ids, diagnostics);
+    checks::check(&document, diagnostics);
+    lower::lower(document)
 }
