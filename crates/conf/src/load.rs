@@ -110,7 +110,7 @@ pub fn load(source: &dyn Source, files: &[(String, Option<Language>)]) -> Loaded
         keepalived::parse(&texts, file, &mut parsed, &mut diagnostics);
     }
     let proxies = haproxy::load(source, &texts, &haproxy_files, &mut diagnostics);
-    let mut plan = lower::lower(&texts, parsed, proxies, &mut diagnostics);
+    let mut plan = lower::lower(parsed, proxies, &mut diagnostics);
     plan.has_keepalived = !keepalived_files.is_empty();
     plan.has_haproxy = !haproxy_files.is_empty();
 

@@ -1,4 +1,173 @@
-//! What keepalived.conf says.
-/// Everything.
+//! What a keepalived.conf says, value by value, before names and defaults are resolved.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
+
+use model::check::UrlCheck;
+use model::layer4::{Forwarding, Protocol, Scheduler};
+use model::plan;
+use model::units::{Priority, VirtualRouterId};
+use model::vrrp::{InitialState, VirtualAddress};
+
+use crate::source::{Span, Spanned};
+
+/// Everything, of all files together.
 #[derive(Debug, Default)]
-pub(crate) struct Configuration {}
+pub(crate) struct Configuration {
+    /// `global_defs`
+    pub(crate) global: Global,
+    /// `vrrp_instance`, in file order.
+    pub(crate) instances: Vec<Instance>,
+    /// `vrrp_sync_group`, in file order.
+    pub(crate) groups: Vec<SyncGroup>,
+    /// `virtual_server`, in file order.
+    pub(crate) virtual_servers: Vec<VirtualServer>,
+}
+
+/// `global_defs`
+#[derive(Debug, Default)]
+pub(crate) struct Global {
+    /// The part that goes into the plan as it is.
+    pub(crate) plan: plan::Global,
+    /// `vrrp_garp_master_*`: what instances that say nothing use.
+    pub(crate) garp: Garp,
+}
+
+/// Gratuitous ARP settings given so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Garp {
+    /// `garp_master_repeat`
+    pub(crate) repeat: Option<u8>,
+    /// `garp_master_delay`
+    pub(crate) delay: Option<Duration>,
+    /// `garp_master_refresh`
+    pub(crate) refresh: Option<Duration>,
+    /// `garp_master_refresh_repeat`
+    pub(crate) refresh_repeat: Option<u8>,
+}
+
+/// One block's name and the keywords that were written in it, right or wrong: what failed to
+/// parse is not missing.
+#[derive(Debug, Default)]
+pub(crate) struct Written(pub(crate) Vec<&'static str>);
+
+impl Written {
+    /// The keyword was written.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains(&name)
+    }
+}
+
+/// `vrrp_instance`
+#[derive(Debug)]
+pub(crate) struct Instance {
+    pub(crate) name: Spanned<String>,
+    pub(crate) state: Option<Spanned<InitialState>>,
+    pub(crate) interface: Option<Spanned<String>>,
+    pub(crate) virtual_router_id: Option<Spanned<VirtualRouterId>>,
+    pub(crate) priority: Option<Spanned<Priority>>,
+    pub(crate) advert_interval: Option<Spanned<Duration>>,
+    pub(crate) authentication: Option<Authentication>,
+    pub(crate) addresses: Vec<Spanned<VirtualAddress>>,
+    pub(crate) excluded_addresses: Vec<Spanned<VirtualAddress>>,
+    pub(crate) nopreempt: Option<Span>,
+    pub(crate) preempt_delay: Option<Spanned<Duration>>,
+    pub(crate) garp: Garp,
+    pub(crate) source: Option<Ipv4Addr>,
+    pub(crate) written: Written,
+}
+
+/// `authentication`
+#[derive(Debug)]
+pub(crate) struct Authentication {
+    /// The block's keyword.
+    pub(crate) span: Span,
+    /// `auth_type PASS` was given.
+    pub(crate) pass: bool,
+    /// `auth_pass`
+    pub(crate) password: Option<Spanned<String>>,
+    pub(crate) written: Written,
+}
+
+/// `vrrp_sync_group`
+#[derive(Debug)]
+pub(crate) struct SyncGroup {
+    pub(crate) name: Spanned<String>,
+    pub(crate) members: Vec<Spanned<String>>,
+}
+
+/// Timers that a virtual server, a real server and a checker may each give; the innermost wins.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Timers {
+    pub(crate) delay_loop: Option<Duration>,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) retry: Option<u32>,
+    pub(crate) delay_before_retry: Option<Duration>,
+    pub(crate) warmup: Option<Duration>,
+}
+
+impl Timers {
+    /// These, and where they say nothing, the outer ones.
+    pub(crate) fn or(self, outer: Timers) -> Timers {
+        Timers {
+            delay_loop: self.delay_loop.or(outer.delay_loop),
+            connect_timeout: self.connect_timeout.or(outer.connect_timeout),
+            retry: self.retry.or(outer.retry),
+            delay_before_retry: self.delay_before_retry.or(outer.delay_before_retry),
+            warmup: self.warmup.or(outer.warmup),
+        }
+    }
+}
+
+/// An address, and a port where one was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Location {
+    pub(crate) address: IpAddr,
+    pub(crate) port: Option<u16>,
+}
+
+/// `virtual_server`
+#[derive(Debug)]
+pub(crate) struct VirtualServer {
+    /// Address and port as written.
+    pub(crate) location: Spanned<Location>,
+    pub(crate) protocol: Option<Protocol>,
+    pub(crate) scheduler: Option<Scheduler>,
+    pub(crate) forwarding: Option<Forwarding>,
+    pub(crate) persistence_timeout: Option<Duration>,
+    pub(crate) persistence_prefix: Option<Spanned<u8>>,
+    pub(crate) virtual_host: Option<String>,
+    pub(crate) timers: Timers,
+    pub(crate) real_servers: Vec<RealServer>,
+    pub(crate) written: Written,
+}
+
+/// `real_server`
+#[derive(Debug)]
+pub(crate) struct RealServer {
+    /// Address and port as written.
+    pub(crate) location: Spanned<Location>,
+    pub(crate) weight: Option<u32>,
+    pub(crate) forwarding: Option<Forwarding>,
+    pub(crate) virtual_host: Option<String>,
+    pub(crate) timers: Timers,
+    pub(crate) checkers: Vec<Checker>,
+}
+
+/// One checker.
+#[derive(Debug)]
+pub(crate) struct Checker {
+    /// The checker's keyword.
+    pub(crate) span: Span,
+    /// The pages of HTTP_GET; absent for TCP_CHECK.
+    pub(crate) urls: Option<Vec<UrlCheck>>,
+    pub(crate) connect_ip: Option<IpAddr>,
+    pub(crate) connect_port: Option<u16>,
+    pub(crate) bind_address: Option<IpAddr>,
+    pub(crate) bind_port: Option<u16>,
+    pub(crate) virtual_host: Option<String>,
+    pub(crate) timers: Timers,
+    pub(crate) written: Written,
+}

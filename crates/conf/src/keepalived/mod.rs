@@ -1,28 +1,50 @@
-//! keepalived.conf.
+//! keepalived.conf: characters ([`lexer`]) to words and blocks ([`structure`]) to values
+//! ([`reader`]), by the rows of [`keyword`], one file per keyword family.
 
+mod addresses;
 pub(crate) mod ast;
+mod checker;
+mod global;
+mod keyword;
+mod lexer;
+mod reader;
+mod rejected;
+mod structure;
+mod timers;
+mod virtual_server;
+mod vrrp;
 
 use alloc::vec::Vec;
 
 use crate::diagnostic::Diagnostic;
 use crate::row::RowInfo;
 use crate::source::{FileId, Files};
+use keyword::{Fill, Keywords, section};
+use reader::Reader;
+
+pub(crate) use virtual_server::PERSISTENCE_DEFAULT;
 
 /// Every keyword.
 pub fn rows() -> impl Iterator<Item = &'static RowInfo> {
-    [].iter()
+    keyword::rows().map(|row| &row.info)
 }
 
 /// `word` begins a top-level block or directive.
 pub(crate) fn is_top_level(word: &str) -> bool {
-    ["global_defs", "vrrp_instance", "vrrp_sync_group", "virtual_server"].contains(&word)
+    keyword::rows().any(|row| row.info.is_named(word) && row.info.is_within(section::TOP))
 }
 
 /// Parses one file and adds what it says.
 pub(crate) fn parse(
-    _files: &Files,
-    _file: FileId,
-    _configuration: &mut ast::Configuration,
-    _diagnostics: &mut Vec<Diagnostic>,
+    files: &Files,
+    file: FileId,
+    configuration: &mut ast::Configuration,
+    diagnostics: &mut Vec<Diagnostic>,
 ) {
+    let statements = structure::read(&Keywords::new(), file, &files.file(file).text, diagnostics);
+    Reader { diagnostics }.fields(&statements, |reader, statement, fill| {
+        if let Fill::Top(parse) = fill {
+            parse(reader, statement, configuration);
+        }
+    });
 }

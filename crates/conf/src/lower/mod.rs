@@ -1,5 +1,10 @@
 //! Both files together: names, defaults and cross references become the Plan.
 
+mod across;
+mod checker;
+mod layer4;
+mod vrrp;
+
 use alloc::vec::Vec;
 
 use model::Plan;
@@ -7,14 +12,22 @@ use model::Plan;
 use crate::diagnostic::Diagnostic;
 use crate::haproxy;
 use crate::keepalived::ast::Configuration;
-use crate::source::Files;
 
 /// Lowers what the files say, reporting every inconsistency.
 pub(crate) fn lower(
-    _files: &Files,
-    _keepalived: Configuration,
+    keepalived: Configuration,
     proxies: haproxy::Part,
-    _diagnostics: &mut Vec<Diagnostic>,
+    diagnostics: &mut Vec<Diagnostic>,
 ) -> Plan {
-    Plan { proxy: proxies.plan, ..Plan::default() }
+    let mut plan = Plan {
+        vrrp: vrrp::lower(&keepalived, diagnostics),
+        layer4: layer4::lower(&keepalived, diagnostics),
+        proxy: proxies.plan,
+        ..Plan::default()
+    };
+    let held = across::held_addresses(&keepalived.instances);
+    across::interfaces(&keepalived, &held, &mut plan.layer4, diagnostics);
+    across::binds(&keepalived, &held, &proxies.binds, &mut plan.proxy, diagnostics);
+    plan.global = keepalived.global.plan;
+    plan
 }

@@ -1,0 +1,109 @@
+//! `global_defs`.
+
+use alloc::format;
+use alloc::string::ToString;
+use core::time::Duration;
+
+use super::ast::{Configuration, Global};
+use super::keyword::section::{EMAIL, GLOBAL, TOP};
+use super::keyword::{Fill, KeywordRow, Rule, keyword};
+use super::reader::Reader;
+use super::structure::Statement;
+
+pub(crate) const ROWS: &[KeywordRow] = &[
+    keyword("global_defs", &[TOP])
+        .syntax("{ ... }")
+        .doc("Settings of the director itself.")
+        .parse(Rule::blocks(Fill::Top(global_defs), GLOBAL)),
+    keyword("notification_email", &[GLOBAL])
+        .syntax("{ ADDRESS ... }")
+        .doc("Recipients of alerts, one per line.")
+        .parse(Rule::block(Fill::Global(notification_email), EMAIL)),
+    keyword("notification_email_from", &[GLOBAL])
+        .syntax("ADDRESS")
+        .default("keepalived@HOST")
+        .doc("Sender of alerts.")
+        .parse(Rule::value(Fill::Global(notification_email_from))),
+    keyword("smtp_server", &[GLOBAL])
+        .syntax("HOST [PORT]")
+        .doc("Mail server that takes alerts.")
+        .parse(Rule::value(Fill::Global(smtp_server))),
+    keyword("smtp_connect_timeout", &[GLOBAL])
+        .syntax("SECONDS")
+        .default("30")
+        .doc("Bound on connecting to the mail server.")
+        .parse(Rule::value(Fill::Global(smtp_connect_timeout))),
+    keyword("router_id", &[GLOBAL])
+        .syntax("NAME")
+        .default("the host's name")
+        .doc("Name of this director in alerts.")
+        .parse(Rule::value(Fill::Global(router_id))),
+];
+
+fn global_defs(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Configuration) {
+    reader.no_more(statement, 0);
+    reader.fields(reader.block(statement), |reader, statement, fill| match fill {
+        Fill::Global(parse) => parse(reader, statement, &mut to.global),
+        Fill::Garp(parse) => parse(reader, statement, &mut to.global.garp),
+        _ => {}
+    });
+}
+
+/// Web pages replace addresses by two words in brackets: they cannot be used, but the rest can.
+fn is_obfuscated(words: &[super::lexer::Word<'_>]) -> bool {
+    words.first().is_some_and(|word| word.text.starts_with('['))
+        && words.last().is_some_and(|word| word.text.ends_with(']'))
+}
+
+fn notification_email(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
+    reader.no_more(statement, 0);
+    for line in reader.block(statement) {
+        if is_obfuscated(line.words()) {
+            let message = "this is no address: a web page has hidden it; nobody is added";
+            reader.warning(line.header(), message.to_string(), "write the recipient's address");
+            continue;
+        }
+        for word in line.words() {
+            global.plan.alerts.to.push(word.text.to_string());
+        }
+    }
+}
+
+fn notification_email_from(
+    reader: &mut Reader<'_>,
+    statement: &Statement<'_>,
+    global: &mut Global,
+) {
+    let Some(word) = reader.first_argument(statement, "an e-mail address") else { return };
+    let arguments = statement.arguments();
+    if is_obfuscated(arguments) {
+        let span = word.span.to(arguments[arguments.len() - 1].span);
+        let message = "this is no address: a web page has hidden it; the default is used";
+        reader.warning(span, message.to_string(), "write the sender's address");
+        return;
+    }
+    reader.no_more(statement, 1);
+    global.plan.alerts.from = Some(word.text.to_string());
+}
+
+fn smtp_server(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
+    let Some(host) = reader.first_argument(statement, "a host") else { return };
+    reader.no_more(statement, 2);
+    let server = match statement.arguments().get(1) {
+        None => host.text.to_string(),
+        Some(word) => match reader.port_of(word, 1) {
+            Some(port) => format!("{} {port}", host.text),
+            None => return,
+        },
+    };
+    global.plan.alerts.server = Some(server);
+}
+
+fn smtp_connect_timeout(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
+    let (least, most) = (Duration::from_millis(1), Duration::from_secs(86_400));
+    global.plan.alerts.connect_timeout = reader.seconds(statement, least, most);
+}
+
+fn router_id(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
+    global.plan.router_id = reader.argument(statement, "a name").map(|word| word.text.to_string());
+}

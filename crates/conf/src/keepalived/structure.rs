@@ -1,0 +1,491 @@
+//! Words and braces to blocks, and what to think when braces are lost.
+//!
+//! The file is cut at the keywords that only ever begin a top-level block. A stretch whose braces
+//! match is taken as it is. One whose braces do not match is read again with an eye on keywords
+//! and indentation ([`Mode::Recovering`]): a keyword that belongs to an enclosing block, or a
+//! closing brace that lines up with one, says that the blocks in between were left open.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::keyword::{KeywordRow, Keywords, section};
+use super::lexer::{Lexer, Token, Word};
+use crate::diagnostic::Diagnostic;
+use crate::source::{FileId, Span};
+use crate::suggest;
+
+/// One statement: words, and perhaps a block.
+#[derive(Debug)]
+pub(crate) struct Statement<'a> {
+    /// The keyword and its arguments; a line of a list. Never empty.
+    words: Vec<Word<'a>>,
+    /// What the keyword is.
+    pub(crate) meaning: Meaning,
+    /// The statements of its block.
+    pub(crate) block: Option<Vec<Statement<'a>>>,
+    /// The opening brace.
+    pub(crate) open: Option<Span>,
+}
+
+/// What the first word of a statement is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Meaning {
+    /// A keyword of its block.
+    Keyword(&'static KeywordRow),
+    /// A line of a list.
+    Item,
+    /// Nothing known; probably this one was meant.
+    Typo(&'static KeywordRow),
+    /// Nothing known, or something that was reported already.
+    Unknown,
+}
+
+impl<'a> Statement<'a> {
+    /// The keyword as written.
+    pub(crate) fn keyword(&self) -> &Word<'a> {
+        &self.words[0]
+    }
+
+    /// What follows the keyword.
+    pub(crate) fn arguments(&self) -> &[Word<'a>] {
+        &self.words[1..]
+    }
+
+    /// All words: a line of a list.
+    pub(crate) fn words(&self) -> &[Word<'a>] {
+        &self.words
+    }
+
+    /// Keyword and arguments.
+    pub(crate) fn header(&self) -> Span {
+        let first = self.words[0].span;
+        self.words.last().map_or(first, |last| first.to(last.span))
+    }
+
+    /// The block it opens by its row.
+    fn opens(&self) -> Option<&'static str> {
+        match self.meaning {
+            Meaning::Keyword(row) | Meaning::Typo(row) => row.parse.and_then(|rule| rule.opens),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a whole file.
+pub(crate) fn read<'a>(
+    keywords: &Keywords,
+    file: FileId,
+    text: &'a str,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Statement<'a>> {
+    let mut statements = Vec::new();
+    let mut suggestions_left = SUGGESTIONS_MAX;
+    for (base, chunk) in chunks(keywords, text) {
+        let mut parser = Parser::new(keywords, file, chunk, base, Mode::Strict, suggestions_left);
+        parser.run();
+        if parser.unbalanced {
+            parser = Parser::new(keywords, file, chunk, base, Mode::Recovering, suggestions_left);
+            parser.run();
+        }
+        suggestions_left = parser.suggestions_left;
+        statements.append(&mut parser.root);
+        diagnostics.append(&mut parser.lexer.diagnostics);
+        diagnostics.append(&mut parser.diagnostics);
+    }
+    statements
+}
+
+/// Words compared with all keywords at most; a file that is no configuration has many.
+const SUGGESTIONS_MAX: u32 = 200;
+
+/// Stretches of the text, each from one top-level block to the next.
+fn chunks<'a>(keywords: &Keywords, text: &'a str) -> Vec<(usize, &'a str)> {
+    let mut starts = alloc::vec![0];
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let word = line.trim_start();
+        let end = word.find(|c: char| c.is_whitespace() || c == '{').unwrap_or(word.len());
+        if at > 0 && keywords.begins_chunk(&word[..end]) {
+            starts.push(at);
+        }
+        at += line.len();
+    }
+    let ends = starts.iter().skip(1).copied().chain([text.len()]);
+    starts.iter().zip(ends).map(|(&start, end)| (start, &text[start..end])).collect()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Braces are right.
+    Strict,
+    /// Braces were lost.
+    Recovering,
+}
+
+/// An open block.
+#[derive(Debug)]
+struct Frame<'a> {
+    statement: Statement<'a>,
+    /// Its name; absent for a block that is skipped.
+    section: Option<&'static str>,
+    /// Open braces within a skipped block.
+    depth: u32,
+    /// Indentation of its keyword, when that began a line.
+    indent: Option<u32>,
+    children: Vec<Statement<'a>>,
+}
+
+struct Parser<'k, 'a> {
+    keywords: &'k Keywords,
+    lexer: Lexer<'a>,
+    mode: Mode,
+    /// Braces do not match.
+    unbalanced: bool,
+    root: Vec<Statement<'a>>,
+    stack: Vec<Frame<'a>>,
+    /// A statement whose brace may still come.
+    pending: Option<(Statement<'a>, Option<u32>)>,
+    /// The closing brace of the last block that was closed in the current one.
+    last_close: Option<(Span, Option<u32>)>,
+    /// Blocks taken as left open although a brace that closes them may still come.
+    guessed: u32,
+    suggestions_left: u32,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl<'k, 'a> Parser<'k, 'a> {
+    fn new(
+        keywords: &'k Keywords,
+        file: FileId,
+        text: &'a str,
+        base: usize,
+        mode: Mode,
+        suggestions_left: u32,
+    ) -> Parser<'k, 'a> {
+        Parser {
+            keywords,
+            lexer: Lexer::new(file, text, base),
+            mode,
+            unbalanced: false,
+            root: Vec::new(),
+            stack: Vec::new(),
+            pending: None,
+            last_close: None,
+            guessed: 0,
+            suggestions_left,
+            diagnostics: Vec::new(),
+        }
+    }
+
+    fn run(&mut self) {
+        let mut words: Vec<Word<'a>> = Vec::new();
+        let mut first_indent = None;
+        while let Some((token, indent)) = self.lexer.next() {
+            if let Token::Word(word) = token {
+                if words.is_empty() {
+                    first_indent = indent;
+                }
+                words.push(word);
+                continue;
+            }
+            if !words.is_empty() {
+                self.handle_words(core::mem::take(&mut words), first_indent);
+            }
+            match token {
+                Token::Open(span) => self.handle_open(span),
+                Token::Close(span) => self.handle_close(span, indent),
+                Token::Newline | Token::Word(_) => {}
+            }
+        }
+        if !words.is_empty() {
+            self.handle_words(words, first_indent);
+        }
+        self.finish_pending(None);
+        self.unbalanced |= !self.stack.is_empty();
+        while !self.stack.is_empty() {
+            self.report_left_open();
+            self.pop();
+        }
+    }
+
+    fn section(&self) -> Option<&'static str> {
+        self.stack.last().map_or(Some(section::TOP), |frame| frame.section)
+    }
+
+    fn handle_words(&mut self, words: Vec<Word<'a>>, indent: Option<u32>) {
+        let Some(first) = words.first().map(|word| word.text.clone()) else { return };
+        self.finish_pending(Some(&first));
+        if self.mode == Mode::Recovering && indent.is_some() {
+            self.recover_by_keyword(&first);
+        }
+        let Some(section) = self.section() else { return };
+        let meaning = if section::LISTS.contains(&section) {
+            Meaning::Item
+        } else if let Some(row) = self.keywords.find(section, &first) {
+            Meaning::Keyword(row)
+        } else {
+            self.explain(section, &words)
+        };
+        let statement = Statement { words, meaning, block: None, open: None };
+        self.pending = Some((statement, indent));
+    }
+
+    /// What a word that is no keyword here may be; reports it.
+    fn explain(&mut self, section: &'static str, words: &[Word<'a>]) -> Meaning {
+        let word = &words[0];
+        if let Some(what) = advanced(&word.text) {
+            self.diagnostics.push(
+                Diagnostic::error(word.span, format!("{what} is not supported by this version"))
+                    .help("write the resulting lines themselves"),
+            );
+            return Meaning::Unknown;
+        }
+        if let Some(row) = self.keywords.find_elsewhere(&word.text) {
+            let place = if section == section::TOP {
+                "at the top level".to_owned()
+            } else {
+                format!("in {section}")
+            };
+            self.diagnostics.push(
+                Diagnostic::error(word.span, format!("{} cannot stand {place}", word.text))
+                    .help(format!("it belongs into {}", row.info.sections.join(" or "))),
+            );
+            return Meaning::Unknown;
+        }
+        let mut diagnostic =
+            Diagnostic::error(word.span, format!("unknown keyword \"{}\" in {section}", word.text));
+        let mut meaning = Meaning::Unknown;
+        if self.suggestions_left > 0 {
+            self.suggestions_left -= 1;
+            let near = suggest::nearest(&word.text, self.keywords.words_in(section));
+            let anywhere = || suggest::nearest(&word.text, self.keywords.words());
+            if let Some(near) = near.or_else(anywhere) {
+                diagnostic = diagnostic.help(format!("did you mean \"{near}\"?"));
+                if let Some(row) = self.keywords.find(section, near) {
+                    meaning = Meaning::Typo(row);
+                }
+            }
+        }
+        self.diagnostics.push(diagnostic);
+        meaning
+    }
+
+    fn handle_open(&mut self, span: Span) {
+        if let Some((mut statement, indent)) = self.pending.take() {
+            statement.open = Some(span);
+            let section = statement.opens();
+            if section.is_none() {
+                self.report_needless_block(&statement, span);
+            }
+            self.push(statement, section, indent);
+        } else if let Some(frame) = self.stack.last_mut().filter(|frame| frame.section.is_none()) {
+            frame.depth += 1;
+        } else {
+            let diagnostic = Diagnostic::error(span, "this { follows no keyword")
+                .help("remove it, or write the keyword whose block begins here");
+            self.diagnostics.push(diagnostic);
+            let words = alloc::vec![Word { text: "{".into(), span }];
+            let statement =
+                Statement { words, meaning: Meaning::Unknown, block: None, open: Some(span) };
+            self.push(statement, None, None);
+        }
+    }
+
+    fn report_needless_block(&mut self, statement: &Statement<'a>, span: Span) {
+        let name = &statement.keyword().text;
+        let supported = match statement.meaning {
+            Meaning::Keyword(row) | Meaning::Typo(row) => row.parse.is_some(),
+            Meaning::Item => true,
+            Meaning::Unknown => false,
+        };
+        if supported {
+            self.diagnostics.push(Diagnostic::error(span, format!("{name} takes no block")));
+        }
+    }
+
+    fn push(
+        &mut self,
+        statement: Statement<'a>,
+        section: Option<&'static str>,
+        indent: Option<u32>,
+    ) {
+        self.last_close = None;
+        self.stack.push(Frame { statement, section, depth: 0, indent, children: Vec::new() });
+    }
+
+    /// The innermost block becomes a statement of the one around it.
+    fn pop(&mut self) {
+        let Some(mut frame) = self.stack.pop() else { return };
+        frame.statement.block = Some(frame.children);
+        self.add(frame.statement);
+    }
+
+    fn add(&mut self, statement: Statement<'a>) {
+        match self.stack.last_mut() {
+            Some(frame) => frame.children.push(statement),
+            None => self.root.push(statement),
+        }
+    }
+
+    fn handle_close(&mut self, span: Span, indent: Option<u32>) {
+        self.finish_pending(None);
+        if let Some(frame) = self.stack.last_mut().filter(|frame| frame.depth > 0) {
+            frame.depth -= 1;
+            return;
+        }
+        if self.mode == Mode::Recovering {
+            self.recover_by_indentation(indent);
+        }
+        let Some(frame) = self.stack.last() else {
+            self.handle_stray(span);
+            return;
+        };
+        let indent = frame.indent;
+        self.pop();
+        self.last_close = Some((span, indent));
+    }
+
+    fn handle_stray(&mut self, span: Span) {
+        self.unbalanced = true;
+        // A block that was taken as left open had its brace after all.
+        if self.guessed > 0 {
+            self.guessed -= 1;
+            return;
+        }
+        self.diagnostics.push(
+            Diagnostic::error(span, "this } closes nothing")
+                .help("remove it, or look for a { that was lost above"),
+        );
+    }
+
+    /// The statement before is complete: nothing opened a block. `next` is the word that follows.
+    fn finish_pending(&mut self, next: Option<&str>) {
+        let Some((mut statement, indent)) = self.pending.take() else { return };
+        self.last_close = None;
+        let Some(opens) = statement.opens() else {
+            self.add(statement);
+            return;
+        };
+        self.unbalanced = true;
+        let name = statement.keyword().text.clone();
+        let diagnostic =
+            Diagnostic::error(statement.header(), format!("{name} has no opening brace"))
+                .help(format!("write `{{` after it: {name} opens a block"));
+        self.diagnostics.push(diagnostic);
+        let goes_on = next.is_some_and(|word| {
+            section::LISTS.contains(&opens) || self.keywords.find(opens, word).is_some()
+        });
+        if goes_on && self.mode == Mode::Recovering {
+            self.push(statement, Some(opens), indent);
+        } else {
+            statement.block = Some(Vec::new());
+            self.add(statement);
+        }
+    }
+
+    /// The innermost block was never closed.
+    fn report_left_open(&mut self) {
+        let Some(frame) = self.stack.last() else { return };
+        let name = frame.statement.keyword().text.clone();
+        let header = frame.statement.header();
+        // The missing opening brace was reported already; the missing closing one is the same.
+        if frame.statement.open.is_none() {
+            return;
+        }
+        self.diagnostics.push(
+            Diagnostic::error(header, format!("{name} is never closed"))
+                .help(format!("write `}}` where {name} ends")),
+        );
+    }
+
+    /// A word that has no meaning in the open block, but in one around it, says that the blocks
+    /// in between were left open. One that has a meaning in the block closed just now says that
+    /// its brace came too early.
+    fn recover_by_keyword(&mut self, word: &str) {
+        let Some(top) = self.stack.last() else {
+            self.reopen(section::TOP, word);
+            return;
+        };
+        let is_known = match top.section {
+            Some(list) if section::LISTS.contains(&list) => false,
+            Some(section) => self.keywords.find(section, word).is_some(),
+            None => false,
+        };
+        if is_known {
+            return;
+        }
+        let around = self.stack[..self.stack.len() - 1].iter().rposition(|frame| {
+            frame.section.is_some_and(|section| {
+                !section::LISTS.contains(&section) && self.keywords.find(section, word).is_some()
+            })
+        });
+        let keep = match around {
+            Some(position) => position + 1,
+            None if self.keywords.begins_chunk(word) => 0,
+            None => {
+                if let Some(section) = top.section {
+                    self.reopen(section, word);
+                }
+                return;
+            }
+        };
+        self.close_down_to(keep);
+    }
+
+    fn close_down_to(&mut self, keep: usize) {
+        while self.stack.len() > keep {
+            self.report_left_open();
+            self.guessed += 1;
+            self.pop();
+        }
+        self.last_close = None;
+    }
+
+    /// Takes back the last closing brace if `word` belongs into the block it closed.
+    fn reopen(&mut self, section: &'static str, word: &str) {
+        let Some((brace, indent)) = self.last_close else { return };
+        let siblings = match self.stack.last_mut() {
+            Some(frame) => &mut frame.children,
+            None => &mut self.root,
+        };
+        let Some(closed) = siblings.last().and_then(Statement::opens) else { return };
+        let belongs = self.keywords.find(closed, word).is_some()
+            && self.keywords.find(section, word).is_none();
+        if !belongs {
+            return;
+        }
+        let Some(mut statement) = siblings.pop() else { return };
+        let name = statement.keyword().text.clone();
+        self.diagnostics.push(
+            Diagnostic::error(brace, format!("this }} closes {name} too early"))
+                .related(statement.header(), format!("{word} below belongs into this {name}"))
+                .help("remove it, or look for a { that was lost above"),
+        );
+        let children = statement.block.take().unwrap_or_default();
+        self.last_close = None;
+        self.stack.push(Frame { statement, section: Some(closed), depth: 0, indent, children });
+    }
+
+    /// A closing brace that lines up with an outer block and not with the innermost one closes
+    /// the outer one.
+    fn recover_by_indentation(&mut self, indent: Option<u32>) {
+        let (Some(indent), Some(top)) = (indent, self.stack.last()) else { return };
+        if top.indent.is_none_or(|inner| inner <= indent) {
+            return;
+        }
+        if let Some(position) = self.stack.iter().rposition(|frame| frame.indent == Some(indent)) {
+            self.close_down_to(position + 1);
+        }
+    }
+}
+
+/// The advanced features of the language that begin with a sign.
+fn advanced(word: &str) -> Option<&'static str> {
+    match word.as_bytes().first()? {
+        b'@' => Some("a conditional line (@...)"),
+        b'$' => Some("parameter substitution ($...)"),
+        b'~' => Some("a sequence (~SEQ, ~LST)"),
+        _ => None,
+    }
+}

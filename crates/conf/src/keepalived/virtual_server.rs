@@ -1,0 +1,262 @@
+//! `virtual_server` and `real_server`.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr};
+use core::str::FromStr;
+use core::time::Duration;
+
+use model::layer4::{Forwarding, Protocol, Scheduler};
+
+use super::ast::{Checker, Configuration, Location, RealServer, Timers, VirtualServer, Written};
+use super::checker::Url;
+use super::keyword::section::{HTTP_GET, REAL_SERVER, TOP, URL, VIRTUAL_SERVER};
+use super::keyword::{Fill, KeywordRow, Rule, keyword};
+use super::reader::Reader;
+use super::structure::Statement;
+use crate::source::Spanned;
+
+/// Keepalived's persistence when the keyword stands alone, and the bound of IPVS (31 days).
+pub(crate) const PERSISTENCE_DEFAULT: Duration = Duration::from_secs(360);
+const PERSISTENCE_MAX: u32 = 86_400 * 31;
+/// Greatest weight of IPVS.
+const WEIGHT_MAX: u32 = 65_535;
+
+pub(crate) const ROWS: &[KeywordRow] = &[
+    keyword("virtual_server", &[TOP])
+        .syntax("ADDRESS [PORT] { ... }")
+        .doc("A service that clients connect to.")
+        .parse(Rule::blocks(Fill::Top(virtual_server), VIRTUAL_SERVER)),
+    keyword("lb_algo", &[VIRTUAL_SERVER])
+        .alias(&["lvs_sched"])
+        .syntax("rr|wrr|wlc")
+        .default("wlc")
+        .doc("How a real server is chosen for a new connection.")
+        .parse(Rule::value(Fill::VirtualServer(lb_algo))),
+    keyword("lb_kind", &[VIRTUAL_SERVER])
+        .alias(&["lvs_method"])
+        .syntax("NAT|DR")
+        .default("NAT")
+        .doc("How packets reach the real servers: address translation or direct routing.")
+        .parse(Rule::value(Fill::VirtualServer(lb_kind))),
+    keyword("lvs_method", &[REAL_SERVER])
+        .syntax("NAT|DR")
+        .default("the virtual server's")
+        .doc("How packets reach this real server.")
+        .parse(Rule::value(Fill::RealServer(lvs_method))),
+    keyword("persistence_timeout", &[VIRTUAL_SERVER])
+        .syntax("[SECONDS]")
+        .default("off; 360 without an argument")
+        .doc("A client that comes back within this time gets the server it had.")
+        .parse(Rule::value(Fill::VirtualServer(persistence_timeout))),
+    keyword("persistence_granularity", &[VIRTUAL_SERVER])
+        .syntax("NETMASK")
+        .default("255.255.255.255")
+        .doc("Clients of one such network count as one client for persistence.")
+        .parse(Rule::value(Fill::VirtualServer(persistence_granularity))),
+    keyword("protocol", &[VIRTUAL_SERVER])
+        .syntax("TCP|UDP")
+        .default("TCP")
+        .doc("Layer-4 protocol of the service.")
+        .parse(Rule::value(Fill::VirtualServer(protocol))),
+    keyword("virtualhost", &[VIRTUAL_SERVER])
+        .syntax("HOST")
+        .default("the checked address")
+        .doc("Host header of HTTP_GET for all real servers.")
+        .parse(Rule::value(Fill::VirtualServer(virtual_host))),
+    keyword("virtualhost", &[REAL_SERVER])
+        .syntax("HOST")
+        .default("the virtual server's")
+        .doc("Host header of HTTP_GET for this real server.")
+        .parse(Rule::value(Fill::RealServer(server_virtual_host))),
+    keyword("virtualhost", &[HTTP_GET])
+        .syntax("HOST")
+        .default("the real server's")
+        .doc("Host header of this check.")
+        .parse(Rule::value(Fill::Checker(checker_virtual_host))),
+    keyword("virtualhost", &[URL])
+        .syntax("HOST")
+        .default("the check's")
+        .doc("Host header for this page.")
+        .parse(Rule::value(Fill::Url(url_virtual_host))),
+    keyword("real_server", &[VIRTUAL_SERVER])
+        .syntax("ADDRESS [PORT] { ... }")
+        .doc("A server that does the work; without a port it gets the port the client used.")
+        .parse(Rule::blocks(Fill::VirtualServer(real_server), REAL_SERVER)),
+    keyword("weight", &[REAL_SERVER])
+        .syntax("0..65535")
+        .default("1")
+        .doc("Share of new connections; 0 lets the server drain.")
+        .parse(Rule::value(Fill::RealServer(weight))),
+];
+
+fn virtual_server(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Configuration) {
+    let kind = statement.arguments().first();
+    if let Some(word) = kind.filter(|word| matches!(word.text.as_ref(), "fwmark" | "group")) {
+        let message = format!("virtual_server {} is not supported by this version", word.text);
+        let help = "write one virtual_server for each address and port";
+        reader.error(statement.header(), message, help);
+        return;
+    }
+    let location = reader.location(statement);
+    let unusable = location.is_none();
+    let location = location.unwrap_or_else(|| placeholder(statement));
+    let mut server = VirtualServer {
+        location,
+        protocol: None,
+        scheduler: None,
+        forwarding: None,
+        persistence_timeout: None,
+        persistence_prefix: None,
+        virtual_host: None,
+        timers: Timers::default(),
+        real_servers: Vec::new(),
+        written: Written::default(),
+    };
+    let block = reader.block(statement);
+    server.written = reader.fields(block, |reader, statement, fill| match fill {
+        Fill::VirtualServer(parse) => parse(reader, statement, &mut server),
+        Fill::Timers(parse) => parse(reader, statement, &mut server.timers),
+        _ => {}
+    });
+    if !unusable {
+        to.virtual_servers.push(server);
+    }
+}
+
+/// A location to go on with, so that the mistakes inside the block are found too.
+fn placeholder(statement: &Statement<'_>) -> Spanned<Location> {
+    let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let value = Location { address, port: None };
+    Spanned { value, span: statement.header() }
+}
+
+fn lb_algo(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut VirtualServer) {
+    let choices = [
+        ("rr", Scheduler::RoundRobin),
+        ("wrr", Scheduler::WeightedRoundRobin),
+        ("wlc", Scheduler::WeightedLeastConnection),
+    ];
+    let planned = ["lc", "lblc", "lblcr", "sh", "mh", "dh", "fo", "ovf", "sed", "nq", "twos"]
+        .map(|name| (name, "use rr, wrr or wlc"));
+    server.scheduler = reader.choice(statement, &choices, &planned);
+}
+
+const METHODS: &[(&str, Forwarding)] =
+    &[("NAT", Forwarding::Nat), ("DR", Forwarding::DirectRouting)];
+const METHODS_REJECTED: &[(&str, &str)] =
+    &[("TUN", "use DR, or NAT when a router lies between; tunnels are planned")];
+
+fn lb_kind(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut VirtualServer) {
+    server.forwarding = reader.choice(statement, METHODS, METHODS_REJECTED);
+}
+
+fn lvs_method(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut RealServer) {
+    server.forwarding = reader.choice(statement, METHODS, METHODS_REJECTED);
+}
+
+fn persistence_timeout(
+    reader: &mut Reader<'_>,
+    statement: &Statement<'_>,
+    server: &mut VirtualServer,
+) {
+    server.persistence_timeout = if statement.arguments().is_empty() {
+        Some(PERSISTENCE_DEFAULT)
+    } else {
+        let seconds = reader.number(statement, "a number of seconds", 1..=PERSISTENCE_MAX);
+        seconds.map(|seconds| Duration::from_secs(seconds.into()))
+    };
+}
+
+fn persistence_granularity(
+    reader: &mut Reader<'_>,
+    statement: &Statement<'_>,
+    server: &mut VirtualServer,
+) {
+    let Some(word) = reader.argument(statement, "a netmask") else { return };
+    let prefix = Ipv4Addr::from_str(&word.text).ok().and_then(prefix_of_mask);
+    if prefix.is_none() {
+        let message = format!("\"{}\" is not a netmask", word.text);
+        reader.error(word.span, message, "write a netmask like 255.255.255.0");
+    }
+    server.persistence_prefix = prefix.map(|value| Spanned { value, span: statement.header() });
+}
+
+/// Leading ones of a netmask that is not empty and has no gaps.
+fn prefix_of_mask(mask: Ipv4Addr) -> Option<u8> {
+    let bits = mask.to_bits();
+    let ones = bits.leading_ones();
+    (ones > 0 && ones + bits.trailing_zeros() >= 32).then_some(ones as u8)
+}
+
+fn protocol(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut VirtualServer) {
+    let choices = [("TCP", Protocol::Tcp), ("UDP", Protocol::Udp)];
+    server.protocol = reader.choice(statement, &choices, &[("SCTP", "use TCP or UDP")]);
+}
+
+/// A value of the Host header.
+fn host(reader: &mut Reader<'_>, statement: &Statement<'_>) -> Option<String> {
+    let word = reader.argument(statement, "a host name")?;
+    if word.text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
+        let message = format!("\"{}\" cannot be a host name", word.text.escape_debug());
+        reader.error(word.span, message, "write a name like www.example.org");
+        return None;
+    }
+    Some(word.text.to_string())
+}
+
+fn virtual_host(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut VirtualServer) {
+    server.virtual_host = host(reader, statement);
+}
+
+fn server_virtual_host(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut RealServer) {
+    to.virtual_host = host(reader, statement);
+}
+
+fn checker_virtual_host(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Checker) {
+    to.virtual_host = host(reader, statement);
+}
+
+fn url_virtual_host(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Url) {
+    to.virtual_host = host(reader, statement);
+}
+
+fn real_server(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut VirtualServer) {
+    let location = reader.location(statement);
+    let unusable = location.is_none();
+    let location = location.unwrap_or_else(|| placeholder(statement));
+    let mut server = RealServer {
+        location,
+        weight: None,
+        forwarding: None,
+        virtual_host: None,
+        timers: Timers::default(),
+        checkers: Vec::new(),
+    };
+    reader.fields(reader.block(statement), |reader, statement, fill| match fill {
+        Fill::RealServer(parse) => parse(reader, statement, &mut server),
+        Fill::Timers(parse) => parse(reader, statement, &mut server.timers),
+        _ => {}
+    });
+    if !unusable {
+        to.real_servers.push(server);
+    }
+}
+
+fn weight(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut RealServer) {
+    server.weight = reader.number(statement, "a weight", 0..=WEIGHT_MAX);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn netmasks_have_no_gaps() {
+        assert_eq!(prefix_of_mask(Ipv4Addr::new(255, 255, 255, 0)), Some(24));
+        assert_eq!(prefix_of_mask(Ipv4Addr::BROADCAST), Some(32));
+        assert_eq!(prefix_of_mask(Ipv4Addr::new(255, 0, 255, 0)), None);
+        assert_eq!(prefix_of_mask(Ipv4Addr::UNSPECIFIED), None);
+    }
+}
