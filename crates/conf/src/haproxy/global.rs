@@ -10,7 +10,7 @@ use model::proxy::{Account, LogTarget};
 use super::lexer::{Line, Word};
 use super::proxy::Context;
 use super::table::{GLOBAL, Table, row, superfluous};
-use super::{global_refused, log, value};
+use super::{global_refused, log, reader, value};
 use crate::diagnostic::Diagnostic;
 use crate::row::Row;
 use crate::source::Spanned;
@@ -36,7 +36,7 @@ pub(super) type Read = fn(&mut Global, &Line, &mut Context<'_>) -> Result<(), Di
 
 /// Every keyword of the section.
 pub(super) static TABLE: Table<Read> =
-    Table { parts: &[ROWS, global_refused::ROWS], what: "keyword in `global`" };
+    Table { parts: &[ROWS, global_refused::ROWS], what: "keyword of global" };
 
 /// As many event loops as HAProxy allows.
 const THREADS_MAX: u32 = 64;
@@ -227,6 +227,11 @@ pub(super) fn read(global: &mut Global, line: &Line, context: &mut Context<'_>) 
             let two = format!("{name} {}", line.text(1));
             match TABLE.find(&two) {
                 Some(row) => TABLE.supported(row.info.name, line.head(2)),
+                None if TABLE.find(name).is_none() && reader::is_proxy_keyword(name) => {
+                    let message = format!("`{name}` cannot stand in `global`");
+                    Err(Diagnostic::error(first.span, message)
+                        .help("it belongs into a defaults, frontend, listen or backend section"))
+                }
                 None => TABLE.supported(name, first.span),
             }
             .and_then(|(read, _)| read(global, line, context))

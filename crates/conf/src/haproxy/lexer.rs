@@ -37,12 +37,19 @@ impl Word {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     words: Vec<Word>,
+    indent: u32,
 }
 
 impl Line {
-    /// A line of these words, if there are any.
-    pub(super) fn new(words: Vec<Word>) -> Option<Line> {
-        if words.is_empty() { None } else { Some(Line { words }) }
+    /// A line of these words, if there are any. `start` is the first byte of the line.
+    fn new(words: Vec<Word>, start: u32) -> Option<Line> {
+        let indent = words.first()?.span.start - start;
+        Some(Line { words, indent })
+    }
+
+    /// Bytes before the first word.
+    pub(super) fn indent(&self) -> u32 {
+        self.indent
     }
 
     /// A word by number.
@@ -73,7 +80,8 @@ impl Line {
 
     /// The line without its first words, if any are left.
     pub(super) fn without(&self, count: usize) -> Option<Line> {
-        Line::new(self.rest(count).to_vec())
+        let words = self.rest(count).to_vec();
+        if words.is_empty() { None } else { Some(Line { words, indent: self.indent }) }
     }
 }
 
@@ -101,7 +109,7 @@ pub(super) fn lines(
             word: None,
             diagnostics,
         };
-        let line = reader.line().map(|()| Line::new(core::mem::take(&mut reader.words)));
+        let line = reader.line().map(|()| Line::new(core::mem::take(&mut reader.words), start));
         match line {
             Ok(Some(line)) => {
                 if section::is_section(line.text(0)) {

@@ -17,10 +17,10 @@ use crate::source::Spanned;
 
 /// The rows.
 pub(super) static ROWS: &[Row<Keyword>] = &[
-    row("option httplog", PROXIES)
+    row("option httplog", FRONT)
         .doc("One log line per request, with timers, status and headers' sizes (manual, 8.2.3).")
         .parse(plain(read_httplog)),
-    row("option tcplog", PROXIES)
+    row("option tcplog", FRONT)
         .doc("One log line per connection, with timers and bytes (manual, 8.2.2).")
         .parse(plain(read_tcplog)),
     row("option dontlognull", FRONT)

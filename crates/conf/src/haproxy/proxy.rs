@@ -120,6 +120,8 @@ pub(super) struct Proxy {
     pub(super) kind: Kind,
     /// The name, with its place; that of the keyword for a nameless `defaults`.
     pub(super) name: Spanned<String>,
+    /// Bytes before its first line's first word.
+    pub(super) indent: u32,
     pub(super) settings: Settings,
     pub(super) binds: Vec<Bind>,
     pub(super) acls: BTreeMap<String, Acl>,
@@ -135,6 +137,7 @@ impl Proxy {
         Proxy {
             kind,
             name,
+            indent: 0,
             settings,
             binds: Vec::new(),
             acls: BTreeMap::new(),

@@ -52,6 +52,7 @@ pub(super) fn read(
         defaults: BTreeMap::new(),
         latest: Settings::default(),
         open: Open::Nothing,
+        seen_global: false,
     };
     for id in ids {
         let lines = lexer::lines(source, *id, files.file(*id), diagnostics);
@@ -81,11 +82,19 @@ struct Reader {
     /// The settings of the last defaults section.
     latest: Settings,
     open: Open,
+    seen_global: bool,
 }
 
 impl Reader {
     fn line(&mut self, line: &Line, context: &mut Context<'_>) {
         let first = line.text(0);
+        if self.is_torn_global(line) {
+            context.diagnostics.push(
+                Diagnostic::error(line.span(), "`global` alone on an indented line")
+                    .help("write `log global` on one line"),
+            );
+            return;
+        }
         if let Some(row) = section::TABLE.find(first) {
             match (row.parse, row.info.status) {
                 (Some(kind), Status::Supported) => self.begin(kind, line, context),
@@ -137,6 +146,18 @@ impl Reader {
         }
     }
 
+    /// The value of `log global` on a line of its own, as scanners leave columns. A second global
+    /// section looks the same only where sections are indented like their lines.
+    fn is_torn_global(&self, line: &Line) -> bool {
+        let Open::Proxy(proxy) = &self.open else {
+            return false;
+        };
+        self.seen_global
+            && line.text(0) == "global"
+            && line.word(1).is_none()
+            && line.indent() > proxy.indent
+    }
+
     /// A line such as `bakend app` or `defau1ts`: reported, and then read as what was meant, so
     /// that the lines below it are not all wrong too.
     fn begins_mistyped(&mut self, line: &Line, context: &mut Context<'_>) -> bool {
@@ -163,6 +184,7 @@ impl Reader {
         self.close();
         if kind == Kind::Global {
             self.open = Open::Global;
+            self.seen_global = true;
             if let [_, rest @ ..] = line.rest(0)
                 && !rest.is_empty()
             {
@@ -183,7 +205,8 @@ impl Reader {
         let name =
             head.name.unwrap_or(Spanned { value: String::new(), span: line.rest(0)[0].span });
         let mut proxy = Proxy::new(kind, name, settings);
-        proxy.settings.broken = broken;
+        proxy.settings.broken |= broken;
+        proxy.indent = line.indent();
         if let Some(rest) = line.without(head.length) {
             superfluous_head(&mut proxy, line, &rest, head.length, context);
         }
@@ -232,6 +255,11 @@ impl Reader {
 /// A word of the table, or the first word of one of its keywords.
 fn knows<P: Copy>(table: &Table<P>, first: &str) -> bool {
     table.infos().any(|info| info.name.split(' ').next() == Some(first))
+}
+
+/// The first word of a keyword of proxies.
+pub(super) fn is_proxy_keyword(first: &str) -> bool {
+    knows(&PROXY, first)
 }
 
 /// `frontend main bind 192.0.2.1:80`: reported once, then read as the lines it should have been.
@@ -345,9 +373,8 @@ fn misplaced(
 fn unknown_keyword(line: &Line) -> Diagnostic {
     let first = &line.rest(0)[0];
     let second = line.word(1);
-    let group = |name: &str| PROXY.infos().any(|info| info.name.split(' ').next() == Some(name));
     // `option htplog`: the first word is right, so the second is compared.
-    if let Some(second) = second.filter(|_| group(&first.text)) {
+    if let Some(second) = second.filter(|_| is_proxy_keyword(&first.text)) {
         let seconds = PROXY
             .infos()
             .filter_map(|info| info.name.split_once(' '))
@@ -355,12 +382,21 @@ fn unknown_keyword(line: &Line) -> Diagnostic {
             .map(|(_, second)| second);
         return unknown(&second.text, second.span, &first.text, seconds);
     }
-    if group(&first.text) {
+    if is_proxy_keyword(&first.text) {
         return Diagnostic::error(first.span, format!("`{}` needs a word behind it", first.text))
             .help(format!("`evenkeel help {}` shows which", first.text));
+    }
+    let option = format!("option {}", first.text);
+    if PROXY.find(&option).is_some() {
+        return Diagnostic::error(first.span, format!("unknown keyword `{}`", first.text))
+            .help(format!("write `{option}`"));
     }
     let mut firsts: Vec<&str> =
         PROXY.infos().filter_map(|info| info.name.split(' ').next()).collect();
     firsts.dedup();
-    unknown(&first.text, first.span, "keyword", firsts.into_iter())
+    let diagnostic = unknown(&first.text, first.span, "keyword", firsts.into_iter());
+    if diagnostic.help.is_none() && second.is_none() {
+        return diagnostic.help("a value alone on its line? write it behind its keyword");
+    }
+    diagnostic
 }

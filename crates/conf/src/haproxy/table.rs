@@ -112,8 +112,9 @@ pub(super) fn superfluous(keyword: &str, words: &[Word]) -> Result<(), Diagnosti
         [] => Ok(()),
         [first, ..] => Err(Diagnostic::error(
             first.span.to(words[words.len() - 1].span),
-            format!("`{keyword}` takes nothing more than what stands before this"),
-        )),
+            format!("`{}` is too much behind `{keyword}`", first.text),
+        )
+        .help("remove it; a value with spaces needs quotes")),
     }
 }
 

@@ -12,7 +12,6 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::source::{FileId, Files, Source, Span};
 
 /// Knows a few names and no files.
-
 pub(super) struct Machine;
 
 impl Source for Machine {

@@ -461,3 +461,32 @@ proptest::proptest! {
         load(&(words.join(" ") + "\n"));
     }
 }
+
+#[test]
+fn columns_that_a_scanner_tore_apart_are_named_line_by_line() {
+    let found = findings(
+        "global\n log 127.0.0.1 local2\ndefaults\n  mode\n      http\n      global\n  log\n\
+         \u{20}    httplog\n  option\n  timeout queue\n      1m\n\
+         backend app\n server a 192.0.2.1:80\n",
+    );
+    let expected = [
+        "4: error: `mode` needs `tcp` or `http`",
+        "5: error: unknown keyword `http`; a value alone on its line",
+        "6: error: `global` alone on an indented line; write `log global`",
+        "7: error: `log` needs a receiver",
+        "8: error: unknown keyword `httplog`; write `option httplog`",
+        "9: error: `option` needs a word behind it",
+        "10: error: `timeout queue` needs a time",
+        "11: error: unknown keyword `1m`; a value alone on its line",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}");
+    }
+}
+
+#[test]
+fn a_proxys_keyword_in_global_is_sent_where_it_belongs() {
+    let finding = one("global\n option httplog\n");
+    assert!(finding.contains("`option` cannot stand in `global`"), "{finding}");
+}

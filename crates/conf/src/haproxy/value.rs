@@ -72,10 +72,6 @@ pub(super) fn time(word: &Word) -> Result<Spanned<Duration>, Diagnostic> {
     match us {
         Some(us) if us.div_ceil(1000) > TIMER_MAX_MS => Err(overflow(word)),
         None => Err(overflow(word)),
-        Some(us @ 1..1000) => Err(Diagnostic::error(
-            word.span,
-            format!("{us} microseconds are less than the shortest time, 1 ms"),
-        )),
         // Whole milliseconds, rounded up, as HAProxy keeps them.
         Some(us) => {
             Ok(Spanned { value: Duration::from_millis(us.div_ceil(1000)), span: word.span })
@@ -267,8 +263,9 @@ mod tests {
         assert_eq!(ms("1h"), Some(3_600_000));
         assert_eq!(ms("24d"), Some(24 * 86_400_000));
         assert_eq!(ms("1500us"), Some(2));
+        assert_eq!(ms("5us"), Some(1));
         assert_eq!(ms("0"), Some(0));
-        for wrong in ["", "s", "10x", "1.5s", "-1", "25d", "10 s", "99999999999999999999d", "5us"] {
+        for wrong in ["", "s", "10x", "1.5s", "-1", "25d", "10 s", "99999999999999999999d"] {
             assert_eq!(ms(wrong), None, "{wrong}");
         }
     }
