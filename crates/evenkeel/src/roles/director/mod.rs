@@ -130,7 +130,7 @@ impl Director {
 
     /// Brings a plan into force, or leaves the former one in force and says why.
     fn configure(&mut self, now: Time, plan: Layer4Plan) -> Result<(), String> {
-        let adopted = self.tables.open(now, &plan)?;
+        let adopted = self.tables.open(&plan)?;
         let health = self.health.successor(plan, adopted);
         self.tables
             .change(now, &health.plan().interfaces, health.wanted(), || self.health.wanted())?;

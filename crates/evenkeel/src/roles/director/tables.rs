@@ -1,13 +1,15 @@
 //! The engine and what its tables should hold. An engine exists only while a configuration has
-//! virtual servers: without any, BPF is not even asked for.
+//! virtual servers: without any, and with nothing left behind, BPF is not even asked for.
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
+use std::fs;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
+use director::xdp::{XdpEngine, XdpOptions};
 use director::{Engine, EngineError, TableChange, Tables, diff};
 use edge::poll::{Interest, Poll};
 use model::Time;
@@ -42,20 +44,20 @@ impl TableKeeper {
 
     /// Makes sure that there is an engine if this plan needs one. Returns the tables that an
     /// earlier director left, until a configuration has been laid over them.
-    pub(super) fn open(&mut self, now: Time, plan: &Layer4Plan) -> Result<Option<&Tables>, String> {
-        if self.engine.is_none() && !plan.virtual_servers.is_empty() {
-            self.start(now)?;
+    pub(super) fn open(&mut self, plan: &Layer4Plan) -> Result<Option<&Tables>, String> {
+        if self.engine.is_none() {
+            let runtime = self.runtime.as_ref().ok_or("the supervisor did not say hello")?;
+            // What is not wanted any more has to be taken over too, to be removed.
+            if plan.virtual_servers.is_empty() && !is_left_behind(&runtime.pin_directory) {
+                return Ok(None);
+            }
+            let engine =
+                open_engine(runtime).map_err(|error| format!("layer 4 cannot start: {error}"))?;
+            self.configured = false;
+            self.engine = Some(engine);
         }
         let engine = self.engine.as_ref().filter(|engine| engine.adopted() && !self.configured);
         Ok(engine.map(|engine| engine.tables()))
-    }
-
-    fn start(&mut self, now: Time) -> Result<(), String> {
-        let runtime = self.runtime.as_ref().ok_or("the supervisor did not say hello")?;
-        let engine = open_engine(runtime, now)?;
-        self.configured = false;
-        self.engine = Some(engine);
-        Ok(())
     }
 
     /// Makes the tables what they should be, or again what `former` says when the engine refuses.
@@ -177,6 +179,14 @@ impl TableKeeper {
 }
 
 /// Loads the engine, taking over what an earlier director left.
-fn open_engine(_runtime: &Runtime, _now: Time) -> Result<Box<dyn Engine>, String> {
-    Err("layer 4 cannot start: this build has no engine".to_string())
+fn open_engine(runtime: &Runtime) -> Result<Box<dyn Engine>, EngineError> {
+    let mut options = XdpOptions::new(&runtime.pin_directory);
+    options.mode = runtime.xdp_mode;
+    Ok(Box::new(XdpEngine::start(&options)?))
+}
+
+/// An earlier director left something in the pin directory besides the vrrp role's gate.
+fn is_left_behind(pin_directory: &str) -> bool {
+    let entries = fs::read_dir(pin_directory).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.file_name() != "gate")
 }

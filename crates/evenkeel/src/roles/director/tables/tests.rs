@@ -176,5 +176,10 @@ fn without_virtual_servers_there_is_no_engine() {
     let (mut keeper, script) = keeper(tables(&[server(1, 1)]));
     keeper.change(at(0), &[], Tables::new(), Tables::new).unwrap();
     assert!(script.lock().unwrap().stopped && keeper.engine().is_none());
-    assert_eq!(keeper.open(at(0), &Layer4Plan::default()), Ok(None));
+    keeper.handle_runtime(Runtime {
+        directory: String::new(),
+        pin_directory: "/does/not/exist".to_string(),
+        xdp_mode: model::control::XdpMode::Auto,
+    });
+    assert_eq!(keeper.open(&Layer4Plan::default()), Ok(None));
 }
