@@ -1,0 +1,193 @@
+//! A loaded engine without a network: packets go in and come out by BPF_PROG_TEST_RUN.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use director::xdp::{XdpEngine, XdpOptions};
+use director::{Destination, Engine, ServiceSettings, TableChange};
+use edge::bpf::Gate;
+use lab::net::Net;
+use model::layer4::{Endpoint, Forwarding, Persistence, Protocol, Scheduler, ServiceKey};
+use model::status::ConnectionStatus;
+
+use crate::frame::{ACK, Frame, OURS, SYN, Side};
+
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+pub const VIRTUAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// ifindex of the loopback, where test runs come in.
+pub const HERE: u32 = 1;
+/// ifindex that stands for the way to the servers.
+pub const THERE: u32 = 77;
+pub const THERE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x77];
+
+/// What became of a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Drop,
+    Pass(Frame),
+    /// Out of the interface it came in by.
+    Back(Frame),
+    /// Out of another interface.
+    Redirect(Frame),
+}
+
+impl Outcome {
+    pub fn forwarded(self) -> Frame {
+        match self {
+            Outcome::Back(frame) | Outcome::Redirect(frame) => frame,
+            other => panic!("not forwarded: {other:?}"),
+        }
+    }
+}
+
+pub struct Bed {
+    pub engine: XdpEngine,
+    pub pins: PathBuf,
+}
+
+/// Runs a test in an empty network namespace with an engine, or says why not.
+pub fn with_bed(work: impl FnOnce(&mut Bed) + Send) {
+    in_namespace(|| match Bed::new(fresh_pins()) {
+        Ok(mut bed) => {
+            work(&mut bed);
+            bed.engine.stop().unwrap();
+            let _ = std::fs::remove_dir_all(&bed.pins);
+        }
+        Err(error) => println!("skipped: no BPF here: {error}"),
+    });
+}
+
+/// Runs in an empty network namespace: the engine must not meet the machine's own interfaces.
+pub fn in_namespace(work: impl FnOnce() + Send) {
+    let made = Net::new("packets").and_then(|net| Ok((net.namespace("director")?, net)));
+    match made {
+        Ok((namespace, _net)) => namespace.enter(work).unwrap(),
+        Err(error) => println!("skipped: no network namespace: {error}"),
+    }
+}
+
+pub fn fresh_pins() -> PathBuf {
+    static SEQUENCE: AtomicU32 = AtomicU32::new(0);
+    let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+    PathBuf::from(format!("/sys/fs/bpf/evenkeel-test-{}-{sequence}", std::process::id()))
+}
+
+pub fn options(pins: &std::path::Path) -> XdpOptions {
+    XdpOptions { connections_max: 4096, ..XdpOptions::new(pins) }
+}
+
+pub fn service(protocol: Protocol, port: u16) -> ServiceKey {
+    ServiceKey { address: VIRTUAL.into(), port, protocol }
+}
+
+pub fn endpoint(last: u8, port: u16) -> Endpoint {
+    Endpoint { address: Ipv4Addr::new(10, 0, 0, last).into(), port }
+}
+
+pub fn server_mac(last: u8) -> [u8; 6] {
+    [2, 0, 0, 0, 1, last]
+}
+
+pub fn persistence(seconds: u64, prefix_len: u8) -> Option<Persistence> {
+    Some(Persistence { timeout: std::time::Duration::from_secs(seconds), prefix_len })
+}
+
+impl Bed {
+    pub fn new(pins: PathBuf) -> Result<Bed, director::EngineError> {
+        let engine = XdpEngine::start(&options(&pins))?;
+        engine.test_interface(HERE, OURS).unwrap();
+        Ok(Bed { engine, pins })
+    }
+
+    pub fn add_service(
+        &mut self,
+        key: ServiceKey,
+        scheduler: Scheduler,
+        persistence: Option<Persistence>,
+    ) {
+        let settings = ServiceSettings { scheduler, persistence };
+        self.engine.apply(&[TableChange::AddService(key, settings)]).unwrap();
+    }
+
+    /// Adds server 10.0.0.LAST at the service's port plus 8000.
+    pub fn add(&mut self, key: ServiceKey, last: u8, weight: u32, forwarding: Forwarding) {
+        let port = match (key.port, forwarding) {
+            (0, _) => 0,
+            (port, Forwarding::DirectRouting) => port,
+            (port, Forwarding::Nat) => port + 8000,
+        };
+        let destination = Destination { endpoint: endpoint(last, port), weight, forwarding };
+        self.engine.apply(&[TableChange::AddDestination(key, destination)]).unwrap();
+        self.engine
+            .test_next_hop(key, destination.endpoint, THERE, server_mac(last), THERE_MAC)
+            .unwrap();
+    }
+
+    pub fn update(&mut self, key: ServiceKey, last: u8, weight: u32, forwarding: Forwarding) {
+        let port = if forwarding == Forwarding::Nat { key.port + 8000 } else { key.port };
+        let destination = Destination { endpoint: endpoint(last, port), weight, forwarding };
+        self.engine.apply(&[TableChange::UpdateDestination(key, destination)]).unwrap();
+    }
+
+    pub fn remove(&mut self, key: ServiceKey, at: Endpoint) {
+        self.engine.apply(&[TableChange::RemoveDestination(key, at)]).unwrap();
+    }
+
+    pub fn send(&self, frame: &Frame) -> Outcome {
+        let run = self.engine.test_forward(&frame.bytes(), 1).unwrap();
+        let out = || Frame::read(&run.packet);
+        match run.action {
+            1 => Outcome::Drop,
+            2 => Outcome::Pass(out()),
+            3 => Outcome::Back(out()),
+            4 => Outcome::Redirect(out()),
+            other => panic!("XDP action {other}"),
+        }
+    }
+
+    /// Opens a connection from a client port; returns the server's last octet.
+    pub fn connect(&self, key: ServiceKey, from: Side) -> u8 {
+        let to = (VIRTUAL, key.port);
+        let first = match key.protocol {
+            Protocol::Tcp => Frame::tcp(from, to, SYN),
+            Protocol::Udp => Frame::udp(from, to),
+        };
+        self.send(&first).forwarded().to_mac[5]
+    }
+
+    /// Client and server agree on a TCP connection through NAT.
+    pub fn establish(&self, key: ServiceKey, from: Side) -> u8 {
+        let last = self.connect(key, from);
+        let server = (Ipv4Addr::new(10, 0, 0, last), key.port + 8000);
+        self.send(&Frame::tcp(server, from, SYN | ACK));
+        self.send(&Frame::tcp(from, (VIRTUAL, key.port), ACK)).forwarded();
+        last
+    }
+
+    pub fn counter(&self, name: &str) -> u64 {
+        let all = self.engine.data_plane();
+        all.iter().find(|(found, _)| found == name).unwrap_or_else(|| panic!("no {name}")).1
+    }
+
+    pub fn gate(&self) -> Gate {
+        Gate::open(&self.pins).unwrap()
+    }
+
+    pub fn connections(&self) -> Vec<ConnectionStatus> {
+        self.engine.connections(edge::clock::now()).unwrap()
+    }
+
+    /// The state of the connection of a client port.
+    pub fn state(&self, client_port: u16) -> String {
+        let all = self.connections();
+        let found = all.iter().find(|conn| conn.client.port == client_port);
+        found.map_or("none", |conn| &conn.state).to_owned()
+    }
+
+    /// Active, inactive and templates of a server.
+    pub fn load(&self, key: ServiceKey, at: Endpoint) -> (u32, u32, u32) {
+        let load = self.engine.destination_load(key, at);
+        (load.active, load.inactive, load.templates)
+    }
+}

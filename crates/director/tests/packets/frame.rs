@@ -1,0 +1,148 @@
+//! Frames to put in, and an independent reading of what comes out: every checksum is computed
+//! anew over the whole packet.
+
+use std::net::Ipv4Addr;
+
+/// MAC address of the director's interface.
+pub const OURS: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// MAC address of whoever sends the frames.
+pub const THEIRS: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
+
+pub const FIN: u8 = 1;
+pub const SYN: u8 = 2;
+pub const RST: u8 = 4;
+pub const ACK: u8 = 16;
+pub const TCP: u8 = 6;
+pub const UDP: u8 = 17;
+
+/// An address and a port.
+pub type Side = (Ipv4Addr, u16);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    Right,
+    /// Valid in UDP only.
+    None,
+}
+
+/// What a frame says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    pub to_mac: [u8; 6],
+    pub from_mac: [u8; 6],
+    pub from: Side,
+    pub to: Side,
+    pub protocol: u8,
+    pub flags: u8,
+    pub ttl: u8,
+    pub fragment: u16,
+    pub checksum: Checksum,
+    pub payload: Vec<u8>,
+}
+
+impl Frame {
+    pub fn tcp(from: Side, to: Side, flags: u8) -> Frame {
+        Frame {
+            to_mac: OURS,
+            from_mac: THEIRS,
+            from,
+            to,
+            protocol: TCP,
+            flags,
+            ttl: 64,
+            fragment: 0,
+            checksum: Checksum::Right,
+            payload: vec![0xab; 7],
+        }
+    }
+
+    pub fn udp(from: Side, to: Side) -> Frame {
+        Frame { protocol: UDP, ..Frame::tcp(from, to, 0) }
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut upper = Vec::new();
+        upper.extend(self.from.1.to_be_bytes());
+        upper.extend(self.to.1.to_be_bytes());
+        let at = if self.protocol == TCP {
+            upper.extend([0, 0, 0, 1, 0, 0, 0, 2, 5 << 4, self.flags, 0xff, 0xff, 0, 0, 0, 0]);
+            16
+        } else {
+            upper.extend((8 + self.payload.len() as u16).to_be_bytes());
+            upper.extend([0, 0]);
+            6
+        };
+        upper.extend(&self.payload);
+        if self.checksum == Checksum::Right {
+            let sum = upper_checksum(self.from.0, self.to.0, self.protocol, &upper);
+            let sum = if sum == 0 && self.protocol == UDP { 0xffff } else { sum };
+            upper[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+        }
+        let mut ip = vec![0x45, 0];
+        ip.extend((20 + upper.len() as u16).to_be_bytes());
+        ip.extend([0x12, 0x34]);
+        ip.extend(self.fragment.to_be_bytes());
+        ip.extend([self.ttl, self.protocol, 0, 0]);
+        ip.extend(self.from.0.octets());
+        ip.extend(self.to.0.octets());
+        let sum = internet_checksum(&ip);
+        ip[10..12].copy_from_slice(&sum.to_be_bytes());
+        let mut frame = Vec::new();
+        frame.extend(self.to_mac);
+        frame.extend(self.from_mac);
+        frame.extend([8, 0]);
+        frame.extend(ip);
+        frame.extend(upper);
+        frame
+    }
+
+    /// Reads a frame back. Panics on any checksum that is wrong.
+    pub fn read(bytes: &[u8]) -> Frame {
+        let (ip, upper) = (&bytes[14..34], &bytes[34..]);
+        assert_eq!(internet_checksum(ip), 0, "IP checksum");
+        let address = |at: usize| Ipv4Addr::new(ip[at], ip[at + 1], ip[at + 2], ip[at + 3]);
+        let word = |at: usize| u16::from_be_bytes([upper[at], upper[at + 1]]);
+        let (from, to, protocol) = (address(12), address(16), ip[9]);
+        let head = if protocol == TCP { 20 } else { 8 };
+        let checksum = match protocol == UDP && word(6) == 0 {
+            true => Checksum::None,
+            false => Checksum::Right,
+        };
+        if checksum == Checksum::Right {
+            assert_eq!(upper_checksum(from, to, protocol, upper), 0, "TCP or UDP checksum");
+        }
+        Frame {
+            to_mac: bytes[..6].try_into().unwrap(),
+            from_mac: bytes[6..12].try_into().unwrap(),
+            from: (from, word(0)),
+            to: (to, word(2)),
+            protocol,
+            flags: if protocol == TCP { upper[13] } else { 0 },
+            ttl: ip[8],
+            fragment: u16::from_be_bytes([ip[6], ip[7]]),
+            checksum,
+            payload: upper[head..].to_vec(),
+        }
+    }
+}
+
+fn internet_checksum(bytes: &[u8]) -> u16 {
+    let mut sum = 0u32;
+    for pair in bytes.chunks(2) {
+        sum += u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+fn upper_checksum(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, upper: &[u8]) -> u16 {
+    let mut all = Vec::new();
+    all.extend(from.octets());
+    all.extend(to.octets());
+    all.extend([0, protocol]);
+    all.extend((upper.len() as u16).to_be_bytes());
+    all.extend(upper);
+    internet_checksum(&all)
+}

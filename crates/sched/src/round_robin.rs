@@ -1,0 +1,109 @@
+//! Schedulers that go round.
+
+use crate::Candidate;
+
+/// Round robin (`rr`): the next server in turn. Kernel: net/netfilter/ipvs/ip_vs_rr.c.
+#[derive(Clone, Debug, Default)]
+pub struct RoundRobin {
+    /// Where the next look begins.
+    next: usize,
+}
+
+impl RoundRobin {
+    /// The position of the server whose turn it is; `None` when none has a weight.
+    pub fn choose(&mut self, candidates: &[Candidate]) -> Option<usize> {
+        let count = candidates.len();
+        let start = if self.next < count { self.next } else { 0 };
+        let chosen =
+            (start..start + count).map(|n| n % count).find(|n| candidates[*n].weight > 0)?;
+        self.next = chosen + 1;
+        Some(chosen)
+    }
+}
+
+/// Weighted round robin (`wrr`), interleaved: the rounds go down from the greatest weight in
+/// steps of the greatest common divisor, and each round visits the servers whose weight is at
+/// least the current one. Kernel: net/netfilter/ipvs/ip_vs_wrr.c.
+#[derive(Clone, Debug, Default)]
+pub struct WeightedRoundRobin {
+    next: usize,
+    current: u32,
+}
+
+impl WeightedRoundRobin {
+    /// The position of the server whose turn it is; `None` when none has a weight.
+    pub fn choose(&mut self, candidates: &[Candidate]) -> Option<usize> {
+        let greatest = candidates.iter().map(|one| one.weight).max().filter(|most| *most > 0)?;
+        let step = candidates.iter().fold(0, |step, one| common_divisor(step, one.weight));
+        if self.current == 0 || self.current > greatest {
+            self.current = greatest;
+        }
+        loop {
+            let rest = candidates.iter().enumerate().skip(self.next);
+            if let Some((chosen, _)) = rest.into_iter().find(|(_, one)| one.weight >= self.current)
+            {
+                self.next = chosen + 1;
+                return Some(chosen);
+            }
+            self.next = 0;
+            self.current = match self.current.saturating_sub(step) {
+                0 => greatest,
+                lower => lower,
+            };
+        }
+    }
+}
+
+fn common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { common_divisor(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn servers(weights: &[u32]) -> Vec<Candidate> {
+        weights.iter().map(|weight| Candidate { weight: *weight, ..Default::default() }).collect()
+    }
+
+    fn sequence(weights: &[u32], length: usize) -> String {
+        let (servers, mut scheduler) = (servers(weights), WeightedRoundRobin::default());
+        let letter = |_| char::from(b'A' + scheduler.choose(&servers).unwrap() as u8);
+        (0..length).map(letter).collect()
+    }
+
+    #[test]
+    fn weights_4_3_2_interleave_as_the_books_say() {
+        assert_eq!(sequence(&[4, 3, 2], 9), "AABABCABC");
+    }
+
+    #[test]
+    fn each_server_gets_its_weight_in_every_cycle() {
+        for weights in [&[1, 1, 1][..], &[5, 0, 10], &[6, 2, 4], &[100, 1], &[7, 3, 3, 1]] {
+            let divisor = weights.iter().fold(0, |sum, weight| common_divisor(sum, *weight));
+            let cycle = weights.iter().map(|weight| weight / divisor).sum::<u32>() as usize;
+            for rounds in 1..3 {
+                let sequence = sequence(weights, cycle * rounds);
+                for (index, weight) in weights.iter().enumerate() {
+                    let letter = char::from(b'A' + index as u8);
+                    let turns = sequence.chars().filter(|one| *one == letter).count();
+                    assert_eq!(turns, (weight / divisor) as usize * rounds, "{weights:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn plain_round_robin_takes_turns_and_passes_over_weight_zero() {
+        let (servers, mut scheduler) = (servers(&[1, 0, 9]), RoundRobin::default());
+        let turns: Vec<_> = (0..4).map(|_| scheduler.choose(&servers).unwrap()).collect();
+        assert_eq!(turns, [0, 2, 0, 2]);
+    }
+
+    #[test]
+    fn nobody_is_chosen_when_nobody_has_a_weight() {
+        assert_eq!(RoundRobin::default().choose(&servers(&[0, 0])), None);
+        assert_eq!(RoundRobin::default().choose(&[]), None);
+        assert_eq!(WeightedRoundRobin::default().choose(&servers(&[0])), None);
+    }
+}
