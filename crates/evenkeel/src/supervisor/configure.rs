@@ -194,16 +194,17 @@ impl Supervisor {
     /// A role says whether a Plan is in force.
     pub(super) fn configured(&mut self, role: Role, generation: u64, error: Option<String>) {
         let error = error.map(|error| format!("{} role: {error}", role.name()));
-        match &mut self.pending {
-            Some(pending) if pending.generation == generation && pending.waiting.remove(&role) => {
-                pending.errors.extend(error);
-                self.conclude();
+        let Some(pending) =
+            self.pending.as_mut().filter(|pending| pending.generation == generation)
+        else {
+            if let Some(error) = error {
+                tracing::error!("{error}");
             }
-            Some(_) | None => {
-                if let Some(error) = error {
-                    tracing::error!("{error}");
-                }
-            }
+            return;
+        };
+        if pending.waiting.remove(&role) {
+            pending.errors.extend(error);
+            self.conclude();
         }
     }
 

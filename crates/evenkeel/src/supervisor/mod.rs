@@ -1,6 +1,7 @@
 //! The supervisor: starts the roles, watches them, gives each its part of the Plan, and answers
 //! the command line. It forwards no packet and parses no client's byte.
 
+mod alerts;
 mod child;
 mod clients;
 mod configure;
@@ -24,6 +25,7 @@ use crate::cli::Role;
 use crate::control::ReloadOutcome;
 use crate::load::{Files, Loaded};
 
+use alerts::Alerts;
 use child::{Phase, Running, Slot};
 use clients::{ClientId, Clients};
 use configure::Pending;
@@ -64,6 +66,7 @@ struct Supervisor {
     signals: Signals,
     clients: Clients,
     notifier: Notifier,
+    alerts: Alerts,
     pending: Option<Pending>,
     /// A reload was asked for while another was under way.
     reload_again: Vec<Option<ClientId>>,
@@ -123,6 +126,7 @@ pub(crate) fn run(
         signals,
         clients,
         notifier,
+        alerts: Alerts::start(),
         pending: None,
         reload_again: Vec::new(),
         collecting: BTreeMap::new(),
@@ -330,7 +334,15 @@ impl Supervisor {
             FromRole::Connections { id, connections, last } => {
                 self.collect_connections(id, connections, last);
             }
-            FromRole::Event(event) => log(role, &event),
+            FromRole::Event(event) => self.on_event(role, &event),
+        }
+    }
+
+    fn on_event(&self, role: Role, event: &Event) {
+        log(role, event);
+        if let (Role::Director, Event::Health { service, server, up, reason }) = (role, event) {
+            let host = crate::machine::host_name();
+            self.alerts.real_server(&self.plan.global, &host, service, server, *up, reason);
         }
     }
 

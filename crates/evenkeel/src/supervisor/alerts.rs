@@ -1,0 +1,222 @@
+//! Mail to the administrators (`notification_email`), with Keepalived's subjects. A thread of its
+//! own sends it, so that a mail server that hangs holds up nothing else.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use lettre::message::Mailbox;
+use lettre::transport::smtp::SmtpTransport;
+use lettre::transport::smtp::extension::ClientId;
+use lettre::{Message, Transport};
+use model::plan::Global;
+
+/// Mails that may wait; further ones are dropped and counted in the log.
+const WAITING_MAX: usize = 256;
+/// Tries per mail.
+const TRIES: u32 = 3;
+/// Wait between the tries.
+const RETRY: Duration = Duration::from_secs(10);
+/// Bound on the connection when `smtp_connect_timeout` is absent, as Keepalived's.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One mail on its way.
+struct Mail {
+    to: Vec<Mailbox>,
+    from: Mailbox,
+    host: String,
+    port: u16,
+    timeout: Duration,
+    subject: String,
+    body: String,
+}
+
+/// The way to the mail thread.
+pub(super) struct Alerts {
+    queue: SyncSender<Mail>,
+}
+
+impl Alerts {
+    /// Starts the thread.
+    pub(super) fn start() -> Alerts {
+        let (queue, waiting) = sync_channel(WAITING_MAX);
+        let started = thread::Builder::new().name("alerts".into()).spawn(move || deliver(&waiting));
+        if let Err(error) = started {
+            tracing::error!("no thread for alerts: {error}");
+        }
+        Alerts { queue }
+    }
+
+    /// A real server of a layer-4 virtual server went down or came back.
+    pub(super) fn real_server(
+        &self,
+        global: &Global,
+        host: &str,
+        service: &str,
+        server: &str,
+        up: bool,
+        reason: &str,
+    ) {
+        let router = global.router_id.as_deref().unwrap_or(host);
+        // `TCP 192.0.2.1:80`: Keepalived's subject has the address alone.
+        let address = service.rsplit(' ').next().unwrap_or(service);
+        let subject = format!(
+            "[{router}] Realserver {} of virtual server {} - {}",
+            bracketed(server),
+            bracketed(address),
+            if up { "UP" } else { "DOWN" }
+        );
+        let body = format!(
+            "=> CHECK {} on service {server}: {reason} <=\r\n\r\n",
+            if up { "succeed" } else { "failed" }
+        );
+        self.send(global, subject, body);
+    }
+
+    fn send(&self, global: &Global, subject: String, body: String) {
+        let alerts = &global.alerts;
+        let to: Vec<Mailbox> = alerts.to.iter().filter_map(|address| mailbox(address)).collect();
+        let (false, Some(server)) = (to.is_empty(), &alerts.server) else { return };
+        let from = alerts.from.as_deref().unwrap_or("keepalived");
+        let Some(from) = mailbox(from) else { return };
+        let mut words = server.split_whitespace();
+        let host = words.next().unwrap_or("127.0.0.1").to_owned();
+        let port = words.next().and_then(|port| port.parse().ok()).unwrap_or(25);
+        let timeout = alerts.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+        let mail = Mail { to, from, host, port, timeout, subject, body };
+        match self.queue.try_send(mail) {
+            Ok(()) => {}
+            Err(TrySendError::Full(mail) | TrySendError::Disconnected(mail)) => {
+                tracing::error!("alert dropped, {WAITING_MAX} are waiting: {}", mail.subject);
+            }
+        }
+    }
+}
+
+/// `[10.0.0.1]:80`, as Keepalived writes endpoints.
+fn bracketed(endpoint: &str) -> String {
+    match endpoint.rsplit_once(':') {
+        Some((address, port)) if !address.starts_with('[') => format!("[{address}]:{port}"),
+        _ => endpoint.to_owned(),
+    }
+}
+
+/// A local user without a domain is one of this machine.
+fn mailbox(address: &str) -> Option<Mailbox> {
+    let address =
+        if address.contains('@') { address.to_owned() } else { format!("{address}@localhost") };
+    match address.parse() {
+        Ok(mailbox) => Some(mailbox),
+        Err(error) => {
+            tracing::warn!("alerts: {address:?} is no mail address: {error}");
+            None
+        }
+    }
+}
+
+fn deliver(waiting: &Receiver<Mail>) {
+    while let Ok(mail) = waiting.recv() {
+        let mut tried = 1;
+        loop {
+            match post(&mail) {
+                Ok(()) => break,
+                Err(error) if tried == TRIES => {
+                    tracing::error!(
+                        "alert not sent after {TRIES} tries: {}: {error}",
+                        mail.subject
+                    );
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!("alert not sent yet: {error}");
+                    tried += 1;
+                    thread::sleep(RETRY);
+                }
+            }
+        }
+    }
+}
+
+fn post(mail: &Mail) -> Result<(), String> {
+    let mut message = Message::builder().from(mail.from.clone()).subject(&mail.subject);
+    for to in &mail.to {
+        message = message.to(to.clone());
+    }
+    let message = message.body(mail.body.clone()).map_err(|error| error.to_string())?;
+    SmtpTransport::builder_dangerous(&mail.host)
+        .port(mail.port)
+        .timeout(Some(mail.timeout))
+        .hello_name(ClientId::Domain(crate::machine::host_name()))
+        .build()
+        .send(&message)
+        .map(|_| ())
+        .map_err(|error| format!("{} port {}: {error}", mail.host, mail.port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::plan;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    /// One SMTP conversation; the lines of the client.
+    fn sink(listener: &TcpListener) -> Vec<String> {
+        let (stream, _) = listener.accept().unwrap();
+        let mut lines = Vec::new();
+        let mut out = stream.try_clone().unwrap();
+        out.write_all(b"220 sink\r\n").unwrap();
+        let mut in_data = false;
+        for line in BufReader::new(stream).lines() {
+            let line = line.unwrap();
+            let answer = match (in_data, line.as_str()) {
+                (true, ".") => "250 taken",
+                (true, _) => "",
+                (false, "DATA") => "354 go on",
+                (false, "QUIT") => "221 bye",
+                (false, _) => "250 fine",
+            };
+            in_data = line == "DATA" || (in_data && line != ".");
+            if !answer.is_empty() {
+                let _ = write!(out, "{answer}\r\n");
+            }
+            let done = line == ".";
+            lines.push(line);
+            if done {
+                break;
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn a_real_servers_death_is_one_mail_with_keepaliveds_subject() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let global = Global {
+            router_id: Some("LVS_1".into()),
+            alerts: plan::Alerts {
+                to: vec!["admin@example.com".into(), "root".into()],
+                from: Some("lvs@example.com".into()),
+                server: Some(format!("127.0.0.1 {port}")),
+                connect_timeout: Some(Duration::from_secs(5)),
+            },
+        };
+        Alerts::start().real_server(
+            &global,
+            "host",
+            "TCP 192.0.2.1:80",
+            "10.0.0.2:80",
+            false,
+            "connection refused",
+        );
+        let lines = sink(&listener);
+        let subject =
+            "Subject: [LVS_1] Realserver [10.0.0.2]:80 of virtual server [192.0.2.1]:80 - DOWN";
+        // A long header may be folded.
+        let text = lines.join("\n").replace("\n ", " ");
+        assert!(text.contains(subject), "{text}");
+        assert!(text.contains("RCPT TO:<root@localhost>"), "{text}");
+        assert!(text.contains("connection refused"), "{text}");
+    }
+}
