@@ -490,3 +490,9 @@ fn a_proxys_keyword_in_global_is_sent_where_it_belongs() {
     let finding = one("global\n option httplog\n");
     assert!(finding.contains("`option` cannot stand in `global`"), "{finding}");
 }
+
+#[test]
+fn the_repositorys_example_loads_without_a_finding() {
+    let part = clean(include_str!("../../../../configs/haproxy.cfg"));
+    assert!(!part.plan.frontends.is_empty());
+}
