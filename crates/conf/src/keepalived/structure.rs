@@ -241,20 +241,20 @@ impl<'k, 'a> Parser<'k, 'a> {
             );
             return Meaning::Unknown;
         }
+        let place = if section == section::TOP {
+            "at the top level".to_owned()
+        } else {
+            format!("in {section}")
+        };
         if let Some(row) = self.keywords.find_elsewhere(&word.text) {
-            let place = if section == section::TOP {
-                "at the top level".to_owned()
-            } else {
-                format!("in {section}")
-            };
             self.diagnostics.push(
                 Diagnostic::error(word.span, format!("{} cannot stand {place}", word.text))
                     .help(format!("it belongs into {}", row.info.sections.join(" or "))),
             );
             return Meaning::Unknown;
         }
-        let mut diagnostic =
-            Diagnostic::error(word.span, format!("unknown keyword \"{}\" in {section}", word.text));
+        let message = format!("unknown keyword \"{}\" {place}", word.text);
+        let mut diagnostic = Diagnostic::error(word.span, message);
         let mut meaning = Meaning::Unknown;
         if self.suggestions_left > 0 {
             self.suggestions_left -= 1;

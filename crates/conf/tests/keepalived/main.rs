@@ -1,0 +1,10 @@
+//! keepalived.conf from text to Plan: the documents' configurations, broken ones, and bytes that
+//! are no configuration at all.
+
+mod across;
+mod common;
+mod documents;
+mod render;
+mod robustness;
+mod structure;
+mod values;

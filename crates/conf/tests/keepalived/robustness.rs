@@ -1,0 +1,101 @@
+//! Any bytes give a plan or diagnostics, never a panic, and never take long.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use crate::common::keepalived;
+
+const DOCUMENTS: [&str; 3] = [
+    include_str!("../documents/book-nat.conf"),
+    include_str!("../documents/scanned.conf"),
+    include_str!("../documents/nat-smtp.conf"),
+];
+
+fn load_and_render(text: &str) {
+    let loaded = keepalived(text);
+    assert_eq!(loaded.plan.is_none(), loaded.summary.errors > 0);
+    let shown = &loaded.diagnostics[..loaded.diagnostics.len().min(20)];
+    conf::render::text(&loaded.files, shown, false);
+    conf::render::json(&loaded.files, shown);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn mutated_documents_never_panic(
+        document in 0..DOCUMENTS.len(),
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), 0..6usize, any::<char>()), 1..12),
+    ) {
+        let mut text: Vec<char> = DOCUMENTS[document].chars().collect();
+        for (place, edit, c) in edits {
+            let at = place.index(text.len());
+            match edit {
+                0 => { text.remove(at); }
+                1 => text.insert(at, c),
+                2 => text[at] = c,
+                3 => text.insert(at, '{'),
+                4 => text.insert(at, '}'),
+                _ => {
+                    let end = text[at..].iter().position(|&c| c == '\n').map_or(text.len(), |n| at + n);
+                    text.drain(at..end);
+                }
+            }
+            if text.is_empty() {
+                text.push(c);
+            }
+        }
+        load_and_render(&text.into_iter().collect::<String>());
+    }
+
+    #[test]
+    fn arbitrary_text_never_panics(text in ".{0,200}") {
+        load_and_render(&text);
+        load_and_render(&text.replace(' ', "\n"));
+    }
+
+    #[test]
+    fn a_lost_line_is_an_error_or_leaves_a_plan(line in 0..60usize) {
+        for document in DOCUMENTS {
+            let kept: Vec<&str> =
+                document.lines().enumerate().filter(|(n, _)| *n != line).map(|(_, l)| l).collect();
+            load_and_render(&kept.join("\n"));
+        }
+    }
+}
+
+#[test]
+fn a_million_braces_are_bounded() {
+    let start = Instant::now();
+    load_and_render(&"a {".repeat(300_000));
+    load_and_render(&"virtual_server {\n".repeat(50_000));
+    load_and_render(&"}\n".repeat(100_000));
+    let loaded = keepalived(&"nonsense_word x\n".repeat(100_000));
+    assert_eq!(loaded.summary.errors, 100_000);
+    assert_eq!(loaded.diagnostics.len(), 501);
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+}
+
+#[test]
+fn forty_thousand_real_servers_load_quickly() {
+    let mut text = String::from("virtual_server 10.0.0.1 80 {\n");
+    for n in 0..40_000u32 {
+        let (a, b) = (n / 250, n % 250 + 1);
+        writeln!(
+            text,
+            " real_server 10.{}.{}.{b} 80 {{\n  weight {}\n  TCP_CHECK {{\n   connect_timeout 3\n  }}\n }}",
+            a / 200 + 1,
+            a % 200,
+            n % 7 + 1
+        )
+        .unwrap();
+    }
+    text.push_str("}\n");
+    let start = Instant::now();
+    let loaded = keepalived(&text);
+    println!("40,000 real servers: {:?}", start.elapsed());
+    assert_eq!(loaded.plan.unwrap().layer4.virtual_servers[0].real_servers.len(), 40_000);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}

@@ -1,0 +1,135 @@
+//! Braces, right and wrong.
+
+use crate::common::{keepalived, lines};
+
+fn errors(text: &str) -> Vec<String> {
+    lines(&keepalived(text))
+}
+
+#[test]
+fn a_brace_may_stand_anywhere() {
+    let glued =
+        "vrrp_instance A{interface eth0\nvirtual_router_id 7\nvirtual_ipaddress{10.0.0.1}}\n";
+    let next = "vrrp_instance A # c\n\n  {\ninterface eth0\nvirtual_router_id 7\n\
+                virtual_ipaddress\n{\n10.0.0.1\n}\n}\n";
+    for text in [glued, next] {
+        let loaded = keepalived(text);
+        assert!(lines(&loaded).is_empty(), "{:?}", lines(&loaded));
+        assert_eq!(loaded.plan.unwrap().vrrp.instances[0].virtual_router_id.number(), 7);
+    }
+}
+
+#[test]
+fn a_block_left_open_is_reported_once_at_the_line_that_opened_it() {
+    let text = "vrrp_instance A {\n interface eth0\n virtual_router_id 7\n virtual_ipaddress {\n  \
+                10.0.0.1\n }\nvirtual_server 10.0.0.1 80 {\n real_server 10.0.1.1 80 {\n }\n}\n";
+    assert_eq!(
+        errors(text),
+        ["1:1 error: vrrp_instance is never closed; write `}` where vrrp_instance ends"]
+    );
+    let list = text.replace(" }\nvirtual_server", "}\nvirtual_server");
+    assert_eq!(
+        errors(&list),
+        ["4:2 error: virtual_ipaddress is never closed; write `}` where virtual_ipaddress ends"]
+    );
+}
+
+#[test]
+fn a_stray_brace_is_reported_once() {
+    let text = "virtual_server 10.0.0.1 80 {\n real_server 10.0.1.1 80 {\n }\n}\n}\n";
+    assert_eq!(
+        errors(text),
+        ["5:1 error: this } closes nothing; remove it, or look for a { that was lost above"]
+    );
+}
+
+#[test]
+fn a_brace_that_closes_too_early_is_reported_where_it_stands() {
+    let text = "vrrp_instance A {\n interface eth0\n }\n virtual_router_id 7\n priority 50\n \
+                virtual_ipaddress {\n 10.0.0.1\n }\n}\n";
+    assert_eq!(
+        errors(text),
+        ["3:2 error: this } closes vrrp_instance too early; remove it, or look for a { that was \
+          lost above"]
+    );
+}
+
+#[test]
+fn a_block_without_its_brace_is_read_all_the_same() {
+    let text = "virtual_server 10.0.0.1 80\n lb_algo wrx\n real_server 10.0.1.1 80 {\n }\n}\n";
+    assert_eq!(
+        errors(text),
+        [
+            "1:1 error: virtual_server has no opening brace; write `{` after it: virtual_server \
+             opens a block",
+            "2:10 error: unknown lb_algo \"wrx\"; did you mean \"wrr\"?",
+        ]
+    );
+}
+
+#[test]
+fn a_misspelt_block_is_read_as_the_one_that_was_meant() {
+    let text = "virtua1_server 10.0.0.1 80 {\n lb_algo wrx\n real_server 10.0.1.1 80 {\n }\n}\n";
+    assert_eq!(
+        errors(text),
+        [
+            "1:1 error: unknown keyword \"virtua1_server\" at the top level; did you mean \
+             \"virtual_server\"?",
+            "2:10 error: unknown lb_algo \"wrx\"; did you mean \"wrr\"?",
+        ]
+    );
+}
+
+#[test]
+fn a_keyword_in_the_wrong_block_is_told_where_it_belongs() {
+    let text = "virtual_server 10.0.0.1 80 {\n weight 3\n real_server 10.0.1.1 80 {\n }\n}\n";
+    assert_eq!(
+        errors(text),
+        ["2:2 error: weight cannot stand in virtual_server; it belongs into real_server"]
+    );
+}
+
+#[test]
+fn what_is_not_supported_is_refused_once_with_its_block() {
+    let text = "vrrp_script chk {\n script \"killall -0 haproxy\"\n interval 2\n}\n\
+                vrrp_instance A {\n interface eth0\n virtual_router_id 7\n track_script {\n chk\n }\n \
+                virtual_ipaddress {\n 10.0.0.1\n }\n}\n";
+    assert_eq!(
+        errors(text),
+        [
+            "1:1 error: vrrp_script is not supported by this version; remove the block; tracking \
+             and BFD are planned",
+            "8:2 error: track_script is not supported by this version; remove it; tracking is \
+             planned",
+        ]
+    );
+}
+
+#[test]
+fn advanced_lines_are_refused_by_name() {
+    let text = "$P=1\nglobal_defs {\n @main router_id a\n include x.conf\n}\n";
+    assert_eq!(
+        errors(text),
+        [
+            "1:1 error: parameter substitution ($...) is not supported by this version; write \
+             the resulting lines themselves",
+            "3:2 error: a conditional line (@...) is not supported by this version; write the \
+             resulting lines themselves",
+            "4:2 error: include is not supported by this version; name the files on the command \
+             line: -f FILE1 FILE2",
+        ]
+    );
+}
+
+#[test]
+fn a_value_keyword_takes_no_block() {
+    let text = "global_defs {\n router_id A {\n x\n }\n}\n{\n}\n";
+    assert_eq!(
+        errors(text),
+        [
+            "2:14 error: router_id takes no block",
+            "6:1 error: this { follows no keyword; remove it, or write the keyword whose block \
+             begins here",
+        ]
+    );
+}
