@@ -13,17 +13,17 @@ use model::status::ConnectionStatus;
 
 use crate::frame::{ACK, Frame, OURS, SYN, Side};
 
-pub const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
-pub const VIRTUAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+pub(crate) const VIRTUAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// ifindex of the loopback, where test runs come in.
-pub const HERE: u32 = 1;
+pub(crate) const HERE: u32 = 1;
 /// ifindex that stands for the way to the servers.
-pub const THERE: u32 = 77;
-pub const THERE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x77];
+pub(crate) const THERE: u32 = 77;
+pub(crate) const THERE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x77];
 
 /// What became of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Drop,
     Pass(Frame),
     /// Out of the interface it came in by.
@@ -33,7 +33,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub fn forwarded(self) -> Frame {
+    pub(crate) fn forwarded(self) -> Frame {
         match self {
             Outcome::Back(frame) | Outcome::Redirect(frame) => frame,
             other => panic!("not forwarded: {other:?}"),
@@ -41,13 +41,13 @@ impl Outcome {
     }
 }
 
-pub struct Bed {
-    pub engine: XdpEngine,
-    pub pins: PathBuf,
+pub(crate) struct Bed {
+    pub(crate) engine: XdpEngine,
+    pub(crate) pins: PathBuf,
 }
 
 /// Runs a test in an empty network namespace with an engine, or says why not.
-pub fn with_bed(work: impl FnOnce(&mut Bed) + Send) {
+pub(crate) fn with_bed(work: impl FnOnce(&mut Bed) + Send) {
     in_namespace(|| match Bed::new(fresh_pins()) {
         Ok(mut bed) => {
             work(&mut bed);
@@ -59,7 +59,7 @@ pub fn with_bed(work: impl FnOnce(&mut Bed) + Send) {
 }
 
 /// Runs in an empty network namespace: the engine must not meet the machine's own interfaces.
-pub fn in_namespace(work: impl FnOnce() + Send) {
+pub(crate) fn in_namespace(work: impl FnOnce() + Send) {
     let made = Net::new("packets").and_then(|net| Ok((net.namespace("director")?, net)));
     match made {
         Ok((namespace, _net)) => namespace.enter(work).unwrap(),
@@ -67,40 +67,40 @@ pub fn in_namespace(work: impl FnOnce() + Send) {
     }
 }
 
-pub fn fresh_pins() -> PathBuf {
+pub(crate) fn fresh_pins() -> PathBuf {
     static SEQUENCE: AtomicU32 = AtomicU32::new(0);
     let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
     PathBuf::from(format!("/sys/fs/bpf/evenkeel-test-{}-{sequence}", std::process::id()))
 }
 
-pub fn options(pins: &std::path::Path) -> XdpOptions {
+pub(crate) fn options(pins: &std::path::Path) -> XdpOptions {
     XdpOptions { connections_max: 4096, ..XdpOptions::new(pins) }
 }
 
-pub fn service(protocol: Protocol, port: u16) -> ServiceKey {
+pub(crate) fn service(protocol: Protocol, port: u16) -> ServiceKey {
     ServiceKey { address: VIRTUAL.into(), port, protocol }
 }
 
-pub fn endpoint(last: u8, port: u16) -> Endpoint {
+pub(crate) fn endpoint(last: u8, port: u16) -> Endpoint {
     Endpoint { address: Ipv4Addr::new(10, 0, 0, last).into(), port }
 }
 
-pub fn server_mac(last: u8) -> [u8; 6] {
+pub(crate) fn server_mac(last: u8) -> [u8; 6] {
     [2, 0, 0, 0, 1, last]
 }
 
-pub fn persistence(seconds: u64, prefix_len: u8) -> Option<Persistence> {
+pub(crate) fn persistence(seconds: u64, prefix_len: u8) -> Option<Persistence> {
     Some(Persistence { timeout: std::time::Duration::from_secs(seconds), prefix_len })
 }
 
 impl Bed {
-    pub fn new(pins: PathBuf) -> Result<Bed, director::EngineError> {
+    pub(crate) fn new(pins: PathBuf) -> Result<Bed, director::EngineError> {
         let engine = XdpEngine::start(&options(&pins))?;
         engine.test_interface(HERE, OURS).unwrap();
         Ok(Bed { engine, pins })
     }
 
-    pub fn add_service(
+    pub(crate) fn add_service(
         &mut self,
         key: ServiceKey,
         scheduler: Scheduler,
@@ -111,7 +111,7 @@ impl Bed {
     }
 
     /// Adds server 10.0.0.LAST at the service's port plus 8000.
-    pub fn add(&mut self, key: ServiceKey, last: u8, weight: u32, forwarding: Forwarding) {
+    pub(crate) fn add(&mut self, key: ServiceKey, last: u8, weight: u32, forwarding: Forwarding) {
         let port = match (key.port, forwarding) {
             (0, _) => 0,
             (port, Forwarding::DirectRouting) => port,
@@ -124,17 +124,17 @@ impl Bed {
             .unwrap();
     }
 
-    pub fn update(&mut self, key: ServiceKey, last: u8, weight: u32, forwarding: Forwarding) {
+    pub(crate) fn update(&mut self, key: ServiceKey, last: u8, weight: u32, forwarding: Forwarding) {
         let port = if forwarding == Forwarding::Nat { key.port + 8000 } else { key.port };
         let destination = Destination { endpoint: endpoint(last, port), weight, forwarding };
         self.engine.apply(&[TableChange::UpdateDestination(key, destination)]).unwrap();
     }
 
-    pub fn remove(&mut self, key: ServiceKey, at: Endpoint) {
+    pub(crate) fn remove(&mut self, key: ServiceKey, at: Endpoint) {
         self.engine.apply(&[TableChange::RemoveDestination(key, at)]).unwrap();
     }
 
-    pub fn send(&self, frame: &Frame) -> Outcome {
+    pub(crate) fn send(&self, frame: &Frame) -> Outcome {
         let run = self.engine.test_forward(&frame.bytes(), 1).unwrap();
         let out = || Frame::read(&run.packet);
         match run.action {
@@ -147,7 +147,7 @@ impl Bed {
     }
 
     /// Opens a connection from a client port; returns the server's last octet.
-    pub fn connect(&self, key: ServiceKey, from: Side) -> u8 {
+    pub(crate) fn connect(&self, key: ServiceKey, from: Side) -> u8 {
         let to = (VIRTUAL, key.port);
         let first = match key.protocol {
             Protocol::Tcp => Frame::tcp(from, to, SYN),
@@ -157,7 +157,7 @@ impl Bed {
     }
 
     /// Client and server agree on a TCP connection through NAT.
-    pub fn establish(&self, key: ServiceKey, from: Side) -> u8 {
+    pub(crate) fn establish(&self, key: ServiceKey, from: Side) -> u8 {
         let last = self.connect(key, from);
         let server = (Ipv4Addr::new(10, 0, 0, last), key.port + 8000);
         self.send(&Frame::tcp(server, from, SYN | ACK));
@@ -165,28 +165,28 @@ impl Bed {
         last
     }
 
-    pub fn counter(&self, name: &str) -> u64 {
+    pub(crate) fn counter(&self, name: &str) -> u64 {
         let all = self.engine.data_plane();
         all.iter().find(|(found, _)| found == name).unwrap_or_else(|| panic!("no {name}")).1
     }
 
-    pub fn gate(&self) -> Gate {
+    pub(crate) fn gate(&self) -> Gate {
         Gate::open(&self.pins).unwrap()
     }
 
-    pub fn connections(&self) -> Vec<ConnectionStatus> {
+    pub(crate) fn connections(&self) -> Vec<ConnectionStatus> {
         self.engine.connections(edge::clock::now()).unwrap()
     }
 
     /// The state of the connection of a client port.
-    pub fn state(&self, client_port: u16) -> String {
+    pub(crate) fn state(&self, client_port: u16) -> String {
         let all = self.connections();
         let found = all.iter().find(|conn| conn.client.port == client_port);
         found.map_or("none", |conn| &conn.state).to_owned()
     }
 
     /// Active, inactive and templates of a server.
-    pub fn load(&self, key: ServiceKey, at: Endpoint) -> (u32, u32, u32) {
+    pub(crate) fn load(&self, key: ServiceKey, at: Endpoint) -> (u32, u32, u32) {
         let load = self.engine.destination_load(key, at);
         (load.active, load.inactive, load.templates)
     }

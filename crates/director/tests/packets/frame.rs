@@ -4,22 +4,22 @@
 use std::net::Ipv4Addr;
 
 /// MAC address of the director's interface.
-pub const OURS: [u8; 6] = [2, 0, 0, 0, 0, 1];
+pub(crate) const OURS: [u8; 6] = [2, 0, 0, 0, 0, 1];
 /// MAC address of whoever sends the frames.
-pub const THEIRS: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
+pub(crate) const THEIRS: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
 
-pub const FIN: u8 = 1;
-pub const SYN: u8 = 2;
-pub const RST: u8 = 4;
-pub const ACK: u8 = 16;
-pub const TCP: u8 = 6;
-pub const UDP: u8 = 17;
+pub(crate) const FIN: u8 = 1;
+pub(crate) const SYN: u8 = 2;
+pub(crate) const RST: u8 = 4;
+pub(crate) const ACK: u8 = 16;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
 
 /// An address and a port.
-pub type Side = (Ipv4Addr, u16);
+pub(crate) type Side = (Ipv4Addr, u16);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Checksum {
+pub(crate) enum Checksum {
     Right,
     /// Valid in UDP only.
     None,
@@ -27,21 +27,21 @@ pub enum Checksum {
 
 /// What a frame says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
-    pub to_mac: [u8; 6],
-    pub from_mac: [u8; 6],
-    pub from: Side,
-    pub to: Side,
-    pub protocol: u8,
-    pub flags: u8,
-    pub ttl: u8,
-    pub fragment: u16,
-    pub checksum: Checksum,
-    pub payload: Vec<u8>,
+pub(crate) struct Frame {
+    pub(crate) to_mac: [u8; 6],
+    pub(crate) from_mac: [u8; 6],
+    pub(crate) from: Side,
+    pub(crate) to: Side,
+    pub(crate) protocol: u8,
+    pub(crate) flags: u8,
+    pub(crate) ttl: u8,
+    pub(crate) fragment: u16,
+    pub(crate) checksum: Checksum,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Frame {
-    pub fn tcp(from: Side, to: Side, flags: u8) -> Frame {
+    pub(crate) fn tcp(from: Side, to: Side, flags: u8) -> Frame {
         Frame {
             to_mac: OURS,
             from_mac: THEIRS,
@@ -56,11 +56,11 @@ impl Frame {
         }
     }
 
-    pub fn udp(from: Side, to: Side) -> Frame {
+    pub(crate) fn udp(from: Side, to: Side) -> Frame {
         Frame { protocol: UDP, ..Frame::tcp(from, to, 0) }
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut upper = Vec::new();
         upper.extend(self.from.1.to_be_bytes());
         upper.extend(self.to.1.to_be_bytes());
@@ -97,7 +97,7 @@ impl Frame {
     }
 
     /// Reads a frame back. Panics on any checksum that is wrong.
-    pub fn read(bytes: &[u8]) -> Frame {
+    pub(crate) fn read(bytes: &[u8]) -> Frame {
         let (ip, upper) = (&bytes[14..34], &bytes[34..]);
         assert_eq!(internet_checksum(ip), 0, "IP checksum");
         let address = |at: usize| Ipv4Addr::new(ip[at], ip[at + 1], ip[at + 2], ip[at + 3]);

@@ -9,7 +9,7 @@ use crate::bed::{
     Bed, CLIENT, Outcome, VIRTUAL, endpoint, fresh_pins, in_namespace, persistence, service,
     with_bed,
 };
-use crate::frame::{ACK, FIN, Frame, OURS, RST, SYN, Side};
+use crate::frame::{ACK, FIN, Frame, RST, SYN, Side};
 
 const WEB: Side = (VIRTUAL, 80);
 
@@ -294,6 +294,5 @@ fn a_director_that_was_killed_is_succeeded_with_every_connection() {
         second.engine.stop().unwrap();
         assert_eq!(std::fs::read_dir(&pins).unwrap().count(), 1, "only the gate is left");
         let _ = std::fs::remove_dir_all(&pins);
-        let _ = OURS;
     });
 }

@@ -25,7 +25,10 @@ fn last_octet(weights: &[u32], position: usize) -> u8 {
     (weights.len() - position) as u8
 }
 
-fn compare(scheduler: Scheduler, mut reference: impl FnMut(&[Candidate]) -> Option<usize>) {
+fn compare<R>(scheduler: Scheduler, fresh: impl Fn() -> R + Sync)
+where
+    R: FnMut(&[Candidate]) -> Option<usize>,
+{
     with_bed(|bed| {
         for (number, weights) in WEIGHTS.iter().enumerate() {
             let key = service(Protocol::Udp, 1000 + number as u16);
@@ -33,7 +36,7 @@ fn compare(scheduler: Scheduler, mut reference: impl FnMut(&[Candidate]) -> Opti
             for (index, weight) in weights.iter().enumerate() {
                 bed.add(key, index as u8 + 1, *weight, Forwarding::DirectRouting);
             }
-            let all = candidates(weights);
+            let (all, mut reference) = (candidates(weights), fresh());
             for port in 0..100 {
                 let chosen = bed.connect(key, (CLIENT, 2000 + port));
                 let expected = reference(&all).map(|position| last_octet(weights, position));
@@ -45,26 +48,17 @@ fn compare(scheduler: Scheduler, mut reference: impl FnMut(&[Candidate]) -> Opti
 
 #[test]
 fn round_robin_is_the_references() {
-    let mut length = 0;
-    let mut reference = RoundRobin::default();
-    compare(Scheduler::RoundRobin, move |all| {
-        if all.len() != length {
-            (length, reference) = (all.len(), RoundRobin::default());
-        }
-        reference.choose(all)
+    compare(Scheduler::RoundRobin, || {
+        let mut reference = RoundRobin::default();
+        move |all: &[Candidate]| reference.choose(all)
     });
 }
 
 #[test]
 fn weighted_round_robin_is_the_references() {
-    let mut weights = Vec::new();
-    let mut reference = WeightedRoundRobin::default();
-    compare(Scheduler::WeightedRoundRobin, move |all| {
-        let now: Vec<u32> = all.iter().map(|one| one.weight).collect();
-        if now != weights {
-            (weights, reference) = (now, WeightedRoundRobin::default());
-        }
-        reference.choose(all)
+    compare(Scheduler::WeightedRoundRobin, || {
+        let mut reference = WeightedRoundRobin::default();
+        move |all: &[Candidate]| reference.choose(all)
     });
 }
 
