@@ -18,7 +18,7 @@ pub fn detect(text: &str) -> Option<Language> {
         let Some(first) = words.next() else { continue };
         if keepalived::is_top_level(first) {
             keepalived += 1;
-        } else if haproxy::SECTIONS.contains(&first) && !line.starts_with([' ', '\t']) {
+        } else if haproxy::SECTIONS.contains(&first) {
             haproxy += 1;
         }
     }
@@ -51,6 +51,7 @@ mod tests {
         let haproxy = "# c\nglobal\n    daemon\ndefaults\n    mode http\n";
         assert_eq!(detect(haproxy), Some(Language::Haproxy));
         assert_eq!(detect("virtua1_server 1.2.3.4 80 {\n"), Some(Language::Keepalived));
+        assert_eq!(detect("  listen a\n    bind :80\n"), Some(Language::Haproxy));
         assert_eq!(detect("# nothing\n"), None);
         assert_eq!(detect(""), None);
     }

@@ -155,16 +155,63 @@ fn count(plan: &Plan) -> Summary {
     }
 }
 
-/// Counts, sorts and bounds the diagnostics.
+/// Sorts, counts and bounds the diagnostics.
 fn finish(diagnostics: &mut Vec<Diagnostic>, summary: &mut Summary) {
+    diagnostics.sort_by_key(|d| (d.span.file, d.span.start, core::cmp::Reverse(d.severity)));
+    diagnostics.dedup();
     let count = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
     summary.errors = count(Severity::Error);
     summary.warnings = count(Severity::Warning);
-    diagnostics.sort_by_key(|d| (d.span.file, d.span.start, core::cmp::Reverse(d.severity)));
-    diagnostics.dedup();
-    if let Some(left_out) = diagnostics.len().checked_sub(DIAGNOSTICS_MAX).filter(|&n| n > 0) {
-        let span = diagnostics[DIAGNOSTICS_MAX].span;
-        diagnostics.truncate(DIAGNOSTICS_MAX);
-        diagnostics.push(Diagnostic::note(span, format!("{left_out} more findings left out")));
+    bound(diagnostics, summary.errors);
+}
+
+/// Leaves out what is more than can be read, errors last.
+fn bound(diagnostics: &mut Vec<Diagnostic>, errors: usize) {
+    let Some(left_out) = diagnostics.len().checked_sub(DIAGNOSTICS_MAX).filter(|&n| n > 0) else {
+        return;
+    };
+    let mut others_left = DIAGNOSTICS_MAX.saturating_sub(errors);
+    diagnostics.retain(|diagnostic| {
+        let is_error = diagnostic.severity == Severity::Error;
+        if !is_error && others_left > 0 {
+            others_left -= 1;
+            return true;
+        }
+        is_error
+    });
+    diagnostics.truncate(DIAGNOSTICS_MAX);
+    if let Some(last) = diagnostics.last() {
+        let message = format!("{left_out} more findings left out");
+        diagnostics.push(Diagnostic::note(last.span, message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_the_last_to_be_left_out() {
+        let span = |start| Span { file: FileId(0), start, end: start };
+        let mut diagnostics: Vec<Diagnostic> = (0..600)
+            .map(|n| {
+                let error = n >= 590;
+                let new = if error { Diagnostic::error } else { Diagnostic::warning };
+                new(span(n), "x".to_string())
+            })
+            .collect();
+        let mut summary = Summary::default();
+        finish(&mut diagnostics, &mut summary);
+        assert_eq!((summary.errors, summary.warnings), (10, 590));
+        assert_eq!(diagnostics.len(), DIAGNOSTICS_MAX + 1);
+        assert_eq!(diagnostics.iter().filter(|d| d.severity == Severity::Error).count(), 10);
+        assert_eq!(diagnostics[DIAGNOSTICS_MAX].message, "100 more findings left out");
+    }
+
+    #[test]
+    fn a_summary_counts_what_there_is() {
+        assert_eq!(Summary::default().to_string(), "nothing defined");
+        let summary = Summary { vrrp_instances: 1, real_servers: 2, ..Summary::default() };
+        assert_eq!(summary.to_string(), "1 VRRP instance, 2 real servers");
     }
 }

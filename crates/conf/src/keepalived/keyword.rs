@@ -158,3 +158,95 @@ impl Keywords {
         self.by_word.keys().copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The block whose fields a keyword of `section` fills.
+    fn fits(fill: Fill, section: &str) -> bool {
+        match fill {
+            Fill::Top(_) => section == section::TOP,
+            Fill::Global(_) => section == section::GLOBAL,
+            Fill::Garp(_) => [section::GLOBAL, section::INSTANCE].contains(&section),
+            Fill::SyncGroup(_) => section == section::SYNC_GROUP,
+            Fill::Instance(_) => section == section::INSTANCE,
+            Fill::Authentication(_) => section == section::AUTHENTICATION,
+            Fill::VirtualServer(_) => section == section::VIRTUAL_SERVER,
+            Fill::RealServer(_) => section == section::REAL_SERVER,
+            Fill::Timers(_) => [
+                section::VIRTUAL_SERVER,
+                section::REAL_SERVER,
+                section::TCP_CHECK,
+                section::HTTP_GET,
+            ]
+            .contains(&section),
+            Fill::Checker(_) => [section::TCP_CHECK, section::HTTP_GET].contains(&section),
+            Fill::Url(_) => section == section::URL,
+        }
+    }
+
+    #[test]
+    fn every_row_fills_a_field_of_the_blocks_it_stands_in() {
+        for row in rows() {
+            let Some(rule) = row.parse else { continue };
+            for section in row.info.sections {
+                assert!(fits(rule.fill, section), "{} in {section}", row.info.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_means_one_thing_in_a_block() {
+        let mut seen = BTreeSet::new();
+        for row in rows() {
+            for word in row.info.aliases.iter().chain([&row.info.name]) {
+                for section in row.info.sections {
+                    assert!(seen.insert((section, word)), "{word} twice in {section}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_keyword_of_the_documents_works() {
+        let keywords = Keywords::new();
+        let documents = [
+            include_str!("../../tests/documents/book-nat.conf"),
+            include_str!("../../tests/documents/book-direct-routing.conf"),
+            include_str!("../../tests/documents/video-cluster.conf"),
+            include_str!("../../tests/documents/nat-smtp.conf"),
+        ];
+        let words = documents
+            .iter()
+            .flat_map(|text| text.lines())
+            .filter_map(|line| line.split_whitespace().next().filter(|word| word.contains('_')));
+        for word in words.filter(|word| !word.starts_with("RH_")) {
+            let row = keywords.find_elsewhere(word).expect(word);
+            assert!(row.parse.is_some(), "{word}");
+        }
+    }
+
+    #[test]
+    fn what_keepalived_knows_and_we_do_not_is_refused_with_advice() {
+        let keywords = Keywords::new();
+        for (section, word) in [
+            (section::GLOBAL, "vrrp_strict"),
+            (section::INSTANCE, "track_script"),
+            (section::INSTANCE, "unicast_peer"),
+            (section::VIRTUAL_SERVER, "sorry_server"),
+            (section::REAL_SERVER, "MISC_CHECK"),
+            (section::TOP, "vrrp_script"),
+            (section::URL, "regex"),
+            (section::AUTHENTICATION, "include"),
+        ] {
+            let row = keywords.find(section, word).expect(word);
+            let crate::row::Status::Rejected(instead) = row.info.status else {
+                panic!("{word} works")
+            };
+            assert!(!instead.is_empty() && !instead.ends_with('.'), "{word}");
+        }
+    }
+}

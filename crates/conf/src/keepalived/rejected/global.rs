@@ -4,6 +4,11 @@ use super::refused;
 use crate::keepalived::keyword::KeywordRow;
 use crate::keepalived::keyword::section::{ANYWHERE, GLOBAL, TOP};
 
+#[rustfmt::skip]
+pub(super) const OLD_NAMES: &[KeywordRow] = refused![&[GLOBAL], "use router_id";
+    "lvs_id": "Old name of router_id.",
+];
+
 const BOTH: &[&str] = &[TOP, GLOBAL];
 
 #[rustfmt::skip]

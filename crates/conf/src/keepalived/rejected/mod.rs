@@ -19,6 +19,7 @@ use refused;
 /// All of them.
 pub(crate) static TABLES: &[&[KeywordRow]] = &[
     global::LANGUAGE,
+    global::OLD_NAMES,
     global::TOP_LEVEL,
     global::ALERTS,
     global::PROCESSES,

@@ -47,6 +47,7 @@ pub(super) const NOTIFY: &[KeywordRow] = refused![BOTH, "watch the log or `evenk
 pub(super) const BEHAVIOUR: &[KeywordRow] = refused![&[VIRTUAL_SERVER], "remove it; it is planned";
     "ha_suspend": "No checks while the address is elsewhere.",
     "ip_family": "Address family of a firewall mark.",
+    "nat_mask": "Netmask of NAT, obsolete.",
 ];
 
 #[rustfmt::skip]

@@ -120,4 +120,5 @@ pub(super) const BEHAVIOUR: &[KeywordRow] = refused![&[INSTANCE], PLANNED;
     "kernel_rx_buf_size": "Receive buffer of adverts.",
     "linkbeat_use_polling": "Polls the link state.",
     "no_virtual_ipaddress": "No addresses on purpose.",
+    "lvs_sync_daemon_interface": "Old name of lvs_sync_daemon.",
 ];
