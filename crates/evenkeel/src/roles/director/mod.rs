@@ -93,7 +93,10 @@ impl Director {
                 self.say(&FromRole::Event(Notice::Log { severity, text }))?;
             }
             match end {
-                None => self.flush()?,
+                None => match self.flush() {
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                    flushed => flushed?,
+                },
                 Some(End::Orphaned) => return Ok(()),
                 Some(End::Stop) => return self.stop(),
             }
@@ -131,6 +134,7 @@ impl Director {
     /// Brings a plan into force, or leaves the former one in force and says why.
     fn configure(&mut self, now: Time, plan: Layer4Plan) -> Result<(), String> {
         let adopted = self.tables.open(&plan)?;
+        let found = adopted.map(|tables| tables.len());
         let health = self.health.successor(plan, adopted);
         self.tables
             .change(now, &health.plan().interfaces, health.wanted(), || self.health.wanted())?;
@@ -140,6 +144,10 @@ impl Director {
             self.probes.resume(checker.id, checker.plan.clone(), checker.up, now, seed);
         }
         self.health = health;
+        if let Some(found) = found {
+            let text = format!("took over the tables of an earlier director, services: {found}");
+            self.tables.note(5, text);
+        }
         Ok(())
     }
 

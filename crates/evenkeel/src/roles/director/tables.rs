@@ -99,7 +99,7 @@ impl TableKeeper {
     }
 
     fn complain(&mut self, now: Time, error: &EngineError) {
-        self.log.push_back((3, format!("the layer-4 tables could not be changed: {error}")));
+        self.note(3, format!("the layer-4 tables could not be changed: {error}"));
         self.repair_at = Some(now + REPAIR_AFTER);
     }
 
@@ -154,6 +154,11 @@ impl TableKeeper {
         Ok(())
     }
 
+    /// A line for the log. Severity as in syslog.
+    pub(super) fn note(&mut self, severity: u8, text: String) {
+        self.log.push_back((severity, text));
+    }
+
     pub(super) fn poll_log(&mut self) -> Option<(u8, String)> {
         self.log.pop_front().or_else(|| self.engine.as_mut().and_then(|engine| engine.poll_log()))
     }
@@ -161,7 +166,7 @@ impl TableKeeper {
     pub(super) fn connections(&mut self, now: Time) -> Vec<ConnectionStatus> {
         let listed = self.engine.as_ref().map_or(Ok(Vec::new()), |engine| engine.connections(now));
         listed.unwrap_or_else(|error| {
-            self.log.push_back((4, format!("the connections could not be listed: {error}")));
+            self.note(4, format!("the connections could not be listed: {error}"));
             Vec::new()
         })
     }
