@@ -60,27 +60,6 @@ static __always_inline int is_available(const struct destination *destination)
 	       DESTINATION_IN_USE;
 }
 
-static __always_inline void account_in(__u32 destination, __u16 bytes, __u32 connections)
-{
-	struct stats *stats = statistics_at(destination);
-
-	if (stats) {
-		stats->connections += connections;
-		stats->packets_in += 1;
-		stats->bytes_in += bytes;
-	}
-}
-
-static __always_inline void account_out(__u32 destination, __u16 bytes)
-{
-	struct stats *stats = statistics_at(destination);
-
-	if (stats) {
-		stats->packets_out += 1;
-		stats->bytes_out += bytes;
-	}
-}
-
 /* The state is with the forward entry; only segments that may change it go there. */
 static __always_inline void
 step_from_server(const struct conn_key *key, const struct conn *reverse, __u8 flags)
@@ -214,8 +193,7 @@ int evenkeel_xdp(struct xdp_md *ctx)
 		if (packet.is_tcp && packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))
 			step_from_server(&key, conn, packet.tcp_flags);
 		conn_touch(conn, now);
-		account_out(conn->destination, packet.bytes);
-		return send_to_client(ctx, &packet, conn->peer, conn->peer_port);
+		return send_to_client(ctx, &packet, conn);
 	}
 	if (conn) {
 		if (!gate_is_open(key.to))
@@ -249,7 +227,7 @@ int evenkeel_xdp(struct xdp_md *ctx)
 /* Answers that the kernel forwards, because XDP could not: their next hop was unknown. The packet
  * may be larger than a frame and have its checksum completed by the device, so the helpers do
  * the arithmetic. */
-SEC("tc")
+SEC("classifier")
 int evenkeel_tc(struct __sk_buff *skb)
 {
 	struct packet packet;

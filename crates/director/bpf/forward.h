@@ -19,6 +19,27 @@ static __always_inline int drop(__u32 why)
 	return XDP_DROP;
 }
 
+static __always_inline void account_in(__u32 destination, __u16 bytes, __u32 connections)
+{
+	struct stats *stats = statistics_at(destination);
+
+	if (stats) {
+		stats->connections += connections;
+		stats->packets_in += 1;
+		stats->bytes_in += bytes;
+	}
+}
+
+static __always_inline void account_out(__u32 destination, __u16 bytes)
+{
+	struct stats *stats = statistics_at(destination);
+
+	if (stats) {
+		stats->packets_out += 1;
+		stats->bytes_out += bytes;
+	}
+}
+
 /* By the kernel's routes and neighbours. Returns bpf_fib_lookup's answer. */
 static __always_inline long
 route(struct xdp_md *ctx, const struct packet *packet, __be32 from, __be32 to,
@@ -87,17 +108,18 @@ send_to_server(struct xdp_md *ctx, struct packet *packet, const struct conn *con
 /* An answer of a server, to its client, from the virtual address. By route: the frame that the
  * request came in may have come by another way. */
 static __always_inline int
-send_to_client(struct xdp_md *ctx, struct packet *packet, __be32 address, __be16 port)
+send_to_client(struct xdp_md *ctx, struct packet *packet, const struct conn *conn)
 {
 	struct bpf_fib_lookup found;
 
 	if (packet->ip->ttl <= 1)
 		return drop(COUNT_dropped_ttl);
-	if (route(ctx, packet, address, packet->ip->daddr, &found) != BPF_FIB_LKUP_RET_SUCCESS)
+	if (route(ctx, packet, conn->peer, packet->ip->daddr, &found) != BPF_FIB_LKUP_RET_SUCCESS)
 		/* Unchanged: the kernel resolves and forwards it, and the program at its way out
-		 * rewrites it. */
+		 * rewrites and counts it. */
 		return pass(COUNT_passed_to_resolve);
-	rewrite_source(packet, address, port);
+	account_out(conn->destination, packet->bytes);
+	rewrite_source(packet, conn->peer, conn->peer_port);
 	decrement_ttl(packet);
 	set_macs(packet, found.dmac, found.smac);
 	count(COUNT_forwarded_to_client);

@@ -31,10 +31,22 @@ pub struct WeightedRoundRobin {
 }
 
 impl WeightedRoundRobin {
+    /// The servers or their weights changed: begins at the first again, and keeps the current
+    /// weight as far as the new ones allow. Kernel: ip_vs_wrr_dest_changed.
+    pub fn handle_change(&mut self, candidates: &[Candidate]) {
+        self.next = 0;
+        let (greatest, step) = steps(candidates).unwrap_or_default();
+        self.current = match self.current {
+            0 => greatest,
+            current if current > greatest => greatest,
+            current if step > 1 => current / step * step + 1,
+            current => current,
+        };
+    }
+
     /// The position of the server whose turn it is; `None` when none has a weight.
     pub fn choose(&mut self, candidates: &[Candidate]) -> Option<usize> {
-        let greatest = candidates.iter().map(|one| one.weight).max().filter(|most| *most > 0)?;
-        let step = candidates.iter().fold(0, |step, one| common_divisor(step, one.weight));
+        let (greatest, step) = steps(candidates)?;
         if self.current == 0 || self.current > greatest {
             self.current = greatest;
         }
@@ -52,6 +64,14 @@ impl WeightedRoundRobin {
             };
         }
     }
+}
+
+/// The current weight that a cycle begins with, the lowest at which the heaviest are visited
+/// alone, and the step; `None` when no server has a weight.
+fn steps(candidates: &[Candidate]) -> Option<(u32, u32)> {
+    let greatest = candidates.iter().map(|one| one.weight).max().filter(|most| *most > 0)?;
+    let step = candidates.iter().fold(0, |step, one| common_divisor(step, one.weight));
+    Some((greatest - (step - 1), step))
 }
 
 fn common_divisor(a: u32, b: u32) -> u32 {
@@ -91,6 +111,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_change_begins_at_the_first_server_with_the_weight_it_had() {
+        let mut scheduler = WeightedRoundRobin::default();
+        scheduler.handle_change(&servers(&[3]));
+        scheduler.handle_change(&servers(&[2, 3]));
+        let turns: Vec<_> = (0..3).map(|_| scheduler.choose(&servers(&[2, 3])).unwrap()).collect();
+        assert_eq!(turns, [0, 1, 1], "one alone has the step 3, so the weight was 1");
     }
 
     #[test]

@@ -48,23 +48,21 @@ pub(crate) struct Bed {
 
 /// Runs a test in an empty network namespace with an engine, or says why not.
 pub(crate) fn with_bed(work: impl FnOnce(&mut Bed) + Send) {
-    in_namespace(|| match Bed::new(fresh_pins()) {
-        Ok(mut bed) => {
-            work(&mut bed);
-            bed.engine.stop().unwrap();
-            let _ = std::fs::remove_dir_all(&bed.pins);
-        }
-        Err(error) => println!("skipped: no BPF here: {error}"),
+    in_namespace(|| {
+        let mut bed = Bed::new(fresh_pins());
+        work(&mut bed);
+        bed.engine.stop().unwrap();
+        let _ = std::fs::remove_dir_all(&bed.pins);
     });
 }
 
 /// Runs in an empty network namespace: the engine must not meet the machine's own interfaces.
 pub(crate) fn in_namespace(work: impl FnOnce() + Send) {
-    let made = Net::new("packets").and_then(|net| Ok((net.namespace("director")?, net)));
-    match made {
-        Ok((namespace, _net)) => namespace.enter(work).unwrap(),
-        Err(error) => println!("skipped: no network namespace: {error}"),
+    if let Some(missing) = lab::net::missing() {
+        return println!("skipped: {missing}");
     }
+    let net = Net::new("packets").unwrap();
+    net.namespace("director").unwrap().enter(work).unwrap();
 }
 
 pub(crate) fn fresh_pins() -> PathBuf {
@@ -94,10 +92,10 @@ pub(crate) fn persistence(seconds: u64, prefix_len: u8) -> Option<Persistence> {
 }
 
 impl Bed {
-    pub(crate) fn new(pins: PathBuf) -> Result<Bed, director::EngineError> {
-        let engine = XdpEngine::start(&options(&pins))?;
+    pub(crate) fn new(pins: PathBuf) -> Bed {
+        let engine = XdpEngine::start(&options(&pins)).unwrap();
         engine.test_interface(HERE, OURS).unwrap();
-        Ok(Bed { engine, pins })
+        Bed { engine, pins }
     }
 
     pub(crate) fn add_service(

@@ -25,7 +25,7 @@ fn last_octet(weights: &[u32], position: usize) -> u8 {
     (weights.len() - position) as u8
 }
 
-fn compare<R>(scheduler: Scheduler, fresh: impl Fn() -> R + Sync)
+fn compare<R>(scheduler: Scheduler, fresh: impl Fn(&[u32]) -> R + Sync)
 where
     R: FnMut(&[Candidate]) -> Option<usize>,
 {
@@ -36,7 +36,7 @@ where
             for (index, weight) in weights.iter().enumerate() {
                 bed.add(key, index as u8 + 1, *weight, Forwarding::DirectRouting);
             }
-            let (all, mut reference) = (candidates(weights), fresh());
+            let (all, mut reference) = (candidates(weights), fresh(weights));
             for port in 0..100 {
                 let chosen = bed.connect(key, (CLIENT, 2000 + port));
                 let expected = reference(&all).map(|position| last_octet(weights, position));
@@ -48,7 +48,7 @@ where
 
 #[test]
 fn round_robin_is_the_references() {
-    compare(Scheduler::RoundRobin, || {
+    compare(Scheduler::RoundRobin, |_| {
         let mut reference = RoundRobin::default();
         move |all: &[Candidate]| reference.choose(all)
     });
@@ -56,8 +56,11 @@ fn round_robin_is_the_references() {
 
 #[test]
 fn weighted_round_robin_is_the_references() {
-    compare(Scheduler::WeightedRoundRobin, || {
+    compare(Scheduler::WeightedRoundRobin, |weights| {
         let mut reference = WeightedRoundRobin::default();
+        for added in 1..=weights.len() {
+            reference.handle_change(&candidates(&weights[..added]));
+        }
         move |all: &[Candidate]| reference.choose(all)
     });
 }
