@@ -317,22 +317,28 @@ impl Instance {
         self.preempt_at = None;
         match to {
             VrrpState::Init => self.timer = Time::NEVER,
-            VrrpState::Backup | VrrpState::Fault if from == VrrpState::Init => {
-                // What a predecessor that crashed may have left behind.
-                self.outputs.push_back(Output::RemoveAddresses(self.held()));
-                self.await_or_rest(now);
+            VrrpState::Backup | VrrpState::Fault => {
+                if from == VrrpState::Init {
+                    // What a predecessor that crashed may have left behind.
+                    self.outputs.push_back(Output::RemoveAddresses(self.held()));
+                }
+                self.rest(now, from);
             }
-            VrrpState::Backup | VrrpState::Fault => self.await_or_rest(now),
             VrrpState::Master => self.enter_master(now, event),
         }
         self.outputs.push_back(Output::Transition { from, to, reason });
     }
 
-    fn await_or_rest(&mut self, now: Time) {
-        match self.state {
-            VrrpState::Backup if self.owner() => self.timer = now,
-            VrrpState::Backup => self.await_master(now),
-            VrrpState::Init | VrrpState::Master | VrrpState::Fault => self.timer = Time::NEVER,
+    /// Sets the timer of a state other than Master that was entered.
+    fn rest(&mut self, now: Time, from: VrrpState) {
+        match (self.state, from) {
+            // An owner in a group waits for nothing but its group; one that was thrown back by
+            // another owner waits like everybody.
+            (VrrpState::Backup, VrrpState::Init | VrrpState::Fault) if self.owner() => {
+                self.timer = now;
+            }
+            (VrrpState::Backup, _) => self.await_master(now),
+            (VrrpState::Init | VrrpState::Master | VrrpState::Fault, _) => self.timer = Time::NEVER,
         }
     }
 

@@ -293,3 +293,11 @@ fn a_changed_priority_of_a_master_is_told_at_once_and_of_a_backup_moves_its_time
     assert_eq!(letters(&outputs(&mut backup)), "");
     assert_eq!(backup.next_deadline(), at(1_000) + backup.master_down_interval());
 }
+
+#[test]
+fn of_two_owners_the_one_with_the_lower_address_waits_as_a_backup() {
+    let mut owner = started(plan(255));
+    outputs(&mut owner);
+    assert_eq!(letters(&hear(&mut owner, at(100), HIGHER, 255)), "rT");
+    assert_eq!(owner.next_deadline(), at(100) + owner.master_down_interval());
+}

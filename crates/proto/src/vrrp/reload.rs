@@ -29,10 +29,11 @@ impl Instance {
             VrrpState::Init | VrrpState::Fault => {}
             VrrpState::Backup => {
                 let timing = |plan: &VrrpInstance| (plan.advert_interval, plan.priority);
-                if self.owner() {
-                    self.timer = now;
-                } else if timing(&old) != timing(plan) {
+                if timing(&old) != timing(plan) {
                     self.await_master(now);
+                }
+                if self.owner() && old.priority != plan.priority {
+                    self.timer = now;
                 }
             }
             VrrpState::Master => self.reconfigure_master(now, &old),
