@@ -305,4 +305,23 @@ mod tests {
         }
         assert!(matches!(reply.handle_bytes(&part), Progress::Page(Page { cut: true, .. })));
     }
+
+    #[test]
+    fn damaged_replies_read_the_same_in_one_piece_and_byte_by_byte() {
+        let wires: [&[u8]; 2] = [
+            b"HTTP/1.1 100 \r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\nhello, world",
+            b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n5;x\nhello\n0\nA: b\n\n",
+        ];
+        let mut random = 1u64;
+        for round in 0..20_000 {
+            let mut wire = wires[round % 2].to_vec();
+            for _ in 0..=round % 3 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let at = (random >> 40) as usize % wire.len();
+                wire[at] = b"0129af \r\n:;/\x00\xff"[(random >> 20) as usize % 14];
+            }
+            let text = alloc::string::String::from_utf8_lossy(&wire).into_owned();
+            assert_eq!(read(&wire, wire.len()), read(&wire, 1), "{text:?}");
+        }
+    }
 }
