@@ -206,6 +206,9 @@ impl Rig {
         };
         let log_directory = parts.logs.unwrap_or(&self._directories.temporary);
         fs::create_dir_all(log_directory)?;
+        let log = log_directory.join(format!("director{number}.log"));
+        // Of an earlier rehearsal.
+        let _ = fs::remove_file(&log);
         Ok(Director {
             number,
             namespace,
@@ -214,7 +217,7 @@ impl Rig {
             options,
             runtime_directory: directory.join("run"),
             pin_directory: self._directories.pins.join(format!("d{number}")),
-            log: log_directory.join(format!("director{number}.log")),
+            log,
             child: None,
         })
     }

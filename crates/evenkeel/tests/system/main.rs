@@ -1,4 +1,11 @@
 //! Real processes, sockets and packets, in network namespaces of their own.
 
+mod checks;
+mod director;
+mod director_role;
+mod lab;
+mod role;
 mod site;
+mod vrrp;
+mod webserver;
 mod whole;
