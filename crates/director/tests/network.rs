@@ -19,7 +19,8 @@ const PORT: u16 = 80;
 const DOWNLOAD: usize = 8 << 20;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// client -- outside -- director -- inside -- servers 1 and 2
+/// NAT: client -- outside -- director -- inside -- servers 1 and 2.
+/// Direct routing: everybody on `outside`.
 struct World {
     client: Namespace,
     director: Namespace,
@@ -42,22 +43,31 @@ impl World {
         let net = Net::new(tag)?;
         let (client, director) = (net.namespace("client")?, net.namespace("director")?);
         let servers = vec![net.namespace("s1")?, net.namespace("s2")?];
-        net.segment("outside", &[(&client, "eth0"), (&director, "eth0")])?;
-        net.segment(
-            "inside",
-            &[(&director, "eth1"), (&servers[0], "eth0"), (&servers[1], "eth0")],
-        )?;
+        let mut outside = vec![(&client, "eth0"), (&director, "eth0")];
+        let on_cable = servers.iter().map(|server| (server, "eth0"));
+        match forwarding {
+            Forwarding::Nat => {
+                let inside: Vec<_> = [(&director, "eth1")].into_iter().chain(on_cable).collect();
+                net.segment("inside", &inside)?;
+                director.ip("addr add 10.0.0.254/24 dev eth1")?;
+            }
+            Forwarding::DirectRouting => outside.extend(on_cable),
+        }
+        net.segment("outside", &outside)?;
         client.ip("addr add 192.0.2.2/24 dev eth0")?;
-        client.ip("route add 10.0.0.0/24 via 192.0.2.1")?;
         director.ip("addr add 192.0.2.1/24 dev eth0")?;
         director.ip(&format!("addr add {VIRTUAL}/32 dev eth0"))?;
-        director.ip("addr add 10.0.0.254/24 dev eth1")?;
         director.sysctl("net/ipv4/ip_forward", "1")?;
         for (number, server) in servers.iter().enumerate() {
-            server.ip(&format!("addr add 10.0.0.{}/24 dev eth0", number + 1))?;
-            server.ip("route add default via 10.0.0.254")?;
-            if forwarding == Forwarding::DirectRouting {
-                server.ip(&format!("addr add {VIRTUAL}/32 dev lo"))?;
+            let address = server_address(number as u8 + 1, forwarding);
+            server.ip(&format!("addr add {address}/24 dev eth0"))?;
+            match forwarding {
+                Forwarding::Nat => server.ip("route add default via 10.0.0.254").map(drop)?,
+                Forwarding::DirectRouting => {
+                    server.sysctl("net/ipv4/conf/all/arp_ignore", "1")?;
+                    server.sysctl("net/ipv4/conf/all/arp_announce", "2")?;
+                    server.ip(&format!("addr add {VIRTUAL}/32 dev lo"))?;
+                }
             }
         }
         let pins = format!("/sys/fs/bpf/evenkeel-test-{tag}-{}", std::process::id());
@@ -120,6 +130,14 @@ impl Drop for World {
     }
 }
 
+/// NAT: behind the director. Direct routing: beside it.
+fn server_address(last: u8, forwarding: Forwarding) -> Ipv4Addr {
+    match forwarding {
+        Forwarding::Nat => Ipv4Addr::new(10, 0, 0, last),
+        Forwarding::DirectRouting => Ipv4Addr::new(192, 0, 2, 100 + last),
+    }
+}
+
 fn answer(mut stream: TcpStream, number: u8) {
     let mut wish = [0];
     if stream.read_exact(&mut wish).is_err() || stream.write_all(&[number]).is_err() {
@@ -144,8 +162,8 @@ fn key() -> ServiceKey {
 }
 
 fn destination(last: u8, forwarding: Forwarding) -> Destination {
-    let address = Ipv4Addr::new(10, 0, 0, last).into();
-    let endpoint = Endpoint { address, port: World::server_port(forwarding) };
+    let address = server_address(last, forwarding);
+    let endpoint = Endpoint { address: address.into(), port: World::server_port(forwarding) };
     Destination { endpoint, weight: 1, forwarding }
 }
 
@@ -206,7 +224,8 @@ fn traffic_goes_through(tag: &str, forwarding: Forwarding) {
     let Some(world) = World::new(tag, forwarding) else { return };
     world.serve(forwarding);
     let mut running = start(&world, forwarding);
-    assert_eq!(running.attached, ["eth0 (native)", "eth1 (native)"]);
+    let cables = if forwarding == Forwarding::Nat { 2 } else { 1 };
+    assert_eq!(running.attached, ["eth0 (native)", "eth1 (native)"][..cables]);
     assert!(!running.adopted);
     let mut turns = [0; 2];
     for _ in 0..20 {

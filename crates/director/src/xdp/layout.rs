@@ -25,7 +25,9 @@ pub(crate) struct RawServiceKey {
     pub(crate) unused: u8,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
 #[repr(C)]
 pub(crate) struct RawService {
     pub(crate) index: u32,
@@ -38,7 +40,9 @@ pub(crate) struct RawService {
     pub(crate) persistence_bits: u32,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
 #[repr(C)]
 pub(crate) struct RawMember {
     pub(crate) destination: u32,
@@ -67,7 +71,9 @@ pub(crate) struct RawDestination {
     pub(crate) unused: [u8; 24],
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
 #[repr(C)]
 pub(crate) struct RawLoad {
     pub(crate) active: u32,

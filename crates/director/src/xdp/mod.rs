@@ -84,8 +84,7 @@ impl XdpEngine {
     /// tables, connections and attached interfaces. Forwards in the network namespace of the
     /// calling thread.
     pub fn start(options: &XdpOptions) -> Result<XdpEngine, EngineError> {
-        let object =
-            Object::load(&options.pin_directory, options.mode, options.connections_max)?;
+        let object = Object::load(&options.pin_directory, options.mode, options.connections_max)?;
         let next_hops = NextHops::open().map_err(EngineError::system("open netlink"))?;
         let mut state = TableState::new();
         let adopted = state.adopt(&object.maps)?;
@@ -145,9 +144,7 @@ impl XdpEngine {
     fn apply_one(&mut self, change: &TableChange) -> Result<(), EngineError> {
         let maps = &self.object.maps;
         match change {
-            TableChange::AddService(key, settings) => {
-                self.state.add_service(maps, *key, *settings)
-            }
+            TableChange::AddService(key, settings) => self.state.add_service(maps, *key, *settings),
             TableChange::UpdateService(key, settings) => {
                 self.state.update_service(maps, *key, *settings)
             }
@@ -277,7 +274,7 @@ impl Engine for XdpEngine {
 
     fn handle_ready(&mut self, now: Time) {
         self.now = now;
-        let seen = self.next_hops.handle_events();
+        let seen = self.next_hops.handle_events(now);
         for gone in seen.gone {
             self.object.forget(gone.index);
             self.failed.remove(&gone.index);

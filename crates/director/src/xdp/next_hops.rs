@@ -20,6 +20,8 @@ use model::Time;
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How long it has to answer before everyone is asked.
 const ANSWER_WITHIN: Duration = Duration::from_millis(300);
+/// How long what it said itself counts for more than what the kernel believes.
+const TRUST: Duration = Duration::from_secs(3);
 /// Requests sent in one go, so that many next hops do not flood the wire.
 const REQUESTS_AT_ONCE: usize = 256;
 /// Route lookups in one go.
@@ -52,6 +54,8 @@ struct Hop {
     servers: BTreeSet<Ipv4Addr>,
     source: Option<Ipv4Addr>,
     asked: Time,
+    /// When it last answered us itself.
+    heard: Time,
     answered: bool,
     everyone_asked: bool,
 }
@@ -67,6 +71,7 @@ pub(crate) struct NextHops {
     /// Servers whose route is to be looked up anew.
     stale: BTreeSet<Ipv4Addr>,
     look_again: Time,
+    now: Time,
 }
 
 /// What [`NextHops::handle_events`] saw.
@@ -96,6 +101,7 @@ impl NextHops {
             interfaces: interfaces.into_iter().map(|found| (found.index, found)).collect(),
             stale: BTreeSet::new(),
             look_again: Time::ZERO,
+            now: Time::ZERO,
         })
     }
 
@@ -185,6 +191,7 @@ impl NextHops {
                     servers: BTreeSet::new(),
                     source: route.source,
                     asked: Time::ZERO,
+                    heard: Time::ZERO,
                     answered: true,
                     everyone_asked: false,
                 },
@@ -207,7 +214,8 @@ impl NextHops {
     }
 
     /// Takes in the events and answers that have arrived.
-    pub(crate) fn handle_events(&mut self) -> Seen {
+    pub(crate) fn handle_events(&mut self, now: Time) -> Seen {
+        self.now = now;
         let mut seen = Seen::default();
         match self.events.receive() {
             Ok(messages) => {
@@ -223,11 +231,12 @@ impl NextHops {
         {
             let key = (answer.interface, answer.address);
             if let Some(hop) = self.hops.get_mut(&key) {
-                hop.answered = true;
-                hop.everyone_asked = false;
+                (hop.answered, hop.everyone_asked, hop.heard) = (true, false, now);
                 if hop.mac != Some(answer.mac) {
                     hop.mac = Some(answer.mac);
                     seen.servers.extend(&hop.servers);
+                    // Checks of its health go by the kernel.
+                    let _ = neighbour::correct(&mut self.requests, key.0, key.1, answer.mac);
                 }
             }
         }
@@ -254,11 +263,13 @@ impl NextHops {
     }
 
     /// A neighbour that failed keeps the MAC address it had: frames to it are lost either way,
-    /// and it may only be slow.
+    /// and it may only be slow. While it answers us, the kernel may still be on its way to
+    /// notice what we know.
     fn handle_neighbour(&mut self, found: &Neighbour, seen: &mut Seen) {
         if let Some(hop) = self.hops.get_mut(&(found.interface, found.address))
             && found.mac.is_some()
             && found.mac != hop.mac
+            && (hop.mac.is_none() || self.now >= hop.heard + TRUST)
         {
             hop.mac = found.mac;
             seen.servers.extend(&hop.servers);

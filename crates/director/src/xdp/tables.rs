@@ -12,8 +12,8 @@ use model::status::Counters;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::layout::{
-    DESTINATIONS_MAX, IN_USE, MEMBERS_MAX, RawDestination, RawLoad, RawMember, RawService,
-    RawServiceKey, RawStats, REMOVED, SERVICES_MAX, forwarding_number, forwarding_of, octets,
+    DESTINATIONS_MAX, IN_USE, MEMBERS_MAX, REMOVED, RawDestination, RawLoad, RawMember, RawService,
+    RawServiceKey, RawStats, SERVICES_MAX, forwarding_number, forwarding_of, octets,
     scheduler_number, scheduler_of,
 };
 use super::object::Maps;
@@ -108,9 +108,8 @@ impl TableState {
 
     /// Destinations at an address, in whatever service.
     pub(crate) fn at_address(&self, address: Ipv4Addr) -> Vec<u32> {
-        let is_there = |(index, slot): (&u32, &DestinationSlot)| {
-            (slot.address() == address).then_some(*index)
-        };
+        let is_there =
+            |(index, slot): (&u32, &DestinationSlot)| (slot.address() == address).then_some(*index);
         self.destinations.iter().filter_map(is_there).collect()
     }
 
@@ -384,9 +383,7 @@ impl TableState {
             current => current,
         };
         let cursor = u64::from(current) << 32;
-        maps.cursors
-            .update(service.index.as_bytes(), cursor.as_bytes())
-            .map_err(write("cursors"))
+        maps.cursors.update(service.index.as_bytes(), cursor.as_bytes()).map_err(write("cursors"))
     }
 
     /// Frees the places of destinations that left and have no connections any more. Returns

@@ -122,7 +122,13 @@ impl Bed {
             .unwrap();
     }
 
-    pub(crate) fn update(&mut self, key: ServiceKey, last: u8, weight: u32, forwarding: Forwarding) {
+    pub(crate) fn update(
+        &mut self,
+        key: ServiceKey,
+        last: u8,
+        weight: u32,
+        forwarding: Forwarding,
+    ) {
         let port = if forwarding == Forwarding::Nat { key.port + 8000 } else { key.port };
         let destination = Destination { endpoint: endpoint(last, port), weight, forwarding };
         self.engine.apply(&[TableChange::UpdateDestination(key, destination)]).unwrap();

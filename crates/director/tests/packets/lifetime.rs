@@ -50,7 +50,14 @@ fn nat_states_follow_both_directions() {
             ],
         ),
         ("refused", &[(ToServer, SYN, "SYN_RECV"), (FromServer, RST | ACK, "CLOSE")]),
-        ("reset", &[(ToServer, SYN, "SYN_RECV"), (ToServer, ACK, "ESTABLISHED"), (ToServer, RST, "CLOSE")]),
+        (
+            "reset",
+            &[
+                (ToServer, SYN, "SYN_RECV"),
+                (ToServer, ACK, "ESTABLISHED"),
+                (ToServer, RST, "CLOSE"),
+            ],
+        ),
     ];
     with_bed(|bed| {
         let key = service(Protocol::Tcp, 80);

@@ -17,7 +17,11 @@ const WEIGHTS: [&[u32]; 7] = [
 
 fn candidates(weights: &[u32]) -> Vec<Candidate> {
     // The newest destination comes first, as in IPVS.
-    weights.iter().rev().map(|weight| Candidate { weight: *weight, ..Candidate::default() }).collect()
+    weights
+        .iter()
+        .rev()
+        .map(|weight| Candidate { weight: *weight, ..Candidate::default() })
+        .collect()
 }
 
 /// The reference's position as the server's last octet.

@@ -55,12 +55,8 @@ pub enum Change {
 }
 
 /// Groups to subscribe to for [`read_change`].
-pub const GROUPS: [u32; 4] = [
-    libc::RTNLGRP_NEIGH,
-    libc::RTNLGRP_LINK,
-    libc::RTNLGRP_IPV4_ROUTE,
-    libc::RTNLGRP_IPV4_IFADDR,
-];
+pub const GROUPS: [u32; 4] =
+    [libc::RTNLGRP_NEIGH, libc::RTNLGRP_LINK, libc::RTNLGRP_IPV4_ROUTE, libc::RTNLGRP_IPV4_IFADDR];
 
 /// Reads an event; `None` when it is none of ours.
 pub fn read_change(message: &RouteNetlinkMessage) -> Option<Change> {
@@ -158,6 +154,21 @@ fn entry(interface: u32, address: Ipv4Addr) -> NeighbourMessage {
 /// never lets the entry go.
 pub fn manage(socket: &mut Socket, interface: u32, address: Ipv4Addr) -> io::Result<()> {
     let mut message = entry(interface, address);
+    message.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
+    let flags = NLM_F_CREATE | NLM_F_REPLACE;
+    socket.request(RouteNetlinkMessage::NewNeighbour(message), flags).map(drop)
+}
+
+/// Tells the kernel the MAC address that a managed neighbour was just heard to have.
+pub fn correct(
+    socket: &mut Socket,
+    interface: u32,
+    address: Ipv4Addr,
+    mac: Mac,
+) -> io::Result<()> {
+    let mut message = entry(interface, address);
+    message.header.state = NeighbourState::Reachable;
+    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
     message.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
     let flags = NLM_F_CREATE | NLM_F_REPLACE;
     socket.request(RouteNetlinkMessage::NewNeighbour(message), flags).map(drop)
