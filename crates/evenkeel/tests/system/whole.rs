@@ -225,6 +225,8 @@ fn a_hundred_reloads_are_not_noticed() {
     let traffic = Traffic::start(&site.client);
     for round in 0..100 {
         let wrong = round % 4 == 3;
+        // Traffic between the reloads too.
+        thread::sleep(Duration::from_millis(30));
         match round % 4 {
             0 | 2 => {}
             1 if round % 8 == 1 => site.write(&more, &more_servers).expect("the files"),
