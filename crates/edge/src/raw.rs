@@ -1,10 +1,11 @@
 //! Raw IPv4 sockets for a protocol that speaks by multicast on one link, as VRRP does.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use socket2::{Domain, InterfaceIndexOrAddress, SockAddr, Socket, Type};
 
 /// Longest packet received whole; the longest VRRP version 2 advert has 1,056 bytes.
@@ -33,7 +34,7 @@ pub struct LinkSocket {
     socket: Socket,
     protocol: u8,
     group: Ipv4Addr,
-    buffer: [MaybeUninit<u8>; PACKET_MAX],
+    buffer: [u8; PACKET_MAX],
     packet: Vec<u8>,
 }
 
@@ -48,7 +49,7 @@ impl LinkSocket {
         socket.set_multicast_loop_v4(false)?;
         socket.set_priority(PRIORITY_CONTROL)?;
         socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))?;
-        let buffer = [MaybeUninit::uninit(); PACKET_MAX];
+        let buffer = [0; PACKET_MAX];
         Ok(LinkSocket { socket, protocol, group, buffer, packet: Vec::new() })
     }
 
@@ -75,17 +76,17 @@ impl LinkSocket {
     /// skipped.
     pub fn receive(&mut self) -> io::Result<Option<Packet<'_>>> {
         let count = loop {
-            let count = match self.socket.recv(&mut self.buffer) {
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+            let count = match recv(&self.socket, &mut self.buffer, RecvFlags::DONTWAIT) {
+                Ok((_, count)) => count,
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
             };
-            if dissect(received(&self.buffer, count), self.group).is_some() {
+            if dissect(&self.buffer[..count], self.group).is_some() {
                 break count;
             }
         };
-        Ok(dissect(received(&self.buffer, count), self.group))
+        Ok(dissect(&self.buffer[..count], self.group))
     }
 }
 
@@ -93,11 +94,6 @@ impl AsFd for LinkSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-fn received(buffer: &[MaybeUninit<u8>], count: usize) -> &[u8] {
-    // SAFETY: the kernel wrote the first `count` bytes, which are within the buffer.
-    unsafe { buffer[..count].assume_init_ref() }
 }
 
 fn dissect(packet: &[u8], group: Ipv4Addr) -> Option<Packet<'_>> {

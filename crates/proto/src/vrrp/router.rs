@@ -170,9 +170,7 @@ fn settle_group(now: Time, instances: &mut [Instance], group: &SyncGroup) {
     let in_state = |members: &[&mut Instance], state| members.iter().any(|i| i.state == state);
     let event = if members.iter().any(|i| i.link.is_none()) {
         Event::GroupFault
-    } else if in_state(&members, VrrpState::Fault) {
-        Event::GroupBackup
-    } else if members.iter().any(|i| i.stepped_back) {
+    } else if in_state(&members, VrrpState::Fault) || members.iter().any(|i| i.stepped_back) {
         Event::GroupBackup
     } else if in_state(&members, VrrpState::Master) || members.iter().all(|i| i.ready) {
         Event::GroupMaster

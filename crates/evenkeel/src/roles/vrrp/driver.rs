@@ -225,15 +225,21 @@ impl Driver {
 
     fn hear_supervisor(&mut self) -> io::Result<()> {
         while !self.stopped {
-            match self.supervisor.hear()? {
-                Said::Message(ToRole::Hello(runtime), mut descriptors) => {
+            let (message, mut descriptors) = match self.supervisor.hear()? {
+                Said::Message(message, descriptors) => (*message, descriptors),
+                Said::Nothing => return Ok(()),
+                Said::Gone => {
+                    self.stop();
+                    return Ok(());
+                }
+            };
+            match message {
+                ToRole::Hello(runtime) => {
                     self.open_gate(&runtime);
                     self.memory = descriptors.pop().map(Memory::over).unwrap_or_default();
                 }
-                Said::Message(ToRole::Configure { generation, plan, .. }, _) => {
-                    self.configure(generation, plan);
-                }
-                Said::Message(ToRole::Report { id }, _) => {
+                ToRole::Configure { generation, plan, .. } => self.configure(generation, plan),
+                ToRole::Report { id } => {
                     let report = RoleReport::Vrrp(VrrpReport {
                         instances: self.router.status(clock::now()),
                         worst_lateness_ns: self.worst_lateness.as_nanos() as u64,
@@ -241,12 +247,11 @@ impl Driver {
                     self.supervisor.answer(&FromRole::Report { id, report });
                 }
                 // For the director only: nothing to list here.
-                Said::Message(ToRole::Connections { id }, _) => {
+                ToRole::Connections { id } => {
                     let connections = Vec::new();
                     self.supervisor.answer(&FromRole::Connections { id, connections, last: true });
                 }
-                Said::Message(ToRole::Stop, _) | Said::Gone => self.stop(),
-                Said::Nothing => return Ok(()),
+                ToRole::Stop => self.stop(),
             }
         }
         Ok(())
@@ -394,8 +399,8 @@ fn token(index: u32) -> u64 {
 }
 
 /// Does it for every one, whatever fails, and returns the first error.
-fn first_error<T>(list: &[T], mut work: impl FnMut(&T) -> io::Result<()>) -> io::Result<()> {
-    list.iter().map(|one| work(one)).fold(Ok(()), io::Result::and)
+fn first_error<T>(list: &[T], work: impl FnMut(&T) -> io::Result<()>) -> io::Result<()> {
+    list.iter().map(work).fold(Ok(()), io::Result::and)
 }
 
 fn explained(result: io::Result<()>, what: impl FnOnce() -> String) -> io::Result<()> {

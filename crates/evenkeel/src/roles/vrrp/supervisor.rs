@@ -16,7 +16,7 @@ const WARNINGS_MAX: usize = 64;
 /// What the supervisor said.
 pub(super) enum Said {
     /// A message and its descriptors.
-    Message(ToRole, Vec<OwnedFd>),
+    Message(Box<ToRole>, Vec<OwnedFd>),
     /// Nothing for now.
     Nothing,
     /// It is gone.
@@ -40,7 +40,7 @@ impl Supervisor {
         match self.channel.receive()? {
             Received::Frame(frame) => {
                 let message = serde_json::from_slice(&frame.bytes).map_err(io::Error::from)?;
-                Ok(Said::Message(message, frame.descriptors))
+                Ok(Said::Message(Box::new(message), frame.descriptors))
             }
             Received::Nothing => Ok(Said::Nothing),
             Received::Closed => Ok(Said::Gone),

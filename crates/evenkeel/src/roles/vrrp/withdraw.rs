@@ -35,3 +35,77 @@ pub(crate) fn withdraw(plan: &VrrpPlan) -> io::Result<()> {
     }
     first_error
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::net::Net;
+    use model::units::{Centiseconds, Priority, VirtualRouterId};
+    use model::vrrp::{Authentication, Garp, InitialState, VirtualAddress, VrrpInstance};
+    use std::net::Ipv4Addr;
+    use std::time::{Duration, Instant};
+
+    fn instance(id: u8) -> VrrpInstance {
+        VrrpInstance {
+            name: format!("VI_{id}"),
+            interface: "eth0".into(),
+            virtual_router_id: VirtualRouterId::try_from(id).unwrap(),
+            priority: Priority::try_from(100).unwrap(),
+            advert_interval: Centiseconds(100),
+            initial_state: InitialState::Backup,
+            authentication: Authentication::None,
+            preempt: true,
+            preempt_delay: Duration::ZERO,
+            addresses: vec![VirtualAddress {
+                address: Ipv4Addr::new(10, 9, 0, id).into(),
+                prefix_len: 32,
+                interface: None,
+                label: None,
+                broadcast: None,
+                scope: 0,
+            }],
+            excluded_addresses: Vec::new(),
+            garp: Garp::default(),
+            source: None,
+        }
+    }
+
+    #[test]
+    fn addresses_are_removed_and_only_who_held_some_says_goodbye() {
+        if let Some(reason) = lab::net::missing() {
+            println!("skipped: {reason}");
+            return;
+        }
+        let net = Net::new("withdraw").unwrap();
+        let (ours, theirs) = (net.namespace("a").unwrap(), net.namespace("b").unwrap());
+        net.veth((&ours, "eth0"), (&theirs, "eth0")).unwrap();
+        ours.ip("addr add 10.9.0.1/24 dev eth0").unwrap();
+        theirs.ip("addr add 10.9.0.2/24 dev eth0").unwrap();
+        ours.ip("addr add 10.9.0.51/32 dev eth0").unwrap();
+        let listen = |kernel: &mut Kernel| {
+            let index = kernel.interfaces.link("eth0").unwrap().index;
+            kernel.station("eth0", index).map(drop)
+        };
+        let mut listener = theirs
+            .enter(|| {
+                let mut kernel = Kernel::open().unwrap();
+                listen(&mut kernel).unwrap();
+                kernel
+            })
+            .unwrap();
+        let instances = vec![instance(50), instance(51)];
+        let plan = VrrpPlan { instances, sync_groups: Vec::new() };
+        ours.enter(|| withdraw(&plan)).unwrap().unwrap();
+        assert!(!ours.ip("addr show dev eth0").unwrap().contains("10.9.0.51"));
+        let station = listener.stations.get_mut("eth0").unwrap();
+        let mut heard = Vec::new();
+        let end = Instant::now() + Duration::from_secs(10);
+        while heard.is_empty() && Instant::now() < end {
+            while let Some(packet) = station.socket.receive().unwrap() {
+                let advert = packet::parse(packet.payload, packet.ttl).unwrap();
+                heard.push((packet.source, advert.virtual_router_id.number(), advert.priority));
+            }
+        }
+        assert_eq!(heard, [(Ipv4Addr::new(10, 9, 0, 1), 51, 0)]);
+    }
+}
