@@ -18,3 +18,4 @@ pub mod realtime;
 pub mod signal;
 pub mod syslog;
 pub mod timer;
+pub mod xdp_pass;

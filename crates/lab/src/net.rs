@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{self, Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ const KILL_ROUNDS: u32 = 50;
 pub struct Net {
     stem: String,
     namespaces: Mutex<Vec<String>>,
+    /// Programs on the ports of switches, attached while these are open.
+    programs: Mutex<Vec<OwnedFd>>,
 }
 
 /// One namespace of a [`Net`]; loopback is up. Cheap to clone.
@@ -43,7 +46,7 @@ impl Net {
         let tag: String = tag.chars().filter(char::is_ascii_alphanumeric).collect();
         let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
         let stem = format!("{PREFIX}-{tag}-{}-{sequence}", process::id());
-        Ok(Net { stem, namespaces: Mutex::new(Vec::new()) })
+        Ok(Net { stem, namespaces: Mutex::new(Vec::new()), programs: Mutex::new(Vec::new()) })
     }
 
     /// A new namespace; its full name is unique on this machine.
@@ -55,7 +58,7 @@ impl Net {
             let _guard = FIRST.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             run(Command::new("ip").args(["netns", "add", &name]))?;
         }
-        self.lock().push(name.clone());
+        lock(&self.namespaces).push(name.clone());
         let handle = NetworkNamespace::open(Path::new(NETNS_DIRECTORY).join(&name))?;
         let namespace = Namespace { name: name.into(), handle };
         namespace.ip("link set lo up")?;
@@ -86,18 +89,17 @@ impl Net {
             let port = format!("port{number}");
             self.veth((&switch, &port), (member, device))?;
             switch.ip(&format!("link set {port} master br0"))?;
+            // A member's XDP program may answer through the cable it was asked on.
+            let program = switch.enter(|| edge::xdp_pass::attach(&port))??;
+            lock(&self.programs).push(program);
         }
         Ok(switch)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
-        self.namespaces.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
 impl Drop for Net {
     fn drop(&mut self) {
-        remove(&self.lock());
+        remove(&lock(&self.namespaces));
     }
 }
 
@@ -143,6 +145,10 @@ impl Namespace {
         run(self.command("ethtool").args(["-K", device, "tx", "off", "gro", "on"]))?;
         Ok(())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// Why namespaces cannot be made here, or nothing when they can.

@@ -18,6 +18,8 @@ use crate::topology::{Network, Service};
 const WORKERS: u32 = 12;
 /// Pause of a worker between two requests.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How much later each worker than the one before it tries again after a failure.
+const SCATTER: Duration = Duration::from_millis(80);
 /// Requests kept: far more than the longest drill makes.
 const SAMPLES_MAX: usize = 200_000;
 
@@ -65,13 +67,15 @@ impl Traffic {
                     let service = number as usize % services.len();
                     let began = edge::clock::now();
                     let outcome = ask(&services[service], client_address(clients, number));
+                    let failed = outcome.is_err();
                     let sample = Sample { began, ended: edge::clock::now(), service, outcome };
                     let mut samples = lock(&samples);
                     if samples.len() < SAMPLES_MAX {
                         samples.push(sample);
                     }
                     drop(samples);
-                    thread::sleep(PAUSE);
+                    // Those that failed together do not try again together.
+                    thread::sleep(if failed { PAUSE + SCATTER * worker } else { PAUSE });
                 }
                 Ok(())
             })
