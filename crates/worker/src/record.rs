@@ -117,10 +117,12 @@ impl Worker {
         let span = |from: u64, to: u64| if to == 0 { -1 } else { to.saturating_sub(from) as i64 };
         let chosen_at = if is_http { times.request } else { times.accepted };
         let shape = &s.loaded.shape;
+        // As HAProxy has it, a session no longer counts for its server when it is logged.
+        let own = u64::from(s.server.is_some());
         let sessions = |server: &std::sync::Arc<crate::shared::ServerShared>| server.sessions();
-        let of_backend = s.backend.map(|at| &shape.servers[at as usize]);
-        let of_server =
-            of_backend.zip(s.server).map_or(0, |(servers, at)| sessions(&servers[at as usize]));
+        let of_backend = s.backend.map_or(&[][..], |at| &shape.servers[at as usize]);
+        let in_backend: u64 = of_backend.iter().map(sessions).sum();
+        let in_server = s.server.map_or(0, |at| sessions(&of_backend[at as usize]));
         let backend = s.back();
         Record {
             client: s.peer,
@@ -145,8 +147,8 @@ impl Worker {
             connections: [
                 shape.process.open.load(Relaxed).into(),
                 shape.frontends[s.frontend as usize].open.load(Relaxed).into(),
-                of_backend.map_or(0, |servers| servers.iter().map(sessions).sum()),
-                of_server,
+                in_backend.saturating_sub(own),
+                in_server.saturating_sub(own),
             ],
             retries: s.retries,
             redispatched: s.redispatched,

@@ -4,6 +4,8 @@ mod checks;
 mod director;
 mod director_role;
 mod lab;
+mod proxy;
+mod proxy_role;
 mod role;
 mod site;
 mod vrrp;
