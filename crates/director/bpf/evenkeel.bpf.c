@@ -166,8 +166,7 @@ handle_new(struct xdp_md *ctx, struct packet *packet, const struct conn_key *key
 	return send_to_server(ctx, packet, &conn, destination);
 }
 
-SEC("xdp")
-int evenkeel_xdp(struct xdp_md *ctx)
+static __always_inline int handle_frame(struct xdp_md *ctx)
 {
 	struct packet packet;
 	struct destination *destination;
@@ -222,6 +221,12 @@ int evenkeel_xdp(struct xdp_md *ctx)
 		}
 	}
 	return handle_new(ctx, &packet, &key, now);
+}
+
+SEC("xdp")
+int evenkeel_xdp(struct xdp_md *ctx)
+{
+	return handle_frame(ctx);
 }
 
 /* Answers that the kernel forwards, because XDP could not: their next hop was unknown. The packet

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Sends a packet on: where to, and what if the next hop's MAC address is not known. */
+/* Sends a packet on: where to, and what if the next hop's MAC address is not known.
+ *
+ * Always by redirect, also out of the interface it came in by: a veth leaves frames that were sent
+ * by XDP_TX lying until the next one comes (Linux 6.18: 270 s for a download of 8 MiB, 0.03 s
+ * with redirect). */
 #ifndef EVENKEEL_FORWARD_H
 #define EVENKEEL_FORWARD_H
 
@@ -56,11 +60,6 @@ route(struct xdp_md *ctx, const struct packet *packet, __be32 from, __be32 to,
 	return bpf_fib_lookup(ctx, found, sizeof(*found), 0);
 }
 
-static __always_inline int send(struct xdp_md *ctx, __u32 ifindex)
-{
-	return ifindex == ctx->ingress_ifindex ? XDP_TX : bpf_redirect(ifindex, 0);
-}
-
 /* A packet of a client, to the server its connection has. */
 static __always_inline int
 send_to_server(struct xdp_md *ctx, struct packet *packet, const struct conn *conn,
@@ -102,7 +101,7 @@ send_to_server(struct xdp_md *ctx, struct packet *packet, const struct conn *con
 	decrement_ttl(packet);
 	set_macs(packet, to, from);
 	count(COUNT_forwarded_to_server);
-	return send(ctx, ifindex);
+	return bpf_redirect(ifindex, 0);
 }
 
 /* An answer of a server, to its client, from the virtual address. By route: the frame that the
@@ -123,7 +122,7 @@ send_to_client(struct xdp_md *ctx, struct packet *packet, const struct conn *con
 	decrement_ttl(packet);
 	set_macs(packet, found.dmac, found.smac);
 	count(COUNT_forwarded_to_client);
-	return send(ctx, found.ifindex);
+	return bpf_redirect(found.ifindex, 0);
 }
 
 #endif
