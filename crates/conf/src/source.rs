@@ -17,6 +17,10 @@ pub trait Source {
     fn host_name(&self) -> String;
     /// Addresses of a host.
     fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, String>;
+    /// Processors that this process may use, at least 1.
+    fn processors(&self) -> u16 {
+        1
+    }
     /// Number of a user.
     fn user_id(&self, name: &str) -> Option<u32>;
     /// Number of a group.

@@ -33,11 +33,12 @@ impl Signals {
     }
 
     /// The next signal that has arrived, if any.
-    pub fn next(&mut self) -> io::Result<Option<i32>> {
+    pub fn arrived(&mut self) -> io::Result<Option<i32>> {
         let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
         let size = size_of::<libc::signalfd_siginfo>();
         // SAFETY: the kernel writes at most `size` bytes into `info`.
-        let got = unsafe { libc::read(self.descriptor.as_raw_fd(), info.as_mut_ptr().cast(), size) };
+        let got =
+            unsafe { libc::read(self.descriptor.as_raw_fd(), info.as_mut_ptr().cast(), size) };
         if got == size as isize {
             // SAFETY: a whole siginfo was written.
             return Ok(Some(unsafe { info.assume_init() }.ssi_signo as i32));

@@ -47,6 +47,11 @@ impl Source for Machine {
         if found.is_empty() { Err(format!("{host} has no address")) } else { Ok(found) }
     }
 
+    fn processors(&self) -> u16 {
+        std::thread::available_parallelism()
+            .map_or(1, |count| u16::try_from(count.get()).unwrap_or(u16::MAX))
+    }
+
     fn user_id(&self, name: &str) -> Option<u32> {
         number_of(name, "/etc/passwd")
     }

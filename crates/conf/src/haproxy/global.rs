@@ -39,7 +39,7 @@ pub(super) static TABLE: Table<Read> =
     Table { parts: &[ROWS, global_refused::ROWS], what: "keyword of global" };
 
 /// As many event loops as HAProxy allows.
-const THREADS_MAX: u32 = 64;
+pub(super) const THREADS_MAX: u32 = 64;
 
 static ROWS: &[Row<Read>] = &[
     row("log", GLOBAL)
@@ -74,6 +74,7 @@ static ROWS: &[Row<Read>] = &[
     row("nbthread", GLOBAL)
         .syntax("<number>")
         .doc("Event loops of the proxy, 1 to 64.")
+        .default("one for each processor")
         .parse(read_nbthread),
 ];
 

@@ -29,8 +29,8 @@ const FALL: u32 = 3;
 const LOG_TAG: &str = "haproxy";
 
 /// The plan of a document, and where its listening addresses were written.
-pub(super) fn lower(document: Document) -> Part {
-    let plan = ProxyPlan { process: process(&document.global), ..ProxyPlan::default() };
+pub(super) fn lower(document: Document, processors: u16) -> Part {
+    let plan = ProxyPlan { process: process(&document.global, processors), ..ProxyPlan::default() };
     let mut part = Part { plan, binds: Vec::new() };
     for proxy in &document.proxies {
         if proxy.kind.is_front() {
@@ -47,7 +47,7 @@ pub(super) fn lower(document: Document) -> Part {
     part
 }
 
-fn process(global: &Global) -> ProcessSettings {
+fn process(global: &Global, processors: u16) -> ProcessSettings {
     let text = |field: &Option<crate::source::Spanned<String>>| {
         field.as_ref().map(|text| text.value.clone())
     };
@@ -57,7 +57,7 @@ fn process(global: &Global) -> ProcessSettings {
         chroot: text(&global.chroot),
         pid_file: text(&global.pid_file),
         daemon: global.daemon,
-        threads: global.threads.as_ref().map_or(1, |threads| threads.value as u16),
+        threads: global.threads.as_ref().map_or(processors, |threads| threads.value as u16),
         max_connections: positive(&global.max_connections),
     }
 }

@@ -75,5 +75,5 @@ pub(crate) fn load(
 ) -> Part {
     let document = reader::read(source, files, ids, diagnostics);
     checks::check(&document, diagnostics);
-    lower::lower(document)
+    lower::lower(document, source.processors().min(global::THREADS_MAX as u16))
 }

@@ -110,7 +110,7 @@ fn stop_on_signals() -> io::Result<&'static AtomicBool> {
     thread::spawn(move || {
         loop {
             let _ = poll(&mut [PollFd::new(&signals, PollFlags::IN)], None);
-            match signals.next() {
+            match signals.arrived() {
                 Ok(Some(_)) | Err(_) => break,
                 Ok(None) => {}
             }

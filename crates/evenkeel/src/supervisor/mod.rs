@@ -268,7 +268,7 @@ impl Supervisor {
     fn on_readable(&mut self, source: Source) {
         match source {
             Source::Signals => {
-                while let Ok(Some(signal)) = self.signals.next() {
+                while let Ok(Some(signal)) = self.signals.arrived() {
                     self.on_signal(signal);
                 }
             }
@@ -384,8 +384,10 @@ impl Supervisor {
     /// priority 0 sent.
     fn give_addresses_away(&mut self) {
         if let Ok(gate) = edge::bpf::Gate::open(Path::new(&self.options.runtime.pin_directory)) {
-            for address in self.plan.vrrp.instances.iter().flat_map(|one| &one.addresses) {
-                let _ = gate.set(address.address, false);
+            for instance in &self.plan.vrrp.instances {
+                for address in instance.addresses.iter().chain(&instance.excluded_addresses) {
+                    let _ = gate.set(address.address, false);
+                }
             }
         }
         if let Err(error) = crate::roles::withdraw(&self.plan.vrrp) {

@@ -215,7 +215,7 @@ impl Driver {
     }
 
     fn hear_signals(&mut self) -> io::Result<()> {
-        while let Some(signal) = self.signals.next()? {
+        while let Some(signal) = self.signals.arrived()? {
             if signal == libc::SIGTERM {
                 self.stop();
             }
