@@ -99,11 +99,11 @@ impl Drill {
 /// Width of the closing table's columns, without the first.
 const COLUMNS: [(&str, usize); 7] = [
     ("spread", 7),
-    ("death noticed", 14),
-    ("failed after", 13),
+    ("server out", 10),
+    ("failed after", 12),
     ("failover", 9),
-    ("failed during", 14),
-    ("failed after", 13),
+    ("failed in it", 12),
+    ("failed after", 12),
     ("result", 7),
 ];
 /// Width of the first.

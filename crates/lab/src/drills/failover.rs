@@ -52,7 +52,7 @@ fn power_off(session: &mut Session<'_>) -> Result<Drill, LabError> {
     })?;
     session.pause(AFTERWARDS)?;
     let samples = traffic.finish();
-    describe_gaps(session, &mut drill, &samples, cut, "the power was cut");
+    describe_gaps(session, &mut drill, &samples, (cut, taken));
     if let Some(at) = taken {
         drill.say(format!(
             "director 2 holds {} {} after the power was cut",
@@ -65,18 +65,21 @@ fn power_off(session: &mut Session<'_>) -> Result<Drill, LabError> {
     Ok(drill)
 }
 
-/// Gap, failed requests and what is expected of them.
+/// Gap, failed requests and what is expected of them. A service has recovered when it answers
+/// again and the addresses have moved: connections that were open meanwhile may break.
 fn describe_gaps(
     session: &Session<'_>,
     drill: &mut Drill,
     samples: &[Sample],
-    event: Time,
-    what: &str,
+    (event, moved): (Time, Option<Time>),
 ) {
     let services = &session.rig.topology.services;
     let gaps: Vec<Option<Gap>> =
         (0..services.len()).map(|service| longest_gap(samples, service, event)).collect();
-    let recovered: Vec<Option<Time>> = gaps.iter().map(|gap| gap.map(|gap| gap.to)).collect();
+    let recovered: Vec<Option<Time>> = gaps
+        .iter()
+        .map(|gap| gap.map(|gap| moved.map_or(gap.to, |moved| gap.to.max(moved))))
+        .collect();
     let failures = count_failures(samples, event, &recovered);
     let mut worst = Duration::ZERO;
     for (service, gap) in services.iter().zip(&gaps) {
@@ -90,11 +93,11 @@ fn describe_gaps(
                     time(length)
                 ));
             }
-            None => drill.say(format!("{}: no answer after {what}", service.name)),
+            None => drill.say(format!("{}: no answer any more", service.name)),
         }
     }
     drill.say(format!(
-        "{} requests failed during it{}, {} of {} after it{}",
+        "{} requests failed until the recovery{}, {} of {} after it{}",
         failures.during,
         in_brackets(&failures.what_during),
         failures.after,
@@ -146,7 +149,7 @@ fn power_on(session: &mut Session<'_>) -> Result<Drill, LabError> {
         drill.say(format!("both directors had an address for {}", time(both_longest)));
     }
     drill.figure("both_held_seconds", both_longest.as_secs_f64());
-    describe_gaps(session, &mut drill, &samples, on, "director 1 came back");
+    describe_gaps(session, &mut drill, &samples, (on, settled));
     let holders = session.holders()?;
     for (director, addresses) in session.rig.directors.iter().zip(&holders) {
         drill.say(format!("director {} holds {}", director.number, list(addresses)));
