@@ -139,7 +139,7 @@ pub(crate) struct Flow {
     pub(crate) body: Body,
     pending: Vec<u8>,
     sent: usize,
-    pipe: Option<Box<Pipe>>,
+    pipe: Option<Pipe>,
     in_pipe: usize,
     bulk: bool,
     no_splice: bool,

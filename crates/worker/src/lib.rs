@@ -5,6 +5,8 @@
 //! hands that to the [`Workers`] together with the listeners that are new.
 
 mod deadline;
+mod ending;
+mod exchange;
 mod flow;
 mod http;
 mod logger;

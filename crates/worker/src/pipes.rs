@@ -29,12 +29,12 @@ impl Drop for Pipe {
 /// The idle pipes of one thread.
 #[derive(Default)]
 pub(crate) struct Pipes {
-    idle: Vec<Box<Pipe>>,
+    idle: Vec<Pipe>,
 }
 
 impl Pipes {
     /// An empty pipe, unless there are enough already or the kernel gives no big one.
-    pub(crate) fn take(&mut self) -> Option<Box<Pipe>> {
+    pub(crate) fn take(&mut self) -> Option<Pipe> {
         if let Some(pipe) = self.idle.pop() {
             return Some(pipe);
         }
@@ -48,11 +48,11 @@ impl Pipes {
         };
         let mut pipe = Pipe { read, write, size: 0 };
         pipe.size = sys::grow_pipe(&pipe.write, SIZE).ok()?;
-        Some(Box::new(pipe))
+        Some(pipe)
     }
 
     /// Takes back an empty pipe.
-    pub(crate) fn give(&mut self, pipe: Box<Pipe>) {
+    pub(crate) fn give(&mut self, pipe: Pipe) {
         self.idle.push(pipe);
     }
 }

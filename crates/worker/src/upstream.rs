@@ -112,9 +112,13 @@ impl Worker {
         if self.pools.len() <= id {
             self.pools.resize_with(id + 1, Vec::new);
         }
-        if self.pools[id].len() >= POOL_MAX || upstream.io.readable {
+        // A body that ended with a full read leaves it open whether anything is behind it.
+        if self.pools[id].len() >= POOL_MAX
+            || (upstream.io.readable && !sys::is_quiet(&upstream.io.fd))
+        {
             return self.drop_upstream(upstream);
         }
+        upstream.io.readable = false;
         upstream.idle_since = self.now;
         let key = upstream.key;
         self.pools[id].push(key);
@@ -122,6 +126,7 @@ impl Worker {
     }
 
     /// Closes a server connection.
+    #[expect(clippy::boxed_local, reason = "it is what sessions and pools hold")]
     pub(crate) fn drop_upstream(&mut self, mut upstream: Box<Upstream>) {
         self.kit.give(&mut upstream.input);
         self.upstreams.release(upstream.key);

@@ -6,6 +6,7 @@ mod director_role;
 mod lab;
 mod proxy;
 mod proxy_role;
+mod proxy_rules;
 mod role;
 mod site;
 mod vrrp;
