@@ -111,16 +111,17 @@ impl World {
     }
 
     fn checksum_errors(&self) -> u64 {
-        let mut sum = 0;
-        for namespace in self.servers.iter().chain([&self.client]) {
-            let text = namespace.command("cat").arg("/proc/net/snmp").output().unwrap().stdout;
-            let text = String::from_utf8_lossy(&text).into_owned();
-            let mut lines = text.lines().filter(|line| line.starts_with("Tcp:"));
-            let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
-            let at = names.split(' ').position(|name| name == "InCsumErrors").unwrap();
-            sum += values.split(' ').nth(at).unwrap().parse::<u64>().unwrap();
-        }
-        sum
+        let everybody = self.servers.iter().chain([&self.client]);
+        everybody.map(|namespace| World::tcp_counter(namespace, "InCsumErrors")).sum()
+    }
+
+    fn tcp_counter(namespace: &Namespace, name: &str) -> u64 {
+        let text = namespace.command("cat").arg("/proc/net/snmp").output().unwrap().stdout;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let mut lines = text.lines().filter(|line| line.starts_with("Tcp:"));
+        let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+        let at = names.split(' ').position(|found| found == name).unwrap();
+        values.split(' ').nth(at).unwrap().parse().unwrap()
     }
 }
 
@@ -246,6 +247,27 @@ fn traffic_goes_through(tag: &str, forwarding: Forwarding) {
 #[test]
 fn nat_carries_downloads_and_spreads_connections() {
     traffic_goes_through("l4nat", Forwarding::Nat);
+}
+
+#[test]
+fn an_answer_to_a_client_the_director_has_never_met_is_not_lost() {
+    let forwarding = Forwarding::Nat;
+    let Some(world) = World::new("l4unmet", forwarding) else { return };
+    world.serve(forwarding);
+    let mut running = start(&world, forwarding);
+    world.ask().unwrap();
+    // As after a failover: the client has the virtual address's MAC, the director not the client's.
+    world.director.ip("neigh flush dev eth0").unwrap();
+    world.ask().unwrap();
+    assert_eq!(download(&world).join().unwrap(), DOWNLOAD + 1);
+    let mut engine = running.end();
+    let counter = |name: &str| engine.data_plane().iter().find(|(it, _)| it == name).unwrap().1;
+    assert!(counter("forwarded_by_kernel") > 0, "{:?}", engine.data_plane());
+    assert_eq!(counter("forwarded_by_kernel"), counter("passed_to_resolve"));
+    let dropped = engine.data_plane().into_iter().filter(|(name, _)| name.starts_with("dropped"));
+    assert_eq!(dropped.map(|(_, count)| count).sum::<u64>(), 0, "{:?}", engine.data_plane());
+    assert_eq!(world.checksum_errors(), 0);
+    engine.stop().unwrap();
 }
 
 #[test]

@@ -408,7 +408,7 @@ pub fn ensure_pin_directory(directory: &Path) -> io::Result<()> {
 fn on_bpf_file_system(path: &Path) -> io::Result<bool> {
     for place in path.ancestors() {
         match rustix::fs::statfs(place) {
-            Ok(found) => return Ok(found.f_type as i64 == BPF_FS_MAGIC),
+            Ok(found) => return Ok(found.f_type == BPF_FS_MAGIC),
             Err(rustix::io::Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
         }

@@ -195,7 +195,7 @@ impl Object {
                 Err(error) => last = Some(bpf_error(&what, &error)),
             }
         }
-        Err(last.unwrap_or_else(|| EngineError::Bpf(what)))
+        Err(last.unwrap_or(EngineError::Bpf(what)))
     }
 
     fn attach_rewrite(&mut self, name: &str) -> Result<(), EngineError> {

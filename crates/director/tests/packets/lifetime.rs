@@ -28,7 +28,8 @@ fn nat_states_follow_both_directions() {
         ToServer,
         FromServer,
     }
-    let cases: &[(&str, &[(Way, u8, &str)])] = &[
+    type Step = (Way, u8, &'static str);
+    let cases: &[(&str, &[Step])] = &[
         (
             "the client closes first",
             &[

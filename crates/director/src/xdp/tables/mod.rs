@@ -4,20 +4,24 @@
 //! A destination that leaves keeps its place in the maps, marked, until its last connection is
 //! gone; one that returns before that gets its place and its connections back, as in IPVS.
 
+mod adopt;
+mod counts;
+
 use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 
-use model::layer4::{Endpoint, Persistence, Scheduler, ServiceKey};
+use model::layer4::{Endpoint, Scheduler, ServiceKey};
 use model::status::Counters;
-use zerocopy::{FromBytes, FromZeros, IntoBytes};
+use zerocopy::IntoBytes;
+
+use self::counts::{add, read_counters, read_load};
 
 use super::layout::{
     DESTINATIONS_MAX, IN_USE, MEMBERS_MAX, REMOVED, RawDestination, RawLoad, RawMember, RawService,
-    RawServiceKey, RawStats, SERVICES_MAX, forwarding_number, forwarding_of, octets,
-    scheduler_number, scheduler_of,
+    RawServiceKey, SERVICES_MAX, forwarding_number, octets, scheduler_number,
 };
 use super::object::Maps;
-use crate::{Destination, DestinationLoad, EngineError, ServiceSettings, Tables};
+use crate::{Destination, EngineError, ServiceSettings, Tables};
 
 /// Everything known of what is in the maps.
 pub(crate) struct TableState {
@@ -410,92 +414,6 @@ impl TableState {
         }
         freed
     }
-
-    pub(crate) fn load(&self, maps: &Maps, key: ServiceKey, at: Endpoint) -> DestinationLoad {
-        let Some(index) = self.index_of(key, at) else { return DestinationLoad::default() };
-        let load = read_load(maps, index);
-        DestinationLoad {
-            active: load.active,
-            inactive: load.inactive,
-            templates: load.templates,
-            counters: read_counters(maps, index),
-        }
-    }
-
-    pub(crate) fn service_counters(&self, maps: &Maps, key: ServiceKey) -> Counters {
-        let mut sum = self.services.get(&key).map(|slot| slot.retained).unwrap_or_default();
-        for (index, _) in self.destinations.iter().filter(|(_, slot)| slot.service == key) {
-            add(&mut sum, &read_counters(maps, *index));
-        }
-        sum
-    }
-
-    /// Reads back what an earlier director left in the maps. True when there was anything.
-    pub(crate) fn adopt(&mut self, maps: &Maps) -> Result<bool, EngineError> {
-        for (key, raw) in read_all::<RawServiceKey, RawService>(&maps.services)? {
-            let settings = ServiceSettings {
-                scheduler: scheduler_of(raw.scheduler),
-                persistence: (raw.persistence_seconds > 0).then(|| Persistence {
-                    timeout: std::time::Duration::from_secs(raw.persistence_seconds.into()),
-                    prefix_len: raw.persistence_bits as u8,
-                }),
-            };
-            let key = key.key();
-            self.free_services.remove(&raw.index);
-            let mut row = <[RawMember; MEMBERS_MAX]>::new_zeroed();
-            maps.members
-                .lookup(raw.row.as_bytes(), row.as_mut_bytes())
-                .map_err(EngineError::system("read the members map"))?;
-            let members = row[..(raw.count as usize).min(MEMBERS_MAX)]
-                .iter()
-                .map(|member| member.destination)
-                .collect();
-            let retained = Counters::default();
-            let slot = ServiceSlot { index: raw.index, row: raw.row, members, retained };
-            self.services.insert(key, slot);
-            self.tables.entry(key).or_default().settings = settings;
-        }
-        let mut found = Vec::new();
-        for (index, raw) in read_all::<u32, RawDestination>(&maps.destinations)? {
-            if raw.flags & IN_USE == 0 {
-                continue;
-            }
-            self.free_destinations.remove(&index);
-            self.next_position = self.next_position.max(raw.position);
-            let service = raw.service.key();
-            self.by_endpoint.insert((service, raw.endpoint()), index);
-            self.destinations.insert(index, DestinationSlot { service, raw });
-            found.push((raw.position, index));
-        }
-        found.sort_unstable();
-        for (_, index) in found {
-            self.adopt_destination(maps, index)?;
-        }
-        Ok(!self.services.is_empty())
-    }
-
-    /// A destination found in the maps takes part if its service lists it; the earlier director
-    /// may have died between two writes.
-    fn adopt_destination(&mut self, maps: &Maps, index: u32) -> Result<(), EngineError> {
-        let Some(slot) = self.destinations.get(&index) else { return Ok(()) };
-        let (service, raw) = (slot.service, slot.raw);
-        let listed = self.services.get(&service).is_some_and(|s| s.members.contains(&index));
-        if !listed || raw.flags & REMOVED != 0 {
-            if let Some(service) = self.services.get_mut(&service)
-                && listed
-            {
-                service.members.retain(|member| *member != index);
-                self.dirty.insert(slot.service);
-            }
-            return self.mark_removed(maps, index);
-        }
-        self.tables.entry(service).or_default().destinations.push(Destination {
-            endpoint: raw.endpoint(),
-            weight: raw.weight,
-            forwarding: forwarding_of(raw.forwarding),
-        });
-        Ok(())
-    }
 }
 
 /// wrr's greatest weight less what the steps cannot tell apart, and the steps. Kernel:
@@ -516,57 +434,4 @@ fn move_cursor(maps: &Maps, service: u32, to: impl Fn(u32) -> u32) -> Result<(),
         .map_err(EngineError::system("read the cursors map"))?;
     let moved = cursor & !0xffff_ffff | u64::from(to(cursor as u32));
     maps.cursors.update(service.as_bytes(), moved.as_bytes()).map_err(write("cursors"))
-}
-
-fn read_load(maps: &Maps, index: u32) -> RawLoad {
-    let mut load = RawLoad::default();
-    // An array has every element; a failure would only say that the map is gone.
-    let _ = maps.loads.lookup(index.as_bytes(), load.as_mut_bytes());
-    load
-}
-
-fn read_counters(maps: &Maps, index: u32) -> Counters {
-    let mut bytes = vec![0; maps.statistics.value_size()];
-    let mut sum = Counters::default();
-    if maps.statistics.lookup(index.as_bytes(), &mut bytes).is_err() {
-        return sum;
-    }
-    for cpu in bytes.chunks_exact(size_of::<RawStats>()) {
-        let Ok(one) = RawStats::read_from_bytes(cpu) else { continue };
-        add(
-            &mut sum,
-            &Counters {
-                connections: one.connections,
-                packets_in: one.packets_in,
-                packets_out: one.packets_out,
-                bytes_in: one.bytes_in,
-                bytes_out: one.bytes_out,
-            },
-        );
-    }
-    sum
-}
-
-fn add(sum: &mut Counters, more: &Counters) {
-    sum.connections += more.connections;
-    sum.packets_in += more.packets_in;
-    sum.packets_out += more.packets_out;
-    sum.bytes_in += more.bytes_in;
-    sum.bytes_out += more.bytes_out;
-}
-
-fn read_all<K: FromBytes, V: FromBytes>(map: &edge::bpf::Map) -> Result<Vec<(K, V)>, EngineError> {
-    let (mut all, mut cursor) = (Vec::new(), None);
-    loop {
-        let batch =
-            map.lookup_batch(&mut cursor, 1024).map_err(EngineError::system("read a map"))?;
-        for (key, value) in batch.iter() {
-            if let (Ok(key), Ok(value)) = (K::read_from_bytes(key), V::read_from_bytes(value)) {
-                all.push((key, value));
-            }
-        }
-        if cursor.is_none() {
-            return Ok(all);
-        }
-    }
 }

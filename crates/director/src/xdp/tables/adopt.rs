@@ -1,0 +1,100 @@
+//! Takes over what an earlier director left in the maps.
+
+use std::time::Duration;
+
+use model::layer4::Persistence;
+use model::status::Counters;
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+use super::super::layout::{
+    IN_USE, MEMBERS_MAX, REMOVED, RawDestination, RawMember, RawService, RawServiceKey,
+    forwarding_of, scheduler_of,
+};
+use super::super::object::Maps;
+use super::{DestinationSlot, ServiceSlot, TableState};
+use crate::{Destination, EngineError, ServiceSettings};
+
+impl TableState {
+    /// Reads back what an earlier director left in the maps. True when there was anything.
+    pub(crate) fn adopt(&mut self, maps: &Maps) -> Result<bool, EngineError> {
+        for (key, raw) in read_all::<RawServiceKey, RawService>(&maps.services)? {
+            let settings = ServiceSettings {
+                scheduler: scheduler_of(raw.scheduler),
+                persistence: (raw.persistence_seconds > 0).then(|| Persistence {
+                    timeout: Duration::from_secs(raw.persistence_seconds.into()),
+                    prefix_len: raw.persistence_bits as u8,
+                }),
+            };
+            let key = key.key();
+            self.free_services.remove(&raw.index);
+            let mut row = <[RawMember; MEMBERS_MAX]>::new_zeroed();
+            maps.members
+                .lookup(raw.row.as_bytes(), row.as_mut_bytes())
+                .map_err(EngineError::system("read the members map"))?;
+            let members = row[..(raw.count as usize).min(MEMBERS_MAX)]
+                .iter()
+                .map(|member| member.destination)
+                .collect();
+            let retained = Counters::default();
+            let slot = ServiceSlot { index: raw.index, row: raw.row, members, retained };
+            self.services.insert(key, slot);
+            self.tables.entry(key).or_default().settings = settings;
+        }
+        let mut found = Vec::new();
+        for (index, raw) in read_all::<u32, RawDestination>(&maps.destinations)? {
+            if raw.flags & IN_USE == 0 {
+                continue;
+            }
+            self.free_destinations.remove(&index);
+            self.next_position = self.next_position.max(raw.position);
+            let service = raw.service.key();
+            self.by_endpoint.insert((service, raw.endpoint()), index);
+            self.destinations.insert(index, DestinationSlot { service, raw });
+            found.push((raw.position, index));
+        }
+        found.sort_unstable();
+        for (_, index) in found {
+            self.adopt_destination(maps, index)?;
+        }
+        Ok(!self.services.is_empty())
+    }
+
+    /// A destination found in the maps takes part if its service lists it; the earlier director
+    /// may have died between two writes.
+    fn adopt_destination(&mut self, maps: &Maps, index: u32) -> Result<(), EngineError> {
+        let Some(slot) = self.destinations.get(&index) else { return Ok(()) };
+        let (service, raw) = (slot.service, slot.raw);
+        let listed = self.services.get(&service).is_some_and(|s| s.members.contains(&index));
+        if !listed || raw.flags & REMOVED != 0 {
+            if let Some(service) = self.services.get_mut(&service)
+                && listed
+            {
+                service.members.retain(|member| *member != index);
+                self.dirty.insert(slot.service);
+            }
+            return self.mark_removed(maps, index);
+        }
+        self.tables.entry(service).or_default().destinations.push(Destination {
+            endpoint: raw.endpoint(),
+            weight: raw.weight,
+            forwarding: forwarding_of(raw.forwarding),
+        });
+        Ok(())
+    }
+}
+
+fn read_all<K: FromBytes, V: FromBytes>(map: &edge::bpf::Map) -> Result<Vec<(K, V)>, EngineError> {
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let batch =
+            map.lookup_batch(&mut cursor, 1024).map_err(EngineError::system("read a map"))?;
+        for (key, value) in batch.iter() {
+            if let (Ok(key), Ok(value)) = (K::read_from_bytes(key), V::read_from_bytes(value)) {
+                all.push((key, value));
+            }
+        }
+        if cursor.is_none() {
+            return Ok(all);
+        }
+    }
+}

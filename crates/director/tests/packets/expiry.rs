@@ -1,0 +1,116 @@
+//! The end of connections: the sweep, and packets that come too late.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use director::{Engine, TableChange};
+use edge::bpf::Map;
+use edge::clock;
+use model::layer4::{Forwarding, Protocol, Scheduler};
+
+use crate::bed::{Bed, CLIENT, VIRTUAL, endpoint, persistence, service, with_bed};
+use crate::frame::{ACK, Frame, SYN};
+
+/// Makes every entry look as if its last packet had come `seconds` earlier.
+fn age(bed: &Bed, seconds: u64) {
+    let map = Map::open(&bed.pins.join("v1/connections")).unwrap();
+    let mut cursor = None;
+    loop {
+        let batch = map.lookup_batch(&mut cursor, 256).unwrap();
+        for (key, value) in batch.iter() {
+            let (head, rest) = value.split_first_chunk::<8>().unwrap();
+            let seen = u64::from_ne_bytes(*head).saturating_sub(seconds * 1_000_000_000);
+            map.update(key, &[&seen.to_ne_bytes(), rest].concat()).unwrap();
+        }
+        if cursor.is_none() {
+            break;
+        }
+    }
+}
+
+/// One whole round of the sweep, which rests a second after each.
+fn sweep(bed: &mut Bed) {
+    static ROUNDS: AtomicU64 = AtomicU64::new(1);
+    let rested = Duration::from_millis(1100 * ROUNDS.fetch_add(1, Ordering::Relaxed));
+    let later = clock::now() + rested;
+    bed.engine.handle_timeout(later, Duration::from_secs(1));
+}
+
+#[test]
+fn each_state_has_its_own_time() {
+    with_bed(|bed| {
+        let (tcp, udp) = (service(Protocol::Tcp, 80), service(Protocol::Udp, 53));
+        for key in [tcp, udp] {
+            bed.add_service(key, Scheduler::RoundRobin, None);
+            bed.add(key, 1, 1, Forwarding::Nat);
+        }
+        bed.connect(tcp, (CLIENT, 1001));
+        bed.establish(tcp, (CLIENT, 1002));
+        bed.connect(udp, (CLIENT, 1003));
+        for (seconds, left) in [(50, 3), (20, 2), (220, 2), (40, 1), (500, 1), (120, 0)] {
+            age(bed, seconds);
+            sweep(bed);
+            assert_eq!(bed.connections().len(), left, "after {seconds} s more");
+        }
+        assert_eq!(bed.load(tcp, endpoint(1, 8080)), (0, 0, 0));
+        assert_eq!(bed.load(udp, endpoint(1, 8053)), (0, 0, 0));
+        assert_eq!(bed.counter("swept_connections"), 3);
+        let map = Map::open(&bed.pins.join("v1/connections")).unwrap();
+        let entries = map.lookup_batch(&mut None, 256).unwrap().iter().count();
+        assert_eq!(entries, 0, "the entries of the answers are gone too");
+    });
+}
+
+#[test]
+fn a_template_is_armed_anew_while_it_controls_a_connection() {
+    with_bed(|bed| {
+        let key = service(Protocol::Tcp, 80);
+        bed.add_service(key, Scheduler::RoundRobin, persistence(60, 32));
+        bed.add(key, 1, 1, Forwarding::Nat);
+        bed.establish(key, (CLIENT, 1001));
+        age(bed, 100);
+        sweep(bed);
+        assert_eq!(bed.load(key, endpoint(1, 8080)), (1, 0, 1));
+        age(bed, 1000);
+        sweep(bed);
+        age(bed, 100);
+        sweep(bed);
+        assert_eq!(bed.load(key, endpoint(1, 8080)), (0, 0, 0));
+    });
+}
+
+#[test]
+fn a_packet_after_the_end_starts_anew_even_before_the_sweep() {
+    with_bed(|bed| {
+        let key = service(Protocol::Tcp, 80);
+        bed.add_service(key, Scheduler::RoundRobin, None);
+        bed.add(key, 1, 1, Forwarding::Nat);
+        bed.establish(key, (CLIENT, 1001));
+        age(bed, 901);
+        let late = Frame::tcp((CLIENT, 1001), (VIRTUAL, 80), ACK);
+        bed.send(&late);
+        assert_eq!(bed.counter("passed_no_connection"), 1);
+        bed.send(&Frame::tcp((CLIENT, 1001), (VIRTUAL, 80), SYN)).forwarded();
+        assert_eq!(bed.load(key, endpoint(1, 8080)), (0, 1, 0));
+    });
+}
+
+#[test]
+fn the_place_of_a_removed_server_is_free_again_after_its_last_connection() {
+    with_bed(|bed| {
+        let key = service(Protocol::Tcp, 80);
+        bed.add_service(key, Scheduler::RoundRobin, None);
+        bed.add(key, 1, 1, Forwarding::Nat);
+        bed.establish(key, (CLIENT, 1001));
+        let before = bed.engine.service_counters(key);
+        bed.engine.apply(&[TableChange::RemoveDestination(key, endpoint(1, 8080))]).unwrap();
+        sweep(bed);
+        assert_eq!(bed.load(key, endpoint(1, 8080)).0, 1, "still there");
+        age(bed, 1000);
+        sweep(bed);
+        bed.engine.handle_timeout(clock::now() + Duration::from_secs(99), Duration::ZERO);
+        let gone = bed.engine.destination_load(key, endpoint(1, 8080));
+        assert_eq!((gone.active, gone.counters.connections), (0, 0));
+        assert_eq!(bed.engine.service_counters(key), before, "the service remembers");
+    });
+}
