@@ -263,7 +263,6 @@ fn an_answer_to_a_client_the_director_has_never_met_is_not_lost() {
     let mut engine = running.end();
     let counter = |name: &str| engine.data_plane().iter().find(|(it, _)| it == name).unwrap().1;
     assert!(counter("forwarded_by_kernel") > 0, "{:?}", engine.data_plane());
-    assert_eq!(counter("forwarded_by_kernel"), counter("passed_to_resolve"));
     let dropped = engine.data_plane().into_iter().filter(|(name, _)| name.starts_with("dropped"));
     assert_eq!(dropped.map(|(_, count)| count).sum::<u64>(), 0, "{:?}", engine.data_plane());
     assert_eq!(world.checksum_errors(), 0);

@@ -42,8 +42,12 @@ fn read(message: &RouteMessage, destination: Ipv4Addr) -> Option<Route> {
     if kind != RouteType::Unicast && kind != RouteType::Local {
         return None;
     }
-    let mut route =
-        Route { interface: 0, next_hop: destination, source: None, local: kind == RouteType::Local };
+    let mut route = Route {
+        interface: 0,
+        next_hop: destination,
+        source: None,
+        local: kind == RouteType::Local,
+    };
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Oif(index) => route.interface = *index,
