@@ -37,7 +37,9 @@ pub(crate) fn help(topic: &[String]) -> ExitCode {
 
 fn keyword(row: &RowInfo) -> String {
     let mut text = format!("{} {}", row.name, row.syntax).trim_end().to_owned() + "\n";
-    text.push_str(&format!("    {}\n", row.doc));
+    if !row.doc.is_empty() {
+        text.push_str(&format!("    {}\n", row.doc));
+    }
     text.push_str(&format!("    {}, in {}\n", row.language, row.sections.join(", ")));
     if !row.aliases.is_empty() {
         text.push_str(&format!("    also written {}\n", row.aliases.join(", ")));

@@ -1,6 +1,7 @@
 //! Real processes, sockets and packets, in network namespaces of their own.
 
 mod checks;
+mod command_line;
 mod director;
 mod director_role;
 mod lab;
