@@ -17,11 +17,16 @@ const BACKGROUND: &str = "EVENKEEL_BACKGROUND";
 /// Runs until stopped. Exit code 0 after an orderly stop.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
     start_log(args.verbose);
+    // The roles inherit it: every checker and every session needs descriptors.
+    edge::privileges::raise_descriptors();
     let files = match Files::from_args(&args.files) {
         Ok(files) => files.with_vrrp(args.standby, args.priority_offset),
         Err(error) => return super::fail(&error),
     };
     let loaded = load::load(&files);
+    if loaded.plan.as_ref().is_some_and(|plan| plan.has_keepalived) {
+        become_keepalived();
+    }
     let text = loaded.render(super::colours(&io::stderr()));
     if !text.is_empty() {
         eprintln!("{}", text.trim_end());
@@ -34,9 +39,13 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
     if plan.proxy.process.daemon && !args.foreground && !notifier.present() && !background {
         return go_to_background();
     }
-    if plan.has_keepalived {
-        // `killall -0 keepalived` in somebody's script must go on working.
-        edge::process::set_name("keepalived");
+    if plan.vrrp.instances.is_empty()
+        && plan.layer4.virtual_servers.is_empty()
+        && plan.proxy.frontends.is_empty()
+    {
+        return super::fail(
+            "nothing to run: the files define no vrrp_instance, no virtual_server and no frontend",
+        );
     }
     let pid_file = plan.proxy.process.pid_file.clone();
     if let Some(path) = &pid_file
@@ -71,6 +80,22 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
         Err(error) => super::fail(&error),
     }
 }
+
+/// `killall -0 keepalived` and `pidof keepalived` in somebody's script must go on working, so the
+/// program takes that name: argv[0] by executing itself again, once, and then the short name.
+fn become_keepalived() {
+    if std::env::args_os().next().is_none_or(|name| name != KEEPALIVED) {
+        let error = Command::new("/proc/self/exe")
+            .arg0(KEEPALIVED)
+            .args(std::env::args_os().skip(1))
+            .exec();
+        eprintln!("evenkeel: cannot take the name {KEEPALIVED}: {error}");
+    }
+    edge::process::set_name(KEEPALIVED);
+}
+
+/// The name of a supervisor that has read a keepalived.conf.
+const KEEPALIVED: &str = "keepalived";
 
 /// Log lines go to standard error; under systemd without a time, which the journal adds.
 fn start_log(verbose: u8) {

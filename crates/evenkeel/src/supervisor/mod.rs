@@ -10,6 +10,7 @@ mod notify;
 mod report;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -140,10 +141,24 @@ pub(crate) fn run(
     supervisor.renew_memory();
     supervisor.begin(loaded)?;
     supervisor.serve().map_err(|error| format!("the supervisor failed: {error}"))?;
+    remove_gate(Path::new(&supervisor.options.runtime.pin_directory));
     if supervisor.failed {
-        Err("stopped: the configuration could not be put in force".into())
-    } else {
-        Ok(())
+        return Err("stopped: the configuration could not be put in force".into());
+    }
+    Ok(())
+}
+
+/// After an orderly end the gate is the last thing pinned. While a data plane that lost its
+/// director is still pinned beside it, it needs its gate.
+fn remove_gate(pin_directory: &Path) {
+    let others = fs::read_dir(pin_directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| entry.file_name() != "gate");
+    if !others {
+        let _ = fs::remove_file(pin_directory.join("gate"));
+        let _ = fs::remove_dir(pin_directory);
     }
 }
 
