@@ -68,10 +68,16 @@ fn label(topology: &Topology, segment: usize) -> String {
         .filter(|held| held.interface == *interface)
         .map(|held| held.address.to_string())
         .collect();
-    if held.is_empty() {
-        interface.clone()
-    } else {
-        format!("{interface}, the master holds {}", held.join(" "))
+    let own: Vec<String> = topology
+        .routed
+        .iter()
+        .filter(|routed| routed.via.is_none() && segment == topology.client_segment)
+        .map(|routed| routed.address.to_string())
+        .collect();
+    match (held.is_empty(), own.is_empty()) {
+        (false, _) => format!("{interface}, the master holds {}", held.join(" ")),
+        (true, false) => format!("{interface}, director 1 has {}", own.join(" ")),
+        (true, true) => interface.clone(),
     }
 }
 

@@ -114,6 +114,9 @@ impl Report {
     pub fn print(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "\n{}", heading(&format!("lab of {}", self.files.join(", "))))?;
         picture::draw(&self.topology, out)?;
+        for service in &self.topology.services {
+            writeln!(out, "  {}", service.describe(&self.topology.servers))?;
+        }
         for note in self.topology.notes.iter().chain(&self.adaptations) {
             writeln!(out, "  note: {note}")?;
         }

@@ -13,6 +13,8 @@ use crate::traffic::{Gap, Sample, longest_gap};
 
 const FAILOVER: &str = "failover";
 const RETURN: &str = "director return";
+/// A shorter time without an answer is the rhythm of the requests.
+const NOTICEABLE: Duration = Duration::from_millis(500);
 /// Bound on a director's start until it takes over or settles as backup.
 const SETTLE_WITHIN: Duration = Duration::from_secs(25);
 
@@ -78,7 +80,15 @@ fn describe_gaps(
         (0..services.len()).map(|service| longest_gap(samples, service, event)).collect();
     let recovered: Vec<Option<Time>> = gaps
         .iter()
-        .map(|gap| gap.map(|gap| moved.map_or(gap.to, |moved| gap.to.max(moved))))
+        .map(|gap| {
+            let gap = (*gap)?;
+            let noticeable = gap.to.since(gap.from) > NOTICEABLE;
+            Some(match moved {
+                Some(moved) if noticeable => gap.to.max(moved),
+                Some(moved) => moved,
+                None => gap.to,
+            })
+        })
         .collect();
     let failures = count_failures(samples, event, &recovered);
     let mut worst = Duration::ZERO;

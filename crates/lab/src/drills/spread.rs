@@ -11,7 +11,7 @@ use crate::error::{Doing, LabError};
 use crate::report::Drill;
 use crate::topology::{Layer, Service};
 
-/// About how many connections each service gets.
+/// How many connections each service gets.
 const CONNECTIONS: u32 = 120;
 /// Clients that ask a persistent service twice.
 const RETURNING: u32 = 10;
@@ -31,13 +31,12 @@ fn measure(
     service: &Service,
     drill: &mut Drill,
 ) -> Result<(), LabError> {
-    let (regular, sum) = service.active_shares();
-    if sum == 0 {
+    let parts = service.expected();
+    if parts.iter().all(|part| *part == 0.0) {
         drill.say(format!("{}: no server has a weight", service.name));
         return Ok(());
     }
-    let total = sum * CONNECTIONS.div_ceil(sum).max(1);
-    let total = total.min(CONNECTIONS * 4);
+    let total = CONNECTIONS;
     let first = session.rig.sequence.fetch_add(total, Ordering::Relaxed);
     let clients = session.rig.topology.clients;
     let stop = session.stop;
@@ -66,15 +65,10 @@ fn measure(
     ));
     let mut fair = true;
     let mut known = 0;
-    for share in &service.shares {
+    for (share, part) in service.shares.iter().zip(parts) {
         let name = &session.rig.topology.servers[share.server].name;
         let got = counts.get(name.as_str()).copied().unwrap_or(0);
-        let takes_part = regular.iter().any(|regular| *regular == share);
-        let expected = if takes_part {
-            f64::from(total) * f64::from(share.weight) / f64::from(sum)
-        } else {
-            0.0
-        };
+        let expected = f64::from(total) * part;
         fair &= (f64::from(got) - expected).abs() <= tolerance(service, expected);
         known += got;
         let role = if share.backup { " backup" } else { "" };
@@ -90,7 +84,12 @@ fn measure(
     );
     drill.expect(
         fair && known + failed == total,
-        format!("{}: the spread follows the weights", service.name),
+        match service.layer {
+            Layer::Four { scheduler: Scheduler::RoundRobin, .. } => {
+                format!("{}: the servers take equal turns", service.name)
+            }
+            _ => format!("{}: the spread follows the weights", service.name),
+        },
     );
     if let Layer::Four { persistence: Some(_), .. } = service.layer {
         let same = (0..RETURNING.min(total))

@@ -89,12 +89,40 @@ impl Service {
         self.shares.iter().any(|share| share.forwarding == Some(Forwarding::DirectRouting))
     }
 
-    /// Shares that take part while everything is well, with their sum of weights.
-    pub fn active_shares(&self) -> (Vec<&Share>, u32) {
-        let regular = |share: &&Share| !share.backup && share.weight > 0;
-        let shares: Vec<&Share> = self.shares.iter().filter(regular).collect();
-        let sum = shares.iter().map(|share| share.weight).sum();
-        (shares, sum)
+    /// What part of the connections each share should get while everything is well, 0 to 1, in
+    /// the order of the shares.
+    pub fn expected(&self) -> Vec<f64> {
+        let effective = |share: &Share| match &self.layer {
+            _ if share.backup || share.weight == 0 => 0,
+            // Plain round robin looks only at whether there is a weight.
+            Layer::Four { scheduler: Scheduler::RoundRobin, .. } => 1,
+            Layer::Four { .. } | Layer::Seven { .. } => share.weight,
+        };
+        let sum: u32 = self.shares.iter().map(effective).sum();
+        let part = |share| f64::from(effective(share)) / f64::from(sum.max(1));
+        self.shares.iter().map(part).collect()
+    }
+
+    /// One line: `TCP 10.0.0.1:80, wrr: server1 (2), server2 (1)`.
+    pub fn describe(&self, servers: &[Server]) -> String {
+        let how = match &self.layer {
+            Layer::Four { scheduler, persistence, .. } => match persistence {
+                Some(found) => {
+                    format!(", {}, persistent {} s", scheduler.name(), found.timeout.as_secs())
+                }
+                None => format!(", {}", scheduler.name()),
+            },
+            Layer::Seven { .. } => format!(" at {}", self.address),
+        };
+        let shares: Vec<String> = self
+            .shares
+            .iter()
+            .map(|share| {
+                let backup = if share.backup { ", backup" } else { "" };
+                format!("{} (weight {}{backup})", servers[share.server].name, share.weight)
+            })
+            .collect();
+        format!("{}{how}: {}", self.name, shares.join(", "))
     }
 }
 
