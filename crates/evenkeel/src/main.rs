@@ -1,4 +1,5 @@
 //! `evenkeel`: one executable, several roles.
+#![forbid(unsafe_code)]
 
 mod cli;
 mod commands;

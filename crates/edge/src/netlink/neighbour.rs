@@ -160,12 +160,7 @@ pub fn manage(socket: &mut Socket, interface: u32, address: Ipv4Addr) -> io::Res
 }
 
 /// Tells the kernel the MAC address that a managed neighbour was just heard to have.
-pub fn correct(
-    socket: &mut Socket,
-    interface: u32,
-    address: Ipv4Addr,
-    mac: Mac,
-) -> io::Result<()> {
+pub fn correct(socket: &mut Socket, interface: u32, address: Ipv4Addr, mac: Mac) -> io::Result<()> {
     let mut message = entry(interface, address);
     message.header.state = NeighbourState::Reachable;
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));

@@ -12,7 +12,7 @@ mod report;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -414,7 +414,7 @@ impl Supervisor {
     /// A fresh memory for the vrrp role: the next process begins as backup.
     fn renew_memory(&mut self) {
         match rustix::fs::memfd_create("evenkeel-vrrp", rustix::fs::MemfdFlags::CLOEXEC) {
-            Ok(memory) => self.slot(Role::Vrrp).memory = Some(OwnedFd::from(memory)),
+            Ok(memory) => self.slot(Role::Vrrp).memory = Some(memory),
             Err(error) => tracing::warn!("no memory for the vrrp role's state: {error}"),
         }
     }
