@@ -247,3 +247,15 @@ pub(crate) enum Step {
     /// It is over.
     Close,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_costs_half_a_kibibyte() {
+        // The session itself, its place in the slab, its entry in the timer wheel.
+        let bytes = size_of::<Session>() + size_of::<Box<Session>>() + 2 * size_of::<Key>();
+        assert!(bytes <= 512, "{bytes}");
+    }
+}
