@@ -2,8 +2,8 @@
 //! at layer 7 behind one VRRP address.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use lab::net::{Namespace, Net};
 use serde_json::Value;
+
+use crate::site_server::Server;
 
 /// The address clients use: layer 4 on port 80, layer 7 on port 8080.
 pub(crate) const VIRTUAL: &str = "10.1.0.100";
@@ -53,18 +55,35 @@ impl Site {
                 (&servers[1], "eth0"),
             ],
         )?;
-        client.ip("addr add 10.1.0.10/24 dev eth0")?;
         for (number, director) in directors.iter().enumerate() {
-            director.ip(&format!("addr add 10.1.0.{}/24 dev eth0", number + 2))?;
             director.ip(&format!("addr add 10.2.0.{}/24 dev eth1", number + 2))?;
             director.sysctl("net/ipv4/ip_forward", "1")?;
         }
-        let mut running = Vec::new();
         for (number, server) in servers.iter().enumerate() {
             server.ip(&format!("addr add 10.2.0.{}/24 dev eth0", number + 11))?;
             server.ip("route add default via 10.2.0.1")?;
-            running.push(Server::start(server, format!("s{}", number + 1))?);
         }
+        Site::over(tag, net, client, directors, &servers)
+    }
+
+    /// A site on networks that are there: gives the client and the directors their public
+    /// addresses and starts a server `s1`, `s2`... in each of `servers`.
+    pub(crate) fn over(
+        tag: &str,
+        net: Net,
+        client: Namespace,
+        directors: [Namespace; 2],
+        servers: &[Namespace],
+    ) -> io::Result<Site> {
+        client.ip("addr add 10.1.0.10/24 dev eth0")?;
+        for (number, director) in directors.iter().enumerate() {
+            director.ip(&format!("addr add 10.1.0.{}/24 dev eth0", number + 2))?;
+        }
+        let servers = servers
+            .iter()
+            .enumerate()
+            .map(|(number, server)| Server::start(server, format!("s{}", number + 1)))
+            .collect::<io::Result<_>>()?;
         let directory = std::env::temp_dir().join(format!("ek-{tag}-{}", std::process::id()));
         fs::create_dir_all(&directory)?;
         let pin_directories = (1..=2)
@@ -76,7 +95,7 @@ impl Site {
             running: Vec::new(),
             directory,
             pin_directories,
-            _servers: running,
+            _servers: servers,
             _net: net,
         })
     }
@@ -95,10 +114,10 @@ impl Site {
     pub(crate) fn start(&mut self, number: usize, options: &[&str]) -> io::Result<()> {
         let log = fs::File::create(self.log(number))?;
         let mut command = self.directors[number - 1].command(env!("CARGO_BIN_EXE_evenkeel"));
+        let files = ["keepalived.conf", "haproxy.cfg"].map(|name| self.directory.join(name));
         command
             .args(["run", "--foreground", "--file"])
-            .arg(self.directory.join("keepalived.conf"))
-            .arg(self.directory.join("haproxy.cfg"))
+            .args(files.iter().filter(|file| file.exists()))
             .arg("--runtime-dir")
             .arg(self.runtime_directory(number))
             .args(["--pin-dir", &self.pin_directories[number - 1]])
@@ -195,10 +214,16 @@ impl Site {
     }
 }
 
-/// A namespace has the virtual address.
+/// A namespace has the virtual address where VRRP puts it; on `lo` it may always be.
 pub(crate) fn holds(namespace: &Namespace) -> bool {
-    let found = namespace.ip("-4 -o addr show");
+    let found = namespace.ip("-4 -o addr show dev eth0");
     found.is_ok_and(|text| text.contains(&format!("inet {VIRTUAL}/")))
+}
+
+/// Kills a process with SIGKILL.
+pub(crate) fn kill(pid: u32) {
+    let done = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    assert!(done.is_ok_and(|status| status.success()), "process {pid} was there to be killed");
 }
 
 impl Drop for Site {
@@ -242,77 +267,6 @@ pub(crate) fn open(port: u16, path: &str) -> io::Result<TcpStream> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n")?;
     Ok(stream)
-}
-
-/// A web server that answers with its name; `/stream` sends its name every 20 ms until the
-/// client leaves.
-struct Server {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Server {
-    fn start(namespace: &Namespace, name: String) -> io::Result<Server> {
-        let listener = namespace.enter(|| TcpListener::bind("0.0.0.0:80"))??;
-        listener.set_nonblocking(true)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = thread::spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                match listener.accept() {
-                    Ok((stream, _)) => {
-                        let (name, stopped) = (name.clone(), Arc::clone(&stopped));
-                        thread::spawn(move || serve(stream, &name, &stopped));
-                    }
-                    Err(_) => thread::sleep(Duration::from_millis(1)),
-                }
-            }
-        });
-        Ok(Server { stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn serve(stream: TcpStream, name: &str, stop: &AtomicBool) -> Option<()> {
-    stream.set_nonblocking(false).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
-    let mut lines = BufReader::new(stream.try_clone().ok()?);
-    let mut writer = stream;
-    loop {
-        let mut request = String::new();
-        if lines.read_line(&mut request).ok()? == 0 {
-            return None;
-        }
-        let mut close = false;
-        loop {
-            let mut header = String::new();
-            lines.read_line(&mut header).ok()?;
-            close |= header.eq_ignore_ascii_case("connection: close\r\n");
-            if header.trim_end().is_empty() {
-                break;
-            }
-        }
-        if request.starts_with("GET /stream") {
-            writer.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").ok()?;
-            while !stop.load(Ordering::Relaxed) {
-                writer.write_all(name.as_bytes()).ok()?;
-                thread::sleep(Duration::from_millis(20));
-            }
-            return None;
-        }
-        write!(writer, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()).ok()?;
-        if close {
-            return None;
-        }
-    }
 }
 
 /// Requests at both layers without a pause, until dropped or [`finish`](Self::finish)ed.

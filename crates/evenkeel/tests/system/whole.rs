@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use lab::net::Namespace;
 
-use crate::site::{Site, Stream, Traffic, VIRTUAL, get, holds};
+use crate::site::{Site, Stream, Traffic, VIRTUAL, get, holds, kill};
 
 const KEEPALIVED: &str = "
 vrrp_sync_group VG {
@@ -112,11 +112,6 @@ impl Watch {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the watch")
     }
-}
-
-fn kill(pid: u32) {
-    let done = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
-    assert!(done.is_ok_and(|status| status.success()), "process {pid} was there to be killed");
 }
 
 #[test]
