@@ -196,7 +196,7 @@ pub enum EngineError {
     /// One of the bounds of the tables was met.
     Full {
         /// What there are too many of.
-        what: &'static str,
+        what: String,
         /// The bound.
         most: u32,
     },

@@ -24,6 +24,7 @@ const OBJ_GET: u32 = 7;
 const PROG_TEST_RUN: u32 = 10;
 const OBJ_INFO: u32 = 15;
 const MAP_LOOKUP_BATCH: u32 = 24;
+const LINK_DETACH: u32 = 34;
 
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 const USUAL_MOUNT_POINT: &str = "/sys/fs/bpf";
@@ -96,6 +97,12 @@ struct ObjectAttr {
     pathname: u64,
     bpf_fd: u32,
     file_flags: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct LinkAttr {
+    link_fd: u32,
 }
 
 #[repr(C)]
@@ -178,6 +185,13 @@ pub fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
     let name = c_path(path)?;
     let mut attr = ObjectAttr { pathname: name.as_ptr() as u64, ..Default::default() };
     Ok(owned(bpf(OBJ_GET, &mut attr)?))
+}
+
+/// Takes a pinned link's program off its interface, at once: without this that happens a while
+/// after the last pin and descriptor of the link are gone.
+pub fn detach_link(path: &Path) -> io::Result<()> {
+    let link = open_pinned(path)?;
+    bpf(LINK_DETACH, &mut LinkAttr { link_fd: raw(link.as_fd()) }).map(drop)
 }
 
 /// Pins an object under a path on a BPF file system.

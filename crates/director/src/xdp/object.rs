@@ -25,6 +25,7 @@ const FORWARD: &str = "evenkeel_xdp";
 const REWRITE: &str = "evenkeel_tc";
 const REAP: &str = "evenkeel_reap";
 const LINKS: &str = "links";
+const LOAD_TRIES: usize = 10;
 /// Where our filter stands among a device's egress filters.
 const TC_OPTIONS: NlOptions =
     NlOptions { priority: 50, handle: tc::TcHandle::new(0, 1), classid: None };
@@ -76,6 +77,25 @@ fn errno(error: &ProgramError) -> Option<i32> {
     }
 }
 
+/// The verifier gives up with EAGAIN when the process is disturbed meanwhile.
+fn load_patiently(
+    name: &str,
+    mut load: impl FnMut() -> Result<(), ProgramError>,
+) -> Result<(), EngineError> {
+    let mut loaded = load();
+    for _ in 1..LOAD_TRIES {
+        match &loaded {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.kind() == io::ErrorKind::WouldBlock =>
+            {
+                loaded = load();
+            }
+            Ok(()) | Err(_) => break,
+        }
+    }
+    loaded.map_err(|error| bpf_error(&format!("load {name}"), &error))
+}
+
 impl Object {
     /// Loads the programs over the maps pinned in `pins`, creating those that are not there.
     pub(crate) fn load(
@@ -98,10 +118,10 @@ impl Object {
             .map_err(|error| bpf_error("load the BPF object", &error))?;
         for name in [FORWARD, REAP] {
             let program: &mut Xdp = program(&mut ebpf, name);
-            program.load().map_err(|error| bpf_error(&format!("load {name}"), &error))?;
+            load_patiently(name, || program.load())?;
         }
         let rewrite: &mut SchedClassifier = program(&mut ebpf, REWRITE);
-        rewrite.load().map_err(|error| bpf_error(&format!("load {REWRITE}"), &error))?;
+        load_patiently(REWRITE, || rewrite.load())?;
         let open = |name: &str| {
             Map::open(&directory.join(name)).map_err(EngineError::system(format!("map {name}")))
         };
@@ -265,6 +285,10 @@ impl Object {
             let _ = tc::qdisc_detach_program(&attached.name, TcAttachType::Egress, REWRITE);
         }
         self.links.clear();
+        for link in fs::read_dir(self.pins.join(LINKS))?.flatten() {
+            // One whose interface is gone has nothing to be taken off.
+            let _ = edge::bpf::detach_link(&link.path());
+        }
         fs::remove_dir_all(self.pins.join(LINKS))?;
         fs::remove_dir_all(self.pins.join(LAYOUT))?;
         // Links taken over are held by the program too: let go of them.

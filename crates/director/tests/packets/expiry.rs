@@ -9,7 +9,7 @@ use edge::clock;
 use model::layer4::{Forwarding, Protocol, Scheduler};
 
 use crate::bed::{Bed, CLIENT, VIRTUAL, endpoint, persistence, service, with_bed};
-use crate::frame::{ACK, Frame, SYN};
+use crate::frame::{ACK, Frame, RST, SYN};
 
 /// Makes every entry look as if its last packet had come `seconds` earlier.
 fn age(bed: &Bed, seconds: u64) {
@@ -76,6 +76,31 @@ fn a_template_is_armed_anew_while_it_controls_a_connection() {
         age(bed, 100);
         sweep(bed);
         assert_eq!(bed.load(key, endpoint(1, 8080)), (0, 0, 0));
+    });
+}
+
+#[test]
+fn a_template_counts_its_time_from_the_last_new_connection() {
+    with_bed(|bed| {
+        let key = service(Protocol::Tcp, 80);
+        bed.add_service(key, Scheduler::RoundRobin, persistence(60, 32));
+        for last in 1..=3 {
+            bed.add(key, last, 1, Forwarding::Nat);
+        }
+        let first = bed.establish(key, (CLIENT, 1001));
+        for port in 1002..1006 {
+            bed.send(&Frame::tcp((CLIENT, port - 1), (VIRTUAL, 80), RST)).forwarded();
+            // Longer than the state CLOSE lasts: nothing but the template is left.
+            age(bed, 50);
+            sweep(bed);
+            assert_eq!(bed.load(key, endpoint(first, 8080)), (0, 0, 1));
+            assert_eq!(bed.establish(key, (CLIENT, port)), first, "port {port}");
+        }
+        bed.send(&Frame::tcp((CLIENT, 1005), (VIRTUAL, 80), RST)).forwarded();
+        age(bed, 61);
+        sweep(bed);
+        assert_eq!(bed.load(key, endpoint(first, 8080)), (0, 0, 0));
+        assert_ne!(bed.connect(key, (CLIENT, 1006)), first);
     });
 }
 

@@ -72,6 +72,10 @@ fn not_there(key: &ServiceKey, endpoint: Option<Endpoint>) -> EngineError {
     })
 }
 
+fn full(what: impl Into<String>, most: u32) -> EngineError {
+    EngineError::Full { what: what.into(), most }
+}
+
 fn raw_key(key: &ServiceKey) -> Result<RawServiceKey, EngineError> {
     RawServiceKey::of(key).ok_or_else(|| {
         EngineError::Unsupported(format!("virtual server {key}: XDP forwards IPv4 only"))
@@ -127,8 +131,8 @@ impl TableState {
             return Err(EngineError::AlreadyInTables(format!("virtual server {key}")));
         }
         raw_key(&key)?;
-        let full = EngineError::Full { what: "virtual servers", most: SERVICES_MAX };
-        let index = self.free_services.pop_first().ok_or(full)?;
+        let full = || full("virtual servers", SERVICES_MAX);
+        let index = self.free_services.pop_first().ok_or_else(full)?;
         let slot = ServiceSlot {
             index,
             row: 2 * index,
@@ -188,8 +192,7 @@ impl TableState {
             return Err(EngineError::AlreadyInTables(what));
         }
         if service.members.len() == MEMBERS_MAX {
-            let what = "real servers of one virtual server";
-            return Err(EngineError::Full { what, most: MEMBERS_MAX as u32 });
+            return Err(full(format!("real servers of {key}"), MEMBERS_MAX as u32));
         }
         let address = octets(endpoint.address).ok_or_else(|| {
             EngineError::Unsupported(format!("real server {endpoint}: XDP forwards IPv4 only"))
@@ -290,8 +293,8 @@ impl TableState {
     }
 
     fn take_place(&mut self, maps: &Maps) -> Result<u32, EngineError> {
-        let full = EngineError::Full { what: "real servers", most: DESTINATIONS_MAX };
-        let index = self.free_destinations.pop_first().ok_or(full)?;
+        let full = || full("real servers", DESTINATIONS_MAX);
+        let index = self.free_destinations.pop_first().ok_or_else(full)?;
         let zeros = vec![0; maps.statistics.value_size()];
         maps.statistics.update(index.as_bytes(), &zeros).map_err(write("statistics"))?;
         let load = RawLoad::default();

@@ -1,0 +1,6 @@
+//! The engine over real cables: a client, a director and two servers in namespaces.
+
+mod next_hops;
+mod services;
+mod traffic;
+mod world;

@@ -1,0 +1,183 @@
+//! Services of other kinds: UDP, generic XDP, by load, and a director that serves itself.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use director::xdp::XdpOptions;
+use director::{Destination, Engine, ServiceSettings, TableChange};
+use model::control::XdpMode;
+use model::layer4::{Endpoint, Forwarding, Protocol, Scheduler, ServiceKey};
+
+use crate::world::{DOWNLOAD, PATIENCE, PORT, VIRTUAL, World, counter, destination, download};
+use crate::world::{key, start_with};
+
+/// A service over servers with these weights.
+fn service(key: ServiceKey, scheduler: Scheduler, servers: &[Destination]) -> Vec<TableChange> {
+    let settings = ServiceSettings { scheduler, ..ServiceSettings::default() };
+    let added = servers.iter().map(|server| TableChange::AddDestination(key, *server));
+    [TableChange::AddService(key, settings)].into_iter().chain(added).collect()
+}
+
+fn both(forwarding: Forwarding) -> [Destination; 2] {
+    [1, 2].map(|last| destination(last, forwarding))
+}
+
+/// Each server sends a datagram back with its number before it.
+fn echo(world: &World, forwarding: Forwarding) {
+    for (number, server) in world.servers.iter().enumerate() {
+        let address = ("0.0.0.0", World::server_port(forwarding));
+        let socket = server.enter(|| UdpSocket::bind(address)).unwrap().unwrap();
+        thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            buffer[0] = number as u8 + 1;
+            while let Ok((count, from)) = socket.recv_from(&mut buffer[1..]) {
+                let _ = socket.send_to(&buffer[..count + 1], from);
+            }
+        });
+    }
+}
+
+#[test]
+fn datagrams_go_through_nat_and_back_and_a_client_stays_with_its_server() {
+    let forwarding = Forwarding::Nat;
+    let Some(world) = World::new("l4udp", forwarding) else { return };
+    echo(&world, forwarding);
+    let udp = ServiceKey { protocol: Protocol::Udp, ..key() };
+    let changes = service(udp, Scheduler::RoundRobin, &both(forwarding));
+    let mut running = start_with(&world, XdpOptions::new(&world.pins), changes);
+    let ask = |socket: &UdpSocket, size: usize| {
+        let message: Vec<u8> = (0..size).map(|at| at as u8).collect();
+        let deadline = Instant::now() + PATIENCE;
+        let mut answer = [0; 2048];
+        loop {
+            // A datagram may be lost: the first ones meet routers that do not know anybody yet.
+            socket.send(&message).unwrap();
+            match socket.recv(&mut answer) {
+                Ok(count) if answer[1..count] == message => return answer[0],
+                Ok(_) => {}
+                Err(error) => assert!(Instant::now() < deadline, "no answer: {error}"),
+            }
+        }
+    };
+    let mut clients = BTreeMap::new();
+    for _ in 0..20 {
+        let client = || {
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            socket.connect((VIRTUAL, PORT)).unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            socket
+        };
+        let socket = world.client.enter(client).unwrap();
+        let who = ask(&socket, 1);
+        for size in [0, 2, 33, 512, 1471] {
+            assert_eq!(ask(&socket, size), who, "{size} bytes");
+        }
+        *clients.entry(who).or_insert(0) += 1;
+    }
+    assert_eq!(clients, BTreeMap::from([(1, 10), (2, 10)]));
+    let mut engine = running.end();
+    let counted = engine.service_counters(udp);
+    assert_eq!(counted.connections, 20);
+    assert!(counted.packets_in >= 120 && counted.packets_out >= 120, "{counted:?}");
+    assert_eq!(engine.connections(edge::clock::now()).unwrap().len(), 20);
+    engine.stop().unwrap();
+}
+
+#[test]
+fn generic_xdp_carries_downloads_and_spreads_connections() {
+    let forwarding = Forwarding::Nat;
+    let Some(world) = World::new("l4generic", forwarding) else { return };
+    world.serve(forwarding);
+    let mut options = XdpOptions::new(&world.pins);
+    options.mode = XdpMode::Generic;
+    let changes = service(key(), Scheduler::RoundRobin, &both(forwarding));
+    let mut running = start_with(&world, options, changes);
+    assert_eq!(running.attached, ["eth0 (generic)", "eth1 (generic)"]);
+    let mut turns = [0; 2];
+    for _ in 0..20 {
+        turns[usize::from(world.ask().unwrap()) - 1] += 1;
+    }
+    assert_eq!(turns, [10, 10]);
+    let begun = Instant::now();
+    assert_eq!(download(&world).join().unwrap(), DOWNLOAD + 1);
+    println!("{} MiB in {:?}", DOWNLOAD >> 20, begun.elapsed());
+    let mut engine = running.end();
+    assert!(counter(&engine, "forwarded_to_client") > 0, "{:?}", engine.data_plane());
+    assert_eq!(world.checksum_errors(), 0);
+    engine.stop().unwrap();
+}
+
+#[test]
+fn connections_that_stay_open_are_spread_by_load_and_weight() {
+    let forwarding = Forwarding::Nat;
+    let Some(world) = World::new("l4wlc", forwarding) else { return };
+    world.serve(forwarding);
+    let [first, second] = both(forwarding);
+    let servers = [first, Destination { weight: 3, ..second }];
+    let changes = service(key(), Scheduler::WeightedLeastConnection, &servers);
+    let mut running = start_with(&world, XdpOptions::new(&world.pins), changes);
+    let hold = |count: usize| -> Vec<(u8, TcpStream)> {
+        let ask = |_| {
+            let mut stream = world.connect().unwrap();
+            stream.write_all(b"1").unwrap();
+            let mut who = [0];
+            stream.read_exact(&mut who).unwrap();
+            (who[0], stream)
+        };
+        (0..count).map(ask).collect()
+    };
+    let of_first = |held: &[(u8, TcpStream)]| held.iter().filter(|(who, _)| *who == 1).count();
+    let mut held = hold(40);
+    assert_eq!(of_first(&held), 10, "weights 1 and 3");
+    // The second server's clients leave: the next ones are its until the shares are right again.
+    held.retain(|(who, _)| *who == 1);
+    let more = hold(20);
+    assert!(of_first(&more) <= 2, "{} of 20 went to the busy server", of_first(&more));
+    drop((held, more));
+    running.end().stop().unwrap();
+}
+
+#[test]
+fn a_director_can_be_a_real_server_of_its_own_nat_service() {
+    let forwarding = Forwarding::Nat;
+    let Some(world) = World::new("l4self", forwarding) else { return };
+    world.serve(forwarding);
+    let own = IpAddr::from([10, 0, 0, 254]);
+    let address = SocketAddr::from((own, 8080));
+    let listener = world.director.enter(|| TcpListener::bind(address)).unwrap().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut wish = [0];
+                if stream.read_exact(&mut wish).is_ok() && stream.write_all(&[3]).is_ok() {
+                    let _ = stream.write_all(&vec![3; DOWNLOAD]);
+                }
+            });
+        }
+    });
+    let myself = Destination {
+        endpoint: Endpoint { address: own, port: 8080 },
+        ..destination(1, forwarding)
+    };
+    let changes = service(key(), Scheduler::RoundRobin, &[destination(1, forwarding), myself]);
+    let mut running = start_with(&world, XdpOptions::new(&world.pins), changes);
+    let mut turns = BTreeMap::new();
+    for _ in 0..20 {
+        *turns.entry(world.ask().unwrap()).or_insert(0) += 1;
+    }
+    assert_eq!(turns, BTreeMap::from([(1, 10), (3, 10)]));
+    // Two in turn: one of them is the director's own, in segments larger than a frame.
+    for one in [download(&world), download(&world)] {
+        assert_eq!(one.join().unwrap(), DOWNLOAD + 1);
+    }
+    let mut engine = running.end();
+    assert!(counter(&engine, "passed_to_self") > 0, "{:?}", engine.data_plane());
+    assert_eq!(world.checksum_errors(), 0);
+    let load = engine.destination_load(key(), myself.endpoint);
+    assert_eq!(load.counters.connections, 11);
+    assert!(load.counters.bytes_out > DOWNLOAD as u64, "{load:?}");
+    engine.stop().unwrap();
+}
