@@ -212,3 +212,18 @@ fn a_role_whose_supervisor_is_gone_leaves_forwarding_in_place() {
     assert_spread(&farm.fetch(30), &[("a", 10), ("b", 10), ("c", 10)]);
     farm.start(&[1, 1, 1]).stop();
 }
+
+#[test]
+fn a_nat_service_on_a_machine_that_does_not_forward_is_warned_of_once() {
+    let Some(farm) = Farm::new("noforward") else { return };
+    let mut role = farm.start(&[1, 1, 1]);
+    assert_eq!(role.warnings(), [""; 0]);
+    role.stop();
+    farm.director.sysctl("net/ipv4/ip_forward", "0").unwrap();
+    let mut role = farm.start(&[1, 1, 1]);
+    role.configure(plan(&[2, 1, 1]));
+    let warnings = role.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("net.ipv4.ip_forward=1"), "{warnings:?}");
+    role.stop();
+}

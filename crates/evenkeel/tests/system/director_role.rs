@@ -95,6 +95,17 @@ impl DirectorRole {
         }
     }
 
+    /// Warnings so far.
+    pub(crate) fn warnings(&mut self) -> Vec<String> {
+        // Whatever was said before the report has come with it.
+        self.report();
+        let warning = |event: &Event| match event {
+            Event::Log { severity: 4, text } => Some(text.clone()),
+            _ => None,
+        };
+        self.process.events.iter().filter_map(warning).collect()
+    }
+
     /// Changes of health that nobody has waited for.
     pub(crate) fn further_health(&self) -> usize {
         let rest = &self.process.events[self.seen..];

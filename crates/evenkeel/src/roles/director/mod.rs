@@ -4,6 +4,7 @@
 //! [`health`]; the engine's tables follow it. When the channel ends without a Stop the supervisor
 //! is dead: the role leaves, and forwarding stays pinned for the next director.
 
+mod forwarding;
 mod health;
 mod report;
 mod tables;
@@ -21,6 +22,7 @@ use model::control::{Event as Notice, FromRole, RolePlan, RoleReport, ToRole};
 use model::layer4::Layer4Plan;
 
 use crate::probes::{ProbeSet, Verdict};
+use forwarding::ForwardingWatch;
 use health::{CheckerId, Health};
 use tables::TableKeeper;
 
@@ -51,6 +53,7 @@ struct Director {
     probes: ProbeSet<CheckerId>,
     health: Health,
     tables: TableKeeper,
+    forwarding: ForwardingWatch,
     seeds: RandomState,
 }
 
@@ -69,8 +72,9 @@ impl Director {
         poll.add(&channel, CHANNEL, Interest::Read)?;
         poll.add(&probes, PROBES, Interest::Read)?;
         let (health, tables) = (Health::default(), TableKeeper::default());
+        let forwarding = ForwardingWatch::default();
         let seeds = RandomState::new();
-        Ok(Director { channel, writing: false, poll, probes, health, tables, seeds })
+        Ok(Director { channel, writing: false, poll, probes, health, tables, forwarding, seeds })
     }
 
     fn run(mut self) -> io::Result<()> {
@@ -144,6 +148,9 @@ impl Director {
             self.probes.resume(checker.id, checker.plan.clone(), checker.up, now, seed);
         }
         self.health = health;
+        if let Some(text) = self.forwarding.handle_plan(self.health.plan()) {
+            self.tables.note(4, text);
+        }
         if let Some(found) = found {
             let text = format!("took over the tables of an earlier director, services: {found}");
             self.tables.note(5, text);
