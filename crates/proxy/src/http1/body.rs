@@ -1,5 +1,7 @@
 //! Where a message body ends, without keeping a byte of it.
 
+use super::scan;
+
 /// Longest run of chunk extensions and trailers accepted.
 const EXTRAS_MAX: u16 = 8 * 1024;
 
@@ -23,12 +25,14 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chunk {
     Size { size: u64, digits: u8, extras: u16 },
+    Space { size: u64, extras: u16 },
     Extension { size: u64, extras: u16 },
     SizeEnd { size: u64, extras: u16 },
     Data { left: u64, extras: u16 },
     DataEnd { extras: u16 },
     DataEnd2 { extras: u16 },
     TrailerStart { extras: u16 },
+    TrailerName { extras: u16 },
     Trailer { extras: u16 },
     TrailerEnd { extras: u16 },
     LastEnd,
@@ -113,8 +117,16 @@ impl Chunk {
         let counted = |extras: u16| Some(extras + 1).filter(|&n| n <= EXTRAS_MAX).ok_or(BadBody);
         Ok(State::Chunk(match (self, byte) {
             (C::Size { digits: 1.., size, extras }, b'\r') => C::SizeEnd { size, extras },
-            (C::Size { digits: 1.., size, extras }, b';' | b' ' | b'\t') => {
+            (C::Size { digits: 1.., size, extras }, b' ' | b'\t')
+            | (C::Space { size, extras }, b' ' | b'\t') => {
+                C::Space { size, extras: counted(extras)? }
+            }
+            (C::Size { digits: 1.., size, extras }, b';') | (C::Space { size, extras }, b';') => {
                 C::Extension { size, extras: counted(extras)? }
+            }
+            // Zeros in front mean nothing, but are not endless.
+            (C::Size { digits: 1, size: 0, extras }, b'0') => {
+                C::Size { digits: 1, size: 0, extras: counted(extras)? }
             }
             (C::Size { size, digits, extras }, _) => {
                 let digit = (byte as char).to_digit(16).ok_or(BadBody)?;
@@ -124,7 +136,9 @@ impl Chunk {
                 }
                 C::Size { size: size << 4 | u64::from(digit), digits: digits + 1, extras }
             }
-            (C::Extension { size, extras }, b'\r') => C::SizeEnd { size, extras },
+            (C::Extension { size, extras } | C::Space { size, extras }, b'\r') => {
+                C::SizeEnd { size, extras }
+            }
             (C::Extension { size, extras }, b'\t' | b' '..=0x7e | 0x80..) => {
                 C::Extension { size, extras: counted(extras)? }
             }
@@ -133,9 +147,10 @@ impl Chunk {
             (C::DataEnd { extras }, b'\r') => C::DataEnd2 { extras },
             (C::DataEnd2 { extras }, b'\n') => C::Size { size: 0, digits: 0, extras },
             (C::TrailerStart { .. }, b'\r') => C::LastEnd,
-            (C::TrailerStart { extras }, b'!'..=0x7e) if byte != b':' => {
-                C::Trailer { extras: counted(extras)? }
+            (C::TrailerStart { extras } | C::TrailerName { extras }, _) if scan::is_token(byte) => {
+                C::TrailerName { extras: counted(extras)? }
             }
+            (C::TrailerName { extras }, b':') => C::Trailer { extras: counted(extras)? },
             (C::Trailer { extras }, b'\r') => C::TrailerEnd { extras },
             (C::Trailer { extras }, b'\t' | b' '..=0x7e | 0x80..) => {
                 C::Trailer { extras: counted(extras)? }
@@ -143,12 +158,14 @@ impl Chunk {
             (C::TrailerEnd { extras }, b'\n') => C::TrailerStart { extras },
             (C::LastEnd, b'\n') => return Ok(State::Done),
             (
-                C::Extension { .. }
+                C::Space { .. }
+                | C::Extension { .. }
                 | C::SizeEnd { .. }
                 | C::Data { .. }
                 | C::DataEnd { .. }
                 | C::DataEnd2 { .. }
                 | C::TrailerStart { .. }
+                | C::TrailerName { .. }
                 | C::Trailer { .. }
                 | C::TrailerEnd { .. }
                 | C::LastEnd,
@@ -165,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_chunked_body_ends_behind_its_trailers() {
-        let text = b"4\r\nWiki\r\n5;x=\"y\"\r\npedia\r\n0\r\nX-Sum: 1\r\n\r\nGET /next";
+        let text = b"00000000000000000004 \r\nWiki\r\n5;x=\"y\"\r\npedia\r\n0\r\nX-Sum: 1\r\n\r\nGET /next";
         let mut body = Body::chunked();
         assert_eq!(body.consume(text), Ok(text.len() - 9));
         assert!(body.is_done());
@@ -188,6 +205,9 @@ mod tests {
             b"0\r\n\n",
             b"0\r\n folded\r\n",
             b"0\r\n:x\r\n",
+            b"0\r\nno colon\r\n",
+            b"0\r\nnocolon\r\n",
+            b"5 5\r\n",
             b"1;a\nb\r\n",
         ] {
             assert_eq!(

@@ -26,11 +26,11 @@ pub enum Invalid {
     HeaderName,
     /// A control character, NUL or a bare line end in a value, or a folded line.
     HeaderValue,
-    /// A Content-Length that is empty, not a number, too large, or given twice.
+    /// A Content-Length that is empty, not a number, too large, or given twice and differently.
     ContentLength,
     /// A Transfer-Encoding other than one that ends in `chunked`, or beside a Content-Length.
     TransferEncoding,
-    /// More than one Host.
+    /// More than one Host, or one that is not the target's.
     Host,
     /// More connection headers than anybody sends.
     TooManyLines,
@@ -47,8 +47,8 @@ pub struct Wishes {
     pub upgrade: bool,
 }
 
-/// Lines that concern one connection and are not forwarded: Connection, Keep-Alive,
-/// Proxy-Connection.
+/// Lines that are not forwarded: those that concern one connection (Connection, Keep-Alive,
+/// Proxy-Connection), and a Content-Length said again or overruled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lines {
     ranges: [(u32, u32); Lines::MAX],
@@ -63,6 +63,7 @@ impl Lines {
         let slot = self.ranges.get_mut(usize::from(self.count)).ok_or(Invalid::TooManyLines)?;
         *slot = (start as u32, end as u32);
         self.count += 1;
+        self.ranges[..usize::from(self.count)].sort_unstable();
         Ok(())
     }
 
@@ -98,6 +99,8 @@ pub struct Head {
     pub expects_continue: bool,
     /// Lines that are not forwarded.
     pub connection_lines: Lines,
+    length_line: (u32, u32),
+    host_line: (u32, u32),
     hosts: u8,
     encodings: u8,
 }
@@ -111,6 +114,13 @@ impl Head {
     pub fn keeps_alive(&self) -> bool {
         !self.wishes.close && (self.minor == 1 || self.wishes.keep_alive)
     }
+
+    /// The value of Host, in the bytes the head was read from.
+    pub(super) fn host<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let (from, to) = self.host_line;
+        let line = bytes.get(from as usize..to as usize)?;
+        line.get(b"host:".len()..line.len().checked_sub(2)?).map(trim)
+    }
 }
 
 /// Reads header lines from `at` to the empty line. `Ok(false)` when they are not all there.
@@ -121,7 +131,6 @@ pub(super) fn read_headers(bytes: &[u8], mut at: usize, head: &mut Head) -> Resu
         match rest {
             [b'\r', b'\n', ..] => {
                 head.length = at + 2;
-                check_framing(head)?;
                 return Ok(true);
             }
             [] | [b'\r'] => return Ok(false),
@@ -153,6 +162,7 @@ fn note(head: &mut Head, name: &[u8], value: &[u8], from: usize, to: usize) -> R
     match name.len() {
         4 if name.eq_ignore_ascii_case(b"host") => {
             head.hosts = head.hosts.saturating_add(1);
+            head.host_line = (from as u32, to as u32);
         }
         6 if name.eq_ignore_ascii_case(b"expect") => {
             head.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
@@ -171,10 +181,14 @@ fn note(head: &mut Head, name: &[u8], value: &[u8], from: usize, to: usize) -> R
             head.connection_lines.push(from, to)?;
         }
         14 if name.eq_ignore_ascii_case(b"content-length") => {
-            if head.content_length.is_some() {
-                return Err(Invalid::ContentLength);
+            let length = decimal(value).ok_or(Invalid::ContentLength)?;
+            match head.content_length {
+                None => head.length_line = (from as u32, to as u32),
+                // The same once more is forwarded once (RFC 9110 8.6).
+                Some(before) if before == length => head.connection_lines.push(from, to)?,
+                Some(_) => return Err(Invalid::ContentLength),
             }
-            head.content_length = Some(decimal(value).ok_or(Invalid::ContentLength)?);
+            head.content_length = Some(length);
         }
         17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
             // One line, `chunked` once and last (RFC 9112 6.1).
@@ -193,13 +207,27 @@ fn note(head: &mut Head, name: &[u8], value: &[u8], from: usize, to: usize) -> R
     Ok(())
 }
 
-fn check_framing(head: &Head) -> Result<(), Invalid> {
+/// What a request may not leave open.
+pub(super) fn check_request(head: &Head) -> Result<(), Invalid> {
     // Two framings in one message are how requests are smuggled (RFC 9112 6.3).
     if head.chunked && (head.content_length.is_some() || head.minor == 0) {
         return Err(Invalid::TransferEncoding);
     }
     if head.hosts > 1 {
         return Err(Invalid::Host);
+    }
+    Ok(())
+}
+
+/// A response with both framings, or chunked in HTTP/1.0, is chunked; its length goes no further
+/// and its connection carries no other (RFC 9112 6.1, 6.3).
+pub(super) fn settle_response(head: &mut Head) -> Result<(), Invalid> {
+    if head.chunked && (head.content_length.is_some() || head.minor == 0) {
+        head.wishes.close = true;
+        if head.content_length.take().is_some() {
+            let (from, to) = head.length_line;
+            head.connection_lines.push(from as usize, to as usize)?;
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::body::Body;
-use super::head::{Head, Invalid, Parsed, read_headers};
+use super::head::{Head, Invalid, Parsed, check_request, read_headers};
 use super::scan;
 
 /// What the method means for framing and retries.
@@ -56,9 +56,9 @@ impl Request {
         let target = &bytes[self.target.clone()];
         let path = match target.first() {
             Some(b'/') => target,
-            _ => match target.windows(3).position(|window| window == b"://") {
+            _ => match authority_at(target) {
                 Some(at) => {
-                    let rest = &target[at + 3..];
+                    let rest = &target[at..];
                     rest.iter().position(|&byte| byte == b'/').map_or(&b"/"[..], |at| &rest[at..])
                 }
                 None => target,
@@ -109,6 +109,7 @@ fn try_parse(bytes: &[u8]) -> Result<Option<Request>, Invalid> {
     if !read_headers(bytes, line_length + 2, &mut head)? {
         return Ok(None);
     }
+    check_request(&head)?;
     let method = match &bytes[..method_length] {
         b"GET" => Method::Get,
         b"HEAD" => Method::Head,
@@ -117,18 +118,47 @@ fn try_parse(bytes: &[u8]) -> Result<Option<Request>, Invalid> {
         _ => Method::Other,
     };
     let target = target_at..target_end;
-    check_target(method, &bytes[target.clone()])?;
+    check_target(method, &bytes[target.clone()], head.host(bytes))?;
+    // It has no content: servers do not agree on where such a message would end.
+    if method == Method::Connect && (head.chunked || head.content_length.is_some_and(|n| n > 0)) {
+        return Err(Invalid::ContentLength);
+    }
     Ok(Some(Request { method, method_length, target, line_length, head }))
 }
 
-fn check_target(method: Method, target: &[u8]) -> Result<(), Invalid> {
+fn check_target(method: Method, target: &[u8], host: Option<&[u8]>) -> Result<(), Invalid> {
     let origin = target.first() == Some(&b'/');
-    let absolute = target.windows(3).any(|window| window == b"://");
-    let sane = match method {
-        Method::Connect => !origin && !absolute,
-        _ => origin || absolute || target == b"*",
+    if method != Method::Connect && (origin || target == b"*") {
+        return Ok(());
+    }
+    let authority = match (method, authority_at(target)) {
+        (Method::Connect, None) if !origin => target,
+        (Method::Get | Method::Head | Method::Idempotent | Method::Other, Some(at)) => {
+            let rest = &target[at..];
+            rest.split(|byte| matches!(byte, b'/' | b'?')).next().unwrap_or(rest)
+        }
+        _ => return Err(Invalid::FirstLine),
     };
-    if sane { Ok(()) } else { Err(Invalid::FirstLine) }
+    // Rules look at one of the two and servers at the other (RFC 9112 3.2.2).
+    match host {
+        Some(host) if !bare_host(host).eq_ignore_ascii_case(bare_host(authority)) => {
+            Err(Invalid::Host)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where the authority of an absolute target begins.
+fn authority_at(target: &[u8]) -> Option<usize> {
+    let of_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    let end = target.iter().position(|byte| !of_scheme(byte))?;
+    (end > 0 && target[end..].starts_with(b"://")).then_some(end + 3)
+}
+
+/// Without user and well-known port.
+fn bare_host(authority: &[u8]) -> &[u8] {
+    let host = authority.rsplit(|&byte| byte == b'@').next().unwrap_or(authority);
+    host.strip_suffix(b":80").or_else(|| host.strip_suffix(b":443")).unwrap_or(host)
 }
 
 /// `HTTP/1.x` at the start of `bytes`: its minor version, `None` while it is cut short.
@@ -203,7 +233,6 @@ mod tests {
     fn what_smuggles_or_confuses_is_refused() {
         use Invalid as I;
         for (headers, why) in [
-            ("Content-Length: 5\r\nContent-Length: 5", I::ContentLength),
             ("Content-Length: 5\r\nContent-Length: 6", I::ContentLength),
             ("Content-Length: 5, 5", I::ContentLength),
             ("Content-Length:", I::ContentLength),
@@ -237,6 +266,39 @@ mod tests {
             let text = format!("POST / HTTP/1.1\r\n{headers}\r\n\r\n");
             assert_eq!(invalid(&text), why, "{headers:?}");
         }
+    }
+
+    #[test]
+    fn a_length_said_twice_alike_is_forwarded_once() {
+        let text = "POST / HTTP/1.1\r\nContent-Length: 5\r\ncontent-length:5\r\n\r\n";
+        let request = complete(text);
+        assert_eq!(request.body(), Body::length(5));
+        let cut: Vec<&str> = request.head.connection_lines.iter().map(|at| &text[at]).collect();
+        assert_eq!(cut, ["content-length:5\r\n"]);
+    }
+
+    #[test]
+    fn target_and_host_must_name_the_same_host() {
+        for (line, host, fine) in [
+            ("GET http://a/x", "a", true),
+            ("GET http://a/x", "b", false),
+            ("GET http://A:80?x", "a", true),
+            ("GET http://a:81/x", "a", false),
+            ("GET http://b@a/x", "a", true),
+            ("GET http://b@a/x", "b", false),
+            ("CONNECT a:443", "a:443", true),
+            ("CONNECT a:443", "a", true),
+            ("CONNECT a:443", "b:443", false),
+            ("GET x?http://a/", "a", false),
+        ] {
+            let text = format!("{line} HTTP/1.1\r\nX: y\r\nHost: {host}\r\n\r\n");
+            let parsed = parse_request(text.as_bytes());
+            assert_eq!(matches!(parsed, Parsed::Complete(_)), fine, "{line} {host}");
+        }
+        assert_eq!(
+            invalid("CONNECT a:443 HTTP/1.1\r\nContent-Length: 5\r\n\r\n"),
+            Invalid::ContentLength
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Response heads.
 
 use super::body::Body;
-use super::head::{Head, Invalid, Parsed, read_headers};
+use super::head::{Head, Invalid, Parsed, read_headers, settle_response};
 use super::request::{Method, version};
 
 /// A parsed response head.
@@ -58,6 +58,7 @@ fn try_parse(bytes: &[u8]) -> Result<Option<Response>, Invalid> {
     if !read_headers(bytes, 12 + reason + 2, &mut head)? {
         return Ok(None);
     }
+    settle_response(&mut head)?;
     Ok(Some(Response { status, head }))
 }
 
@@ -95,6 +96,21 @@ mod tests {
     }
 
     #[test]
+    fn a_response_with_two_framings_is_chunked_and_the_last_of_its_connection() {
+        let text = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n";
+        let response = complete(text);
+        assert_eq!(response.body(Method::Get), Body::chunked());
+        assert!(!response.head.keeps_alive());
+        let cut: Vec<&str> = response.head.connection_lines.iter().map(|at| &text[at]).collect();
+        let length = "Content-Length: 1\r\n";
+        assert_eq!(cut, [length, "Connection: keep-alive\r\n", length]);
+        let old = complete(
+            "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n",
+        );
+        assert!(old.head.chunked && !old.head.keeps_alive());
+    }
+
+    #[test]
     fn broken_responses_are_refused() {
         for text in [
             "HTTP/1.1 20 OK\r\n\r\n",
@@ -103,7 +119,7 @@ mod tests {
             "HTTP/1.1  200 OK\r\n\r\n",
             "ICY 200 OK\r\n\r\n",
             "HTTP/1.1 200 OK\n\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         ] {
             assert!(matches!(parse_response(text.as_bytes()), Parsed::Invalid(_)), "{text:?}");
         }

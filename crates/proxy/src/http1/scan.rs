@@ -32,6 +32,11 @@ const TOKEN: [bool; 256] = {
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
 
+/// A byte of methods and header names.
+pub(super) fn is_token(byte: u8) -> bool {
+    TOKEN[usize::from(byte)]
+}
+
 /// Length of the token at the start of `bytes`.
 pub(super) fn token(bytes: &[u8]) -> usize {
     bytes.iter().position(|&byte| !TOKEN[usize::from(byte)]).unwrap_or(bytes.len())
