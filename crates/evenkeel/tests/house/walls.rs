@@ -18,7 +18,7 @@ const PERMITTED: &[(&str, &[&str], &[&str])] = &[
         &["libc", "netlink-packet-core", "netlink-packet-route", "rustix", "socket2"],
     ),
     ("director", &["edge", "model", "sched"], &["aya", "libc", "tracing", "zerocopy"]),
-    ("proxy", &["model", "sched"], &["httparse"]),
+    ("proxy", &["model"], &[]),
     ("worker", &["edge", "model", "proxy"], &["libc", "rustix"]),
     ("lab", &["edge", "model"], &["libc", "rustix", "serde", "serde_json", "socket2"]),
     ("sim", &["model", "proto"], &[]),
