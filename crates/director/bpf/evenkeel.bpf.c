@@ -30,10 +30,14 @@ static __always_inline int gate_is_open(__be32 address)
 static __always_inline int is_for_us(struct xdp_md *ctx, const struct packet *packet)
 {
 	__u32 ifindex = ctx->ingress_ifindex;
-	struct interface *interface = bpf_map_lookup_elem(&interfaces, &ifindex);
+	struct interface *interface;
 	const __u16 *mine, *its = (const __u16 *)packet->ethernet->h_dest;
 
-	if (!interface)
+	if (ifindex < INTERFACES_LOW)
+		interface = bpf_map_lookup_elem(&low_interfaces, &ifindex);
+	else
+		interface = bpf_map_lookup_elem(&interfaces, &ifindex);
+	if (!interface || !interface->takes_part)
 		return 0;
 	mine = (const __u16 *)interface->mac;
 	return mine[0] == its[0] && mine[1] == its[1] && mine[2] == its[2];

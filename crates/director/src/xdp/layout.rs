@@ -12,6 +12,7 @@ pub(crate) const LAYOUT: &str = "v1";
 
 pub(crate) const SERVICES_MAX: u32 = 2048;
 pub(crate) const MEMBERS_MAX: usize = 256;
+pub(crate) const INTERFACES_LOW: u32 = 4096;
 pub(crate) const DESTINATIONS_MAX: u32 = 65536;
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
@@ -96,7 +97,7 @@ pub(crate) struct RawStats {
 #[repr(C)]
 pub(crate) struct RawInterface {
     pub(crate) mac: [u8; 6],
-    pub(crate) unused: [u8; 2],
+    pub(crate) takes_part: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]

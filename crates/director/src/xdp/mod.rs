@@ -25,9 +25,8 @@ use model::Time;
 use model::control::XdpMode;
 use model::layer4::{Endpoint, ServiceKey};
 use model::status::{ConnectionStatus, Counters};
-use zerocopy::IntoBytes;
 
-use self::layout::{LOCAL, RESOLVED, RawDestination, RawInterface};
+use self::layout::{LOCAL, RESOLVED, RawDestination};
 use self::next_hops::{NextHops, Reach};
 use self::object::Object;
 use self::sweep::Sweep;
@@ -123,8 +122,7 @@ impl XdpEngine {
     /// Says which MAC address makes a packet ours on an interface: for tests, where there is no
     /// interface to attach to.
     pub fn test_interface(&self, index: u32, mac: [u8; 6]) -> io::Result<()> {
-        let raw = RawInterface { mac, unused: [0; 2] };
-        self.object.maps.interfaces.update(index.as_bytes(), raw.as_bytes())
+        self.object.maps.set_interface(index, Some(mac))
     }
 
     /// Says where a destination is on the wire, whatever routes and neighbours say: for tests.
@@ -278,7 +276,7 @@ impl Engine for XdpEngine {
         for gone in seen.gone {
             self.object.forget(gone.index);
             self.failed.remove(&gone.index);
-            let _ = self.object.maps.interfaces.delete(gone.index.as_bytes());
+            let _ = self.object.maps.set_interface(gone.index, None);
         }
         for interface in seen.interfaces {
             self.failed.remove(&interface.index);

@@ -11,10 +11,11 @@ use aya::programs::tc::{NlOptions, TcAttachOptions, TcAttachType};
 use aya::programs::{ProgramError, SchedClassifier, Xdp, XdpMode as AyaXdpMode, tc, xdp};
 use aya::{Ebpf, EbpfLoader};
 use edge::bpf::{GATE_NAME, Map, TestRun, test_run};
-use edge::netlink::neighbour::Interface;
+use edge::netlink::neighbour::{Interface, Mac};
 use model::control::XdpMode;
+use zerocopy::IntoBytes;
 
-use super::layout::LAYOUT;
+use super::layout::{INTERFACES_LOW, LAYOUT, RawInterface};
 use crate::EngineError;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/evenkeel.bpf.o"));
@@ -32,7 +33,8 @@ const TC_OPTIONS: NlOptions =
 
 /// The maps, each opened by its pin.
 pub(crate) struct Maps {
-    pub(crate) interfaces: Map,
+    interfaces: Map,
+    low_interfaces: Map,
     pub(crate) services: Map,
     pub(crate) members: Map,
     pub(crate) cursors: Map,
@@ -41,6 +43,21 @@ pub(crate) struct Maps {
     pub(crate) statistics: Map,
     pub(crate) counters: Map,
     pub(crate) connections: Map,
+}
+
+impl Maps {
+    /// Says which MAC address makes a frame ours on an interface; none when it takes no part.
+    pub(crate) fn set_interface(&self, index: u32, mac: Option<Mac>) -> io::Result<()> {
+        let raw =
+            RawInterface { mac: mac.unwrap_or_default(), takes_part: u16::from(mac.is_some()) };
+        match mac {
+            _ if index < INTERFACES_LOW => {
+                self.low_interfaces.update(index.as_bytes(), raw.as_bytes())
+            }
+            Some(_) => self.interfaces.update(index.as_bytes(), raw.as_bytes()),
+            None => self.interfaces.delete(index.as_bytes()).map(drop),
+        }
+    }
 }
 
 /// The loaded object.
@@ -127,6 +144,7 @@ impl Object {
         };
         let maps = Maps {
             interfaces: open("interfaces")?,
+            low_interfaces: open("low_interfaces")?,
             services: open("services")?,
             members: open("members")?,
             cursors: open("cursors")?,

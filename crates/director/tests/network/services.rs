@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use director::xdp::XdpOptions;
 use director::{Destination, Engine, ServiceSettings, TableChange};
+use lab::net::Net;
 use model::control::XdpMode;
 use model::layer4::{Endpoint, Forwarding, Protocol, Scheduler, ServiceKey};
 
@@ -179,5 +180,38 @@ fn a_director_can_be_a_real_server_of_its_own_nat_service() {
     let load = engine.destination_load(key(), myself.endpoint);
     assert_eq!(load.counters.connections, 11);
     assert!(load.counters.bytes_out > DOWNLOAD as u64, "{load:?}");
+    engine.stop().unwrap();
+}
+
+#[test]
+fn an_interface_of_a_high_index_takes_part_like_any_other() {
+    if let Some(missing) = lab::net::missing() {
+        return println!("skipped: {missing}");
+    }
+    let net = Net::new("l4index").unwrap();
+    let (client, director) = (net.namespace("client").unwrap(), net.namespace("dir").unwrap());
+    let peer = format!("peer name eth0 netns {}", client.name());
+    director.ip(&format!("link add eth0 index 50000 type veth {peer}")).unwrap();
+    for (namespace, address) in [(&client, "192.0.2.2"), (&director, "192.0.2.1")] {
+        let quiet = ["-K", "eth0", "tx", "off", "gro", "on"];
+        assert!(namespace.command("ethtool").args(quiet).output().unwrap().status.success());
+        namespace.ip("link set eth0 up").unwrap();
+        namespace.ip(&format!("addr add {address}/24 dev eth0")).unwrap();
+    }
+    director.ip(&format!("addr add {VIRTUAL}/32 dev eth0")).unwrap();
+    let listener = director.enter(|| TcpListener::bind((VIRTUAL, PORT))).unwrap().unwrap();
+    let world = World::over(net, client, director);
+    let myself = Destination {
+        endpoint: Endpoint { address: IpAddr::from([192, 0, 2, 1]), port: PORT },
+        weight: 1,
+        forwarding: Forwarding::DirectRouting,
+    };
+    let changes = service(key(), Scheduler::RoundRobin, &[myself]);
+    let mut running = start_with(&world, XdpOptions::new(&world.pins), changes);
+    assert_eq!(running.attached, ["eth0 (native)"]);
+    let _ends = (world.connect().unwrap(), listener.accept().unwrap());
+    let mut engine = running.end();
+    assert!(counter(&engine, "passed_to_self") > 0, "{:?}", engine.data_plane());
+    assert_eq!(counter(&engine, "passed_other_mac"), 0, "{:?}", engine.data_plane());
     engine.stop().unwrap();
 }

@@ -70,8 +70,15 @@ impl World {
                 }
             }
         }
-        let pins = format!("/sys/fs/bpf/evenkeel-test-{tag}-{}", std::process::id());
-        Ok(World { client, director, servers, pins: pins.into(), _net: net })
+        let mut world = World::over(net, client, director);
+        world.servers = servers;
+        Ok(world)
+    }
+
+    /// Without servers, on cables that are there.
+    pub(crate) fn over(net: Net, client: Namespace, director: Namespace) -> World {
+        let pins = format!("/sys/fs/bpf/evenkeel-test-{}", director.name());
+        World { client, director, servers: Vec::new(), pins: pins.into(), _net: net }
     }
 
     pub(crate) fn server_port(forwarding: Forwarding) -> u16 {
