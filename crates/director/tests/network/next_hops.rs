@@ -1,6 +1,7 @@
 //! Real servers that fall silent or change their place on the wire.
 
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use director::Engine;
 use model::layer4::Forwarding;
 
-use crate::world::{PATIENCE, PORT, VIRTUAL, World, counter, start};
+use crate::world::{PATIENCE, PORT, VIRTUAL, World, counter, server_address, start};
 
 #[test]
 fn a_server_whose_mac_address_changes_has_its_traffic_back_within_two_seconds() {
@@ -78,4 +79,38 @@ fn a_server_idle_until_the_kernel_forgets_it_gets_its_next_packet() {
     }
     assert_eq!(sent_again(&world), before, "every first packet arrived");
     start(&world, forwarding).end().stop().unwrap();
+}
+
+#[test]
+fn a_server_whose_address_moves_to_the_director_is_served_there_and_back() {
+    let forwarding = Forwarding::DirectRouting;
+    let Some(world) = World::new("l4move", forwarding) else { return };
+    world.serve(forwarding);
+    let listener = world.director.enter(|| TcpListener::bind((VIRTUAL, PORT))).unwrap().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(&[3]);
+        }
+    });
+    let mut running = start(&world, forwarding);
+    let until_served_by = |wanted: [u8; 2]| {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut served = [world.ask().unwrap_or(0), world.ask().unwrap_or(0)];
+            served.sort_unstable();
+            if served == wanted {
+                return;
+            }
+            assert!(Instant::now() < deadline, "served by {served:?} instead of {wanted:?}");
+        }
+    };
+    until_served_by([1, 2]);
+    let address = server_address(2, forwarding);
+    world.servers[1].ip(&format!("addr del {address}/24 dev eth0")).unwrap();
+    world.director.ip(&format!("addr add {address}/32 dev eth0")).unwrap();
+    until_served_by([1, 3]);
+    world.director.ip(&format!("addr del {address}/32 dev eth0")).unwrap();
+    world.servers[1].ip(&format!("addr add {address}/24 dev eth0")).unwrap();
+    until_served_by([1, 2]);
+    running.end().stop().unwrap();
 }
