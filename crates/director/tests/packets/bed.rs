@@ -46,13 +46,22 @@ pub(crate) struct Bed {
     pub(crate) pins: PathBuf,
 }
 
+/// A directory of pins that is gone at the end of a test, a failed one too.
+struct Unpinned(PathBuf);
+
+impl Drop for Unpinned {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// Runs a test in an empty network namespace with an engine, or says why not.
 pub(crate) fn with_bed(work: impl FnOnce(&mut Bed) + Send) {
     in_namespace(|| {
-        let mut bed = Bed::new(fresh_pins());
+        let pins = Unpinned(fresh_pins());
+        let mut bed = Bed::new(pins.0.clone());
         work(&mut bed);
         bed.engine.stop().unwrap();
-        let _ = std::fs::remove_dir_all(&bed.pins);
     });
 }
 
