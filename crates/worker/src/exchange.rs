@@ -38,9 +38,12 @@ impl Worker {
             }
             Pumped::Starved | Pumped::Blocked => Step::Wait,
             Pumped::Yield => Step::Yield,
+            Pumped::SourceEnd if s.answer == Answer::Head => {
+                s.blame(EndedBy::Client, EndedIn::Last);
+                self.finish_broken(s)
+            }
             Pumped::SourceEnd | Pumped::SourceError => {
-                let at = if s.answer == Answer::Head { EndedIn::Headers } else { EndedIn::Data };
-                s.blame(EndedBy::Client, at);
+                s.blame(EndedBy::Client, EndedIn::Data);
                 self.finish_broken(s)
             }
             Pumped::BadFraming => {
@@ -56,6 +59,7 @@ impl Worker {
                 s.server_keep = false;
                 s.client_keep = false;
                 s.up.reset(&mut self.kit);
+                s.upload_cut |= !s.request_done;
                 s.request_done = true;
                 upstream.io.readable = true;
                 Step::Wait
@@ -65,6 +69,17 @@ impl Worker {
 
     fn read_response(&mut self, s: &mut Session) -> Step {
         let Some(upstream) = &mut s.upstream else { return Step::Close };
+        // Interim responses wait no more than anything else for a client that does not read.
+        if !s.down.is_flushed() {
+            match s.down.drain(&mut self.kit, &mut s.client) {
+                Pumped::Done => {}
+                Pumped::Blocked => return Step::Wait,
+                _ => {
+                    s.blame(EndedBy::Client, EndedIn::Headers);
+                    return self.finish_broken(s);
+                }
+            }
+        }
         let start = HEADROOM;
         let had = upstream.input.len();
         let mut filled = start + had;
@@ -136,6 +151,8 @@ impl Worker {
         let until_close = body.is_until_close();
         s.server_keep &= response.head.keeps_alive() && !until_close && message_end == filled;
         s.client_keep &= !until_close && s.request_done;
+        // HTTP/1.0 knows no chunks: only the connection's end says where they are over.
+        s.client_keep &= !response.head.chunked || s.client_minor == 1;
         // A proxy answers in its own version (RFC 9112 2.3).
         scratch[start + 7] = b'1';
         let insert: &[u8] = match (s.client_keep, s.client_minor) {
@@ -190,7 +207,7 @@ impl Worker {
                 self.finish_broken(s)
             }
             Pumped::BadFraming => {
-                s.blame(EndedBy::Proxy, EndedIn::Data);
+                s.blame(EndedBy::Server, EndedIn::Data);
                 self.finish_broken(s)
             }
             Pumped::SinkError => {
@@ -235,7 +252,7 @@ impl Worker {
             if keep { self.pool(upstream) } else { self.drop_upstream(upstream) }
         }
         self.release_server(s);
-        let unread = !s.request_done || !s.input.is_empty();
+        let unread = !s.request_done || s.upload_cut || !s.input.is_empty();
         if !s.client_keep || !s.request_done || self.is_draining() {
             if unread || s.client.readable {
                 return self.begin_linger(s);

@@ -74,11 +74,8 @@ impl Worker {
         if s.input.is_empty() && (s.requests > 0 || s.front().log.dont_log_null) {
             return Step::Close;
         }
-        // Cut short: HAProxy counts it as a bad request and says so to the log only.
-        s.status = 400;
         s.blame(EndedBy::Client, EndedIn::Request);
-        self.log(s);
-        Step::Close
+        self.reply(s, Reply::BadRequest)
     }
 
     fn start_request(

@@ -132,6 +132,8 @@ pub(crate) struct Session {
     pub(crate) client_keep: bool,
     pub(crate) server_keep: bool,
     pub(crate) request_done: bool,
+    /// The server took only a part of the request, which the client may still send.
+    pub(crate) upload_cut: bool,
     pub(crate) up_shut: bool,
     pub(crate) down_shut: bool,
     /// Not from the pool: a pooled connection turned out to be dead.
@@ -147,6 +149,8 @@ pub(crate) struct Session {
     pub(crate) deadline: u64,
     pub(crate) wheel_at: u64,
     pub(crate) touched: bool,
+    /// It waits for its turn in the worker's ready list.
+    pub(crate) queued: bool,
 }
 
 impl Session {
@@ -183,6 +187,7 @@ impl Session {
             client_keep: false,
             server_keep: false,
             request_done: false,
+            upload_cut: false,
             up_shut: false,
             down_shut: false,
             force_fresh: false,
@@ -196,6 +201,7 @@ impl Session {
             deadline: u64::MAX,
             wheel_at: u64::MAX,
             touched: true,
+            queued: false,
         }
     }
 

@@ -85,7 +85,15 @@ impl Worker {
         else {
             return Err(libc::EHOSTUNREACH);
         };
-        let fd = sys::connect(&back.servers[server as usize].address)?;
+        let address = &back.servers[server as usize].address;
+        let fd = match sys::connect(address) {
+            Err(libc::EMFILE | libc::ENFILE) => {
+                // Idle connections to other servers hold what this one needs.
+                self.sweep_pools(true);
+                sys::connect(address)?
+            }
+            fd => fd?,
+        };
         let key = self.upstreams.reserve();
         if let Err(error) = self.epoll.add(fd.as_raw_fd(), Token::Upstream(key).encode()) {
             self.upstreams.release(key);
@@ -132,8 +140,18 @@ impl Worker {
         self.upstreams.release(upstream.key);
     }
 
-    /// Something happened on an idle connection: only its end is to be expected.
-    pub(crate) fn close_idle(&mut self, key: Key) {
+    /// Something happened on a connection: if it is idle, only its end is to be expected.
+    pub(crate) fn check_idle(&mut self, key: Key, bits: u32) {
+        let Some(Holder::Idle(upstream)) = self.upstreams.get(key) else { return };
+        // The edge may be that of bytes its last request has read already.
+        let over =
+            bits & sys::GONE != 0 || (bits & sys::IN != 0 && !sys::is_quiet(&upstream.io.fd));
+        if over {
+            self.close_idle(key);
+        }
+    }
+
+    fn close_idle(&mut self, key: Key) {
         if let Some(Holder::Idle(upstream)) = self.upstreams.take(key) {
             if let Some(pool) = self.pools.get_mut(upstream.shared.id as usize) {
                 pool.retain(|&other| other != key);

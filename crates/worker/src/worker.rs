@@ -115,12 +115,23 @@ impl Worker {
         loop {
             let count = self.epoll.wait(&mut events, self.timeout(next_second));
             self.now = clock_ms();
+            // What idle server connections have to say comes first: one that is over, or speaks
+            // unasked, must not be given to a request of this turn.
+            for event in &events[..count] {
+                let (bits, token) = (event.events, event.u64);
+                if let Token::Upstream(key) = Token::decode(token) {
+                    self.check_idle(key, bits);
+                }
+            }
             for event in &events[..count] {
                 let (bits, token) = (event.events, event.u64);
                 self.handle_event(Token::decode(token), bits);
             }
             for key in std::mem::take(&mut self.ready) {
-                self.drive(key);
+                if let Some(session) = self.sessions.get(key) {
+                    session.queued = false;
+                    self.drive(key);
+                }
             }
             self.accept_all();
             self.wheel.advance(self.now, &mut fired);
@@ -187,8 +198,8 @@ impl Worker {
                         self.drive(session);
                     }
                 }
-                Some(Holder::Idle(_)) if bits & (sys::IN | sys::GONE) != 0 => self.close_idle(key),
-                Some(Holder::Idle(_)) | None => {}
+                Some(Holder::Idle(_)) => self.check_idle(key, bits),
+                None => {}
             },
         }
     }
@@ -227,7 +238,11 @@ impl Worker {
                 }
                 Err(libc::ECONNABORTED | libc::EINTR) => {}
                 // Out of descriptors or memory: its edge will not return, so it is tried again.
-                Err(_) => break,
+                // Server connections that wait for work go first.
+                Err(_) => {
+                    self.sweep_pools(true);
+                    break;
+                }
             }
         }
         self.any_listener_waits = true;
@@ -281,7 +296,8 @@ impl Worker {
         if step == Step::Close || !self.register(&mut s) {
             return self.close(s);
         }
-        if step != Step::Wait {
+        if step != Step::Wait && !s.queued {
+            s.queued = true;
             self.ready.push(s.key);
         }
         if s.touched || self.kit.moves != moves {
