@@ -10,7 +10,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use edge::syslog::Datagram;
 use model::proxy::{LogDestination, LogTarget};
@@ -90,8 +90,15 @@ impl Logger {
             let _ = edge::syslog::keep_root();
             let _ = ready.send(());
             let mut watched: Vec<Weak<Sink>> = Vec::new();
+            let mut next_look = Instant::now() + RECONNECT_EVERY;
             loop {
-                match inbox.recv_timeout(RECONNECT_EVERY) {
+                // Lines for standard output, however many, do not keep it from looking.
+                let now = Instant::now();
+                if now >= next_look {
+                    next_look = now + RECONNECT_EVERY;
+                    watched.retain(|sink| sink.upgrade().map(|sink| sink.reconnect()).is_some());
+                }
+                match inbox.recv_timeout(next_look.saturating_duration_since(now)) {
                     Ok(Job::Text(LogDestination::Stderr, line)) => {
                         let _ = std::io::stderr().write_all(&line);
                     }
@@ -100,10 +107,7 @@ impl Logger {
                         let _ = std::io::stdout().flush();
                     }
                     Ok(Job::Watch(sink)) => watched.push(sink),
-                    Err(RecvTimeoutError::Timeout) => {
-                        watched
-                            .retain(|sink| sink.upgrade().map(|sink| sink.reconnect()).is_some());
-                    }
+                    Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             }

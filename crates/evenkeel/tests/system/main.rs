@@ -7,6 +7,7 @@ mod director_role;
 mod lab;
 mod mutual;
 mod proxy;
+mod proxy_hostile;
 mod proxy_role;
 mod proxy_rules;
 mod role;
