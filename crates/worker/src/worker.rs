@@ -239,10 +239,11 @@ impl Worker {
                 Err(libc::ECONNABORTED | libc::EINTR) => {}
                 // Out of descriptors or memory: its edge will not return, so it is tried again.
                 // Server connections that wait for work go first.
-                Err(_) => {
+                Err(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
                     self.sweep_pools(true);
                     break;
                 }
+                Err(_) => break,
             }
         }
         self.any_listener_waits = true;
