@@ -95,6 +95,9 @@ pub fn load(source: &dyn Source, files: &[(String, Option<Language>)]) -> Loaded
         match language.or_else(|| detect(&texts.file(file).text)) {
             Some(Language::Keepalived) => keepalived_files.push(file),
             Some(Language::Haproxy) => haproxy_files.push(file),
+            None if texts.file(file).text.trim().is_empty() => {
+                diagnostics.push(Diagnostic::error(start_of(file), format!("{path} is empty")));
+            }
             None => diagnostics.push(
                 Diagnostic::error(
                     start_of(file),
@@ -131,13 +134,20 @@ fn read(
 ) -> Option<FileId> {
     let problem = match source.read(path) {
         Ok(text) if text.len() <= FILE_BYTES_MAX => {
+            let text = match text.strip_prefix('\u{feff}') {
+                // A byte order mark is no part of the first keyword.
+                Some(rest) => rest.to_string(),
+                None => text,
+            };
             return Some(texts.add(path.to_string(), text));
         }
-        Ok(text) => format!("{} bytes are more than {FILE_BYTES_MAX}", text.len()),
+        Ok(text) => {
+            format!("cannot read {path}: {} bytes are more than {FILE_BYTES_MAX}", text.len())
+        }
         Err(problem) => problem,
     };
     let file = texts.add(path.to_string(), String::new());
-    diagnostics.push(Diagnostic::error(start_of(file), format!("cannot read {path}: {problem}")));
+    diagnostics.push(Diagnostic::error(start_of(file), problem));
     None
 }
 

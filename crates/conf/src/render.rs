@@ -56,6 +56,10 @@ fn snippets<'a>(
         .into_iter()
         .map(|id| {
             let file = files.file(id);
+            if file.text.is_empty() {
+                // Unreadable or empty: there is no line to show.
+                return Snippet::source("").path(file.path.as_str());
+            }
             let here = || places.iter().filter(|place| place.0.file == id);
             let (window, first_line) = window(&file.text, here().map(|place| place.0));
             let annotations = here().map(|&(span, kind, caption)| {
