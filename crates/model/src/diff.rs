@@ -1,5 +1,6 @@
 //! What a reload changes: two Plans compared by the stable identities of their parts, in words.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -8,7 +9,7 @@ use core::fmt::Debug;
 use serde::{Deserialize, Serialize};
 
 use crate::Plan;
-use crate::layer4::{RealServer, VirtualServer};
+use crate::layer4::{RealServer, ServiceKey, VirtualServer};
 use crate::proxy::{Backend, Frontend, ProcessSettings, ProxyPlan, Server};
 use crate::vrrp::{SyncGroup, VrrpInstance};
 
@@ -95,41 +96,34 @@ impl Fields {
 }
 
 /// How one kind of part is compared.
-struct Kind<'a, T> {
+struct Kind<'a, T, K> {
     area: Area,
     name: &'a dyn Fn(&T) -> String,
-    same: &'a dyn Fn(&T, &T) -> bool,
+    /// What makes two parts the same one.
+    identity: &'a dyn Fn(&T) -> K,
     fields: &'a dyn Fn(&T, &T) -> Vec<String>,
     removal_drops: Option<&'a str>,
 }
 
-impl<T: PartialEq> Kind<'_, T> {
-    /// Quadratic only in the parts that moved: lists that kept their order cost one pass.
+impl<T: PartialEq, K: Ord> Kind<'_, T, K> {
     fn compare(&self, old: &[T], new: &[T], changes: &mut Vec<Change>) {
-        let mut taken: Vec<bool> = old.iter().map(|_| false).collect();
-        let mut expected = 0;
+        let mut gone: BTreeMap<K, &T> =
+            old.iter().map(|part| ((self.identity)(part), part)).collect();
         let mut found = Vec::new();
         for part in new {
-            let position = old[expected.min(old.len())..]
-                .iter()
-                .position(|candidate| (self.same)(candidate, part))
-                .map(|ahead| ahead + expected)
-                .or_else(|| old.iter().position(|candidate| (self.same)(candidate, part)));
-            match position {
-                Some(position) => {
-                    taken[position] = true;
-                    expected = position + 1;
-                    if old[position] != *part {
-                        let details = (self.fields)(&old[position], part);
-                        if !details.is_empty() {
-                            found.push(self.change(Verb::Change, part, details, None));
-                        }
+            match gone.remove(&(self.identity)(part)) {
+                Some(before) if before != part => {
+                    let details = (self.fields)(before, part);
+                    if !details.is_empty() {
+                        found.push(self.change(Verb::Change, part, details, None));
                     }
                 }
+                Some(_) => {}
                 None => found.push(self.change(Verb::Add, part, Vec::new(), None)),
             }
         }
-        for (part, _) in old.iter().zip(&taken).filter(|(_, taken)| !**taken) {
+        let is_gone = |part: &&T| gone.contains_key(&(self.identity)(part));
+        for part in old.iter().filter(is_gone) {
             changes.push(self.change(Verb::Remove, part, Vec::new(), self.removal_drops));
         }
         changes.append(&mut found);
@@ -166,10 +160,10 @@ fn vrrp(old: &Plan, new: &Plan, changes: &mut Vec<Change>) {
     Kind {
         area: Area::Vrrp,
         name: &|instance: &VrrpInstance| format!("vrrp_instance {}", instance.name),
-        same: &|a, b| a.name == b.name,
+        identity: &|one| one.name.clone(),
         fields: &|a, b| {
             let addresses = |list: &[crate::vrrp::VirtualAddress]| -> Vec<String> {
-                list.iter().map(|one| format!("{}/{}", one.address, one.prefix_len)).collect()
+                list.iter().map(virtual_address).collect()
             };
             Fields::new()
                 .text("interface", &a.interface, &b.interface)
@@ -196,11 +190,29 @@ fn vrrp(old: &Plan, new: &Plan, changes: &mut Vec<Change>) {
     Kind {
         area: Area::Vrrp,
         name: &|group: &SyncGroup| format!("vrrp_sync_group {}", group.name),
-        same: &|a, b| a.name == b.name,
+        identity: &|one| one.name.clone(),
         fields: &|a, b| Fields::new().field("members", &a.members, &b.members).0,
         removal_drops: None,
     }
     .compare(&old.vrrp.sync_groups, &new.vrrp.sync_groups, changes);
+}
+
+/// As one would write it: `192.0.2.1/24 dev eth0 label eth0:1`.
+fn virtual_address(one: &crate::vrrp::VirtualAddress) -> String {
+    let mut text = format!("{}/{}", one.address, one.prefix_len);
+    if let Some(broadcast) = one.broadcast {
+        text += &format!(" brd {broadcast}");
+    }
+    if let Some(interface) = &one.interface {
+        text += &format!(" dev {interface}");
+    }
+    if let Some(label) = &one.label {
+        text += &format!(" label {label}");
+    }
+    if one.scope != 0 {
+        text += &format!(" scope {}", one.scope);
+    }
+    text
 }
 
 fn layer4(old: &Plan, new: &Plan, changes: &mut Vec<Change>) {
@@ -208,7 +220,7 @@ fn layer4(old: &Plan, new: &Plan, changes: &mut Vec<Change>) {
     Kind {
         area: Area::Layer4,
         name: &|service: &VirtualServer| format!("virtual server {}", service.key),
-        same: &|a, b| a.key == b.key,
+        identity: &|one| one.key,
         fields: &|a, b| {
             Fields::new()
                 .text("lb_algo", a.scheduler.name(), b.scheduler.name())
@@ -218,10 +230,10 @@ fn layer4(old: &Plan, new: &Plan, changes: &mut Vec<Change>) {
         removal_drops: Some("its connections are no longer forwarded"),
     }
     .compare(&old.virtual_servers, &new.virtual_servers, changes);
+    let before: BTreeMap<ServiceKey, &VirtualServer> =
+        old.virtual_servers.iter().map(|one| (one.key, one)).collect();
     for service in &new.virtual_servers {
-        let Some(before) = old.virtual_servers.iter().find(|one| one.key == service.key) else {
-            continue;
-        };
+        let Some(before) = before.get(&service.key) else { continue };
         if before.real_servers == service.real_servers {
             continue;
         }
@@ -230,7 +242,7 @@ fn layer4(old: &Plan, new: &Plan, changes: &mut Vec<Change>) {
             name: &|server: &RealServer| {
                 format!("real server {} of {}", server.endpoint, service.key)
             },
-            same: &|a, b| a.endpoint == b.endpoint,
+            identity: &|one| one.endpoint,
             fields: &|a, b| {
                 Fields::new()
                     .text("weight", a.weight, b.weight)
@@ -251,7 +263,7 @@ fn layer7(old: &ProxyPlan, new: &ProxyPlan, changes: &mut Vec<Change>) {
     Kind {
         area: Area::Layer7,
         name: &|frontend: &Frontend| format!("frontend {}", frontend.name),
-        same: &|a, b| a.name == b.name,
+        identity: &|one| one.name.clone(),
         fields: &|a, b| {
             Fields::new()
                 .field("mode", &a.mode, &b.mode)
@@ -271,7 +283,7 @@ fn layer7(old: &ProxyPlan, new: &ProxyPlan, changes: &mut Vec<Change>) {
     Kind {
         area: Area::Layer7,
         name: &|backend: &Backend| format!("backend {}", backend.name),
-        same: &|a, b| a.name == b.name,
+        identity: &|one| one.name.clone(),
         fields: &|a, b| {
             Fields::new()
                 .field("mode", &a.mode, &b.mode)
@@ -287,14 +299,14 @@ fn layer7(old: &ProxyPlan, new: &ProxyPlan, changes: &mut Vec<Change>) {
         removal_drops: None,
     }
     .compare(&old.backends, &new.backends, changes);
+    let before: BTreeMap<&str, &Backend> =
+        old.backends.iter().map(|one| (one.name.as_str(), one)).collect();
     for backend in &new.backends {
-        let Some(before) = old.backends.iter().find(|one| one.name == backend.name) else {
-            continue;
-        };
+        let Some(before) = before.get(backend.name.as_str()) else { continue };
         Kind {
             area: Area::Layer7,
             name: &|server: &Server| format!("server {}/{}", backend.name, server.name),
-            same: &|a, b| a.name == b.name,
+            identity: &|one| one.name.clone(),
             fields: &|a, b| {
                 Fields::new()
                     .text("address", a.address, b.address)
@@ -365,6 +377,19 @@ mod tests {
             layer4: Layer4Plan { virtual_servers: vec![service], interfaces: Vec::new() },
             ..Plan::default()
         }
+    }
+
+    #[test]
+    fn a_list_that_is_turned_round_has_no_differences_and_takes_no_time() {
+        let servers: Vec<_> = (0..60_000_u32)
+            .map(|number| {
+                let mut one = server(0, 1);
+                one.endpoint.address = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number));
+                one
+            })
+            .collect();
+        let turned = servers.iter().rev().cloned().collect();
+        assert_eq!(diff(&plan(servers), &plan(turned)), Vec::new());
     }
 
     #[test]
