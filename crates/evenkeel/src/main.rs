@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod control;
 mod load;
+mod log_lines;
 mod machine;
 mod probes;
 mod roles;

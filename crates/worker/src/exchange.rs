@@ -143,6 +143,8 @@ impl Worker {
         s.status = response.status;
         let head_end = start + response.head.length;
         let mut body = response.body(s.method);
+        // Told with the response, the client does not send its next request into a closed door.
+        let draining = self.is_draining();
         let scratch = self.kit.scratch();
         let Ok(used) = body.consume(&scratch[head_end..filled]) else {
             return self.bad_response(s);
@@ -150,7 +152,7 @@ impl Worker {
         let message_end = head_end + used;
         let until_close = body.is_until_close();
         s.server_keep &= response.head.keeps_alive() && !until_close && message_end == filled;
-        s.client_keep &= !until_close && s.request_done;
+        s.client_keep &= !until_close && s.request_done && !draining;
         // HTTP/1.0 knows no chunks: only the connection's end says where they are over.
         s.client_keep &= !response.head.chunked || s.client_minor == 1;
         // A proxy answers in its own version (RFC 9112 2.3).

@@ -76,8 +76,10 @@ impl Workers {
         let mut of_threads: Vec<Vec<(SocketAddr, OwnedFd)>> =
             self.mailboxes.iter().map(|_| Vec::new()).collect();
         for (address, sockets) in listeners {
-            for (of_thread, socket) in of_threads.iter_mut().zip(sockets) {
-                of_thread.push((address, socket));
+            // There may be more sockets than threads: connections wait in every one of them.
+            for (number, socket) in sockets.into_iter().enumerate() {
+                let thread = number % self.mailboxes.len();
+                of_threads[thread].push((address, socket));
             }
         }
         let (done, finished) = channel();

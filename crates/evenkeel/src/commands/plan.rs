@@ -1,6 +1,7 @@
 //! `evenkeel plan`: what a reload would change, and what it would drop.
 
-use std::io;
+use std::io::{self, ErrorKind};
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use model::Plan;
@@ -24,8 +25,7 @@ pub(crate) fn plan(args: &PlanArgs) -> ExitCode {
     let Some(new) = loaded.plan else {
         return super::fail("the configuration has errors: a reload would change nothing");
     };
-    let running = socket_path(&args.runtime.runtime_dir).exists();
-    let old = if running {
+    let old = if is_running(&args.runtime.runtime_dir) {
         match ask(&args.runtime.runtime_dir, &Request::Plan) {
             Ok(Response::Plan(old)) => *old,
             Ok(Response::Failed(error)) | Err(error) => return super::fail(&error),
@@ -47,6 +47,14 @@ pub(crate) fn plan(args: &PlanArgs) -> ExitCode {
     }
     print!("{}", text_of(&changes));
     ExitCode::SUCCESS
+}
+
+/// A socket that a killed Evenkeel left answers nobody; one that is not ours is an error later.
+fn is_running(runtime_directory: &str) -> bool {
+    match UnixStream::connect(socket_path(runtime_directory)) {
+        Ok(_) => true,
+        Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused),
+    }
 }
 
 /// The changes for people, one line each, drops beneath.
@@ -76,6 +84,7 @@ pub(crate) fn text_of(changes: &[Change]) -> String {
             text.push_str(&format!("{:10} drops: {drops}\n", ""));
         }
     }
-    text.push_str(&format!("{} changes\n", changes.len()));
+    let plural = if changes.len() == 1 { "" } else { "s" };
+    text.push_str(&format!("{} change{plural}\n", changes.len()));
     text
 }

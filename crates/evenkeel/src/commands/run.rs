@@ -1,6 +1,7 @@
 //! `evenkeel run`: a director.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -9,14 +10,15 @@ use tracing_subscriber::fmt::time::SystemTime;
 
 use crate::cli::{RunArgs, XdpMode};
 use crate::load::{self, Files};
+use crate::log_lines::LogLines;
 use crate::supervisor::{self, Notifier, Options};
 
-/// Set in the process that went to the background: the descriptor that says it is ready.
+/// Set in the process that went to the background: its inherited descriptor says it is ready.
 const BACKGROUND: &str = "EVENKEEL_BACKGROUND";
 
 /// Runs until stopped. Exit code 0 after an orderly stop.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
-    start_log(args.verbose);
+    let log = start_log(args.verbose);
     // The roles inherit it: every checker and every session needs descriptors.
     edge::privileges::raise_descriptors();
     let files = match Files::from_args(&args.files) {
@@ -48,11 +50,6 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
         );
     }
     let pid_file = plan.proxy.process.pid_file.clone();
-    if let Some(path) = &pid_file
-        && let Err(error) = std::fs::write(path, format!("{}\n", std::process::id()))
-    {
-        return super::fail(&format!("cannot write the pidfile {path}: {error}"));
-    }
     let options = Options {
         files,
         runtime: Runtime {
@@ -65,16 +62,22 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
             },
         },
         restart_delays: args.restart_delay.clone(),
+        background,
+    };
+    let starter = if background {
+        match edge::process::inherited(edge::process::CHANNEL) {
+            Ok(descriptor) => Some(UnixStream::from(descriptor)),
+            Err(error) => return super::fail(&format!("cannot go to the background: {error}")),
+        }
+    } else {
+        None
     };
     let on_ready = Box::new(move || {
-        if background {
-            settle_in_background();
+        if let Some(starter) = starter {
+            settle_in_background(starter, &log);
         }
     });
-    let ended = supervisor::run(options, loaded, notifier, on_ready);
-    if let Some(path) = pid_file {
-        let _ = std::fs::remove_file(path);
-    }
+    let ended = supervisor::run(options, loaded, notifier, pid_file.as_deref(), on_ready);
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::fail(&error),
@@ -98,37 +101,35 @@ fn become_keepalived() {
 const KEEPALIVED: &str = "keepalived";
 
 /// Log lines go to standard error; under systemd without a time, which the journal adds.
-fn start_log(verbose: u8) {
+fn start_log(verbose: u8) -> LogLines {
     let level = if verbose > 0 { tracing::Level::DEBUG } else { tracing::Level::INFO };
-    let lines = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+    let lines = LogLines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
         .with_ansi(super::colours(&io::stderr()))
         .with_target(false)
         .with_max_level(level);
     if std::env::var_os("JOURNAL_STREAM").is_some() && !io::stderr().is_terminal() {
-        lines.without_time().init();
+        log.without_time().init();
     } else {
-        lines.with_timer(SystemTime).init();
+        log.with_timer(SystemTime).init();
     }
+    lines
 }
 
-/// Starts the same program again in a session of its own and waits until it is ready (it closes
-/// its standard output) or gave up.
+/// Starts the same program again and waits until it is ready or gave up: its exit code is ours.
 fn go_to_background() -> ExitCode {
     let start = || -> io::Result<ExitCode> {
+        let (mut ready, theirs) = UnixStream::pair()?;
         let mut command = Command::new("/proc/self/exe");
-        command
-            .args(std::env::args_os().skip(1))
-            .env(BACKGROUND, "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .process_group(0);
+        command.arg0("evenkeel").args(std::env::args_os().skip(1)).env(BACKGROUND, "1");
+        // What goes wrong before it is ready is still seen here, on standard error.
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        edge::process::with_channel(&mut command, theirs.into())?;
         let mut child = command.spawn()?;
-        let mut words = String::new();
-        if let Some(mut ready) = child.stdout.take() {
-            io::Read::read_to_string(&mut ready, &mut words)?;
-        }
-        if words == READY {
+        drop(command);
+        if ready.read(&mut [0])? > 0 {
             return Ok(ExitCode::SUCCESS);
         }
         let status = child.wait()?;
@@ -137,14 +138,13 @@ fn go_to_background() -> ExitCode {
     start().unwrap_or_else(|error| super::fail(&format!("cannot go to the background: {error}")))
 }
 
-/// What the background process says when every role is configured.
-const READY: &str = "ready";
-
-fn settle_in_background() {
-    print!("{READY}");
-    let _ = io::Write::flush(&mut io::stdout());
+/// Leaves the terminal's session, tells the process that started this one, and from now on logs
+/// to syslog.
+fn settle_in_background(mut starter: UnixStream, log: &LogLines) {
     let _ = rustix::process::setsid();
+    log.to_syslog();
     if let Ok(nowhere) = std::fs::File::options().read(true).write(true).open("/dev/null") {
-        let _ = rustix::stdio::dup2_stdout(&nowhere);
+        let _ = rustix::stdio::dup2_stderr(&nowhere);
     }
+    let _ = starter.write_all(b"1");
 }

@@ -69,8 +69,13 @@ impl Slot {
     }
 
     /// Starts a process and greets it.
-    pub(crate) fn start(&mut self, now: Time, runtime: &Runtime) -> io::Result<&mut Running> {
-        let mut running = Running::start(self.role, now)?;
+    pub(crate) fn start(
+        &mut self,
+        now: Time,
+        runtime: &Runtime,
+        background: bool,
+    ) -> io::Result<&mut Running> {
+        let mut running = Running::start(self.role, now, background)?;
         let memory = match &self.memory {
             Some(memory) => vec![memory.try_clone()?],
             None => Vec::new(),
@@ -110,7 +115,7 @@ fn wait(role: Role, failures: u32) -> Duration {
 
 impl Running {
     /// Starts a process of a role; it waits for its Hello.
-    pub(crate) fn start(role: Role, now: Time) -> io::Result<Running> {
+    pub(crate) fn start(role: Role, now: Time, background: bool) -> io::Result<Running> {
         let (ours, theirs) = Channel::pair()?;
         let mut command = Command::new("/proc/self/exe");
         // `killall -0 haproxy` in a vrrp_script must go on working, and so must `pgrep -f`.
@@ -119,6 +124,10 @@ impl Running {
             Role::Vrrp | Role::Director => "evenkeel",
         });
         command.arg("role").arg(role.name()).stdin(Stdio::null());
+        if background {
+            // What it has to say comes over the channel; a terminal must not be held open.
+            command.stderr(Stdio::null());
+        }
         edge::process::with_channel(&mut command, theirs.into_socket())?;
         let process = command.spawn()?;
         Ok(Running { process, channel: ours, since: now, listeners: BTreeSet::new() })

@@ -9,6 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
 use edge::ipc::{Channel, Received};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::control::{Request, Response, socket_path};
 
@@ -20,6 +21,7 @@ pub(crate) type ClientId = u64;
 
 /// Everyone connected to the control socket.
 pub(crate) struct Clients {
+    _lock: fs::File,
     door: UnixListener,
     path: PathBuf,
     channels: BTreeMap<ClientId, Channel>,
@@ -34,9 +36,13 @@ impl Clients {
             format!("cannot make the runtime directory {runtime_directory}: {error}")
         })?;
         let path = socket_path(runtime_directory);
-        if UnixStream::connect(&path).is_ok() {
+        // The lock lasts as long as the process: two that start at once cannot both win.
+        let lock = fs::File::open(runtime_directory)
+            .map_err(|error| format!("cannot open {runtime_directory}: {error}"))?;
+        let locked = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+        if !locked || UnixStream::connect(&path).is_ok() {
             return Err(format!(
-                "another Evenkeel runs here already: it answers at {} (a second one needs its own \
+                "another Evenkeel runs here already, at {} (a second one needs its own \
                  --runtime-dir and --pin-dir)",
                 path.display()
             ));
@@ -52,7 +58,7 @@ impl Clients {
         };
         let door =
             bind().map_err(|error| format!("cannot listen at {}: {error}", path.display()))?;
-        Ok(Clients { door, path, channels: BTreeMap::new(), last: 0 })
+        Ok(Clients { _lock: lock, door, path, channels: BTreeMap::new(), last: 0 })
     }
 
     /// Where new clients knock.

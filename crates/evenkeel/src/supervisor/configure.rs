@@ -16,7 +16,7 @@ use crate::load::{self, Loaded};
 use super::child::{Phase, Running};
 use super::clients::ClientId;
 use super::listeners::Listeners;
-use super::{DRAIN_PATIENCE, Leaving, Supervisor, log, wall_clock};
+use super::{DRAIN_PATIENCE, Leaving, STOP_PATIENCE, Supervisor, log, wall_clock};
 
 /// How long roles may take to put a Plan in force.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,10 +28,12 @@ pub(super) struct Pending {
     waiting: BTreeSet<Role>,
     errors: Vec<String>,
     pub(super) until: Time,
-    client: Option<ClientId>,
+    clients: Vec<ClientId>,
     first: bool,
     changes: Vec<Change>,
     messages: String,
+    /// Sockets for each listening address before this Plan.
+    width_before: usize,
 }
 
 impl Supervisor {
@@ -40,17 +42,17 @@ impl Supervisor {
         let Some(plan) = loaded.plan else { return Err("the configuration has errors".into()) };
         let missing = self.listeners.prepare(&plan.proxy)?;
         self.listeners.add(missing);
-        self.put(plan, Vec::new(), String::new(), None, true);
+        self.put(plan, Vec::new(), String::new(), Vec::new(), 0);
         Ok(())
     }
 
     /// Reads the files again. Nothing changes unless everything is good.
-    pub(super) fn reload(&mut self, client: Option<ClientId>) {
+    pub(super) fn reload(&mut self, clients: Vec<ClientId>) {
         if self.stop_by.is_some() {
-            return self.refuse(client, Vec::new(), "Evenkeel is stopping\n".into());
+            return self.refuse(clients, Vec::new(), "Evenkeel is stopping\n".into());
         }
-        if self.pending.is_some() {
-            self.reload_again.push(client);
+        if self.pending.is_some() || self.one_is_leaving() {
+            self.reload_again.get_or_insert_default().extend(clients);
             return;
         }
         self.notifier.reloading();
@@ -58,37 +60,40 @@ impl Supervisor {
         let messages = loaded.render(false);
         let Some(plan) = loaded.plan else {
             tracing::error!("reload refused, the former configuration stays in force:\n{messages}");
-            return self.refuse(client, Vec::new(), messages);
+            return self.refuse(clients, Vec::new(), messages);
         };
         let changes = diff(&self.plan, &plan);
+        let width_before = self.listeners.width();
         match self.listeners.prepare(&plan.proxy) {
             Ok(missing) => self.listeners.add(missing),
             Err(error) => {
                 tracing::error!("reload refused, the former configuration stays in force: {error}");
-                return self.refuse(client, changes, format!("{messages}error: {error}\n"));
+                return self.refuse(clients, changes, format!("{messages}error: {error}\n"));
             }
         }
-        self.put(plan, changes, messages, client, false);
+        self.put(plan, changes, messages, clients, width_before);
     }
 
-    fn refuse(&mut self, client: Option<ClientId>, changes: Vec<Change>, messages: String) {
-        self.finish_reload(client, false, changes, messages);
+    fn refuse(&mut self, clients: Vec<ClientId>, changes: Vec<Change>, messages: String) {
+        self.finish_reload(clients, false, changes, messages);
     }
 
     fn finish_reload(
         &mut self,
-        client: Option<ClientId>,
+        clients: Vec<ClientId>,
         applied: bool,
         changes: Vec<Change>,
         messages: String,
     ) {
-        self.notifier.ready(if applied {
-            "running"
-        } else {
-            "running; the last reload was refused"
-        });
+        if self.stop_by.is_none() {
+            self.notifier.ready(if applied {
+                "running"
+            } else {
+                "running; the last reload was refused"
+            });
+        }
         let outcome = ReloadOutcome { applied, changes, messages, at: wall_clock() };
-        if let Some(client) = client {
+        for client in clients {
             self.clients.answer(client, &Response::Reloaded(outcome.clone()));
         }
         self.last_reload = Some(outcome);
@@ -100,8 +105,8 @@ impl Supervisor {
         plan: Plan,
         changes: Vec<Change>,
         messages: String,
-        client: Option<ClientId>,
-        first: bool,
+        clients: Vec<ClientId>,
+        width_before: usize,
     ) {
         let now = edge::clock::now();
         let generation = self.generation + 1;
@@ -111,10 +116,11 @@ impl Supervisor {
             waiting: BTreeSet::new(),
             errors: Vec::new(),
             until: now + PATIENCE,
-            client,
-            first,
+            clients,
+            first: self.generation == 0,
             changes,
             messages,
+            width_before,
         };
         for role in Role::ALL {
             let new = &pending.plan;
@@ -147,7 +153,8 @@ impl Supervisor {
 
     fn start(&mut self, role: Role, now: Time, plan: &Plan, generation: u64) -> io::Result<()> {
         let runtime = self.options.runtime.clone();
-        self.slot(role).start(now, &runtime)?;
+        let background = self.options.background;
+        self.slot(role).start(now, &runtime, background)?;
         self.configure(role, plan, generation)
     }
 
@@ -160,7 +167,7 @@ impl Supervisor {
     }
 
     fn start_successor(&mut self, now: Time, plan: &Plan, generation: u64) -> io::Result<()> {
-        let mut successor = Running::start(Role::Proxy, now)?;
+        let mut successor = Running::start(Role::Proxy, now, self.options.background)?;
         successor.say(&ToRole::Hello(self.options.runtime.clone()))?;
         tell(&mut successor, Role::Proxy, plan, generation, &self.listeners)?;
         tracing::info!(
@@ -232,13 +239,22 @@ impl Supervisor {
         } else {
             self.roll_back(pending);
         }
-        let again = std::mem::take(&mut self.reload_again);
-        // Everyone who asked meanwhile gets the outcome of a reload that began after asking.
-        let mut again = again.into_iter();
-        if let Some(first) = again.next() {
-            self.reload(first);
-            self.reload_again.extend(again);
+        self.reload_for_those_who_wait();
+    }
+
+    /// Everyone who asked meanwhile gets the outcome of one reload that begins after asking.
+    pub(super) fn reload_for_those_who_wait(&mut self) {
+        if self.pending.is_none()
+            && !self.one_is_leaving()
+            && let Some(clients) = self.reload_again.take()
+        {
+            self.reload(clients);
         }
+    }
+
+    /// A role's former process still gives back what a new one of it would take: addresses, pins.
+    fn one_is_leaving(&self) -> bool {
+        self.leaving.iter().any(|one| one.role != Role::Proxy)
     }
 
     fn commit(&mut self, pending: Pending) {
@@ -259,7 +275,8 @@ impl Supervisor {
             }
             let slot = self.slot(role);
             if let Phase::Running(running) = std::mem::replace(&mut slot.phase, Phase::Idle) {
-                self.dismiss(role, running, now + DRAIN_PATIENCE);
+                let patience = if role == Role::Proxy { DRAIN_PATIENCE } else { STOP_PATIENCE };
+                self.dismiss(role, running, now + patience);
             }
         }
         self.listeners.retire(&self.plan.proxy);
@@ -276,7 +293,7 @@ impl Supervisor {
             return;
         }
         tracing::info!("reloaded: {} changes", pending.changes.len());
-        self.finish_reload(pending.client, true, pending.changes, pending.messages);
+        self.finish_reload(pending.clients, true, pending.changes, pending.messages);
     }
 
     fn roll_back(&mut self, pending: Pending) {
@@ -307,13 +324,14 @@ impl Supervisor {
                 tracing::error!("{} role: {error}", role.name());
             }
         }
+        self.listeners.narrow(pending.width_before);
         self.listeners.retire(&plan.proxy);
         let kept = Listeners::addresses(&plan.proxy);
         if let Some(proxy) = self.slot(Role::Proxy).running() {
             proxy.listeners.retain(|address| kept.contains(address));
         }
         let messages = format!("{}error: {errors}\n", pending.messages);
-        self.finish_reload(pending.client, false, pending.changes, messages);
+        self.finish_reload(pending.clients, false, pending.changes, messages);
     }
 
     /// Lets a process finish in order, away from its slot.
@@ -366,12 +384,12 @@ fn tell(
             (RolePlan::Proxy(plan.proxy.clone()), addresses)
         }
     };
-    let threads = usize::from(plan.proxy.process.threads);
-    let descriptors = listeners.copies(&addresses, threads)?;
+    let descriptors = listeners.copies(&addresses)?;
     if descriptors.len() > edge::ipc::DESCRIPTORS_MAX {
         return Err(io::Error::other(format!(
-            "{} listening addresses with {threads} threads are more than {} sockets",
+            "{} listening addresses with {} sockets each are more than {} sockets",
             addresses.len(),
+            listeners.width(),
             edge::ipc::DESCRIPTORS_MAX
         )));
     }

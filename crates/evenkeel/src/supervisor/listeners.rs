@@ -22,20 +22,20 @@ impl Listeners {
     /// Binds what `plan` needs and is missing, changing nothing yet. The error names the address.
     pub(crate) fn prepare(&self, plan: &ProxyPlan) -> Result<Missing, String> {
         let mut missing = BTreeMap::new();
-        let threads = usize::from(plan.process.threads);
+        let width = self.width().max(usize::from(plan.process.threads));
         for bind in plan.frontends.iter().flat_map(|frontend| &frontend.binds) {
             let here = self.sockets.get(&bind.address).map_or(0, Vec::len);
-            if here >= threads || missing.contains_key(&bind.address) {
+            if here >= width || missing.contains_key(&bind.address) {
                 continue;
             }
             if here > 0 {
                 // More loops than before: further sockets share the port with those that listen.
-                let more = edge::listen::tcp_more(bind.address, threads - here, bind.freebind)
+                let more = edge::listen::tcp_more(bind.address, width - here, bind.freebind)
                     .map_err(|error| explain(bind.address, &error))?;
                 missing.insert(bind.address, more);
                 continue;
             }
-            let sockets = edge::listen::tcp(bind.address, threads, bind.freebind)
+            let sockets = edge::listen::tcp(bind.address, width, bind.freebind)
                 .map_err(|error| explain(bind.address, &error))?;
             missing.insert(bind.address, sockets);
         }
@@ -67,16 +67,24 @@ impl Listeners {
         addresses
     }
 
-    /// Copies of the sockets of these addresses, `threads` for each.
-    pub(crate) fn copies(
-        &self,
-        addresses: &[SocketAddr],
-        threads: usize,
-    ) -> io::Result<Vec<OwnedFd>> {
-        let mut copies = Vec::with_capacity(addresses.len() * threads);
+    /// Sockets for each address. Fewer threads do not mean fewer sockets: connections wait in each
+    /// of them, and closing it would lose those.
+    pub(crate) fn width(&self) -> usize {
+        self.sockets.values().map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// Closes the sockets that a refused Plan added to addresses that were there before.
+    pub(crate) fn narrow(&mut self, width: usize) {
+        for sockets in self.sockets.values_mut() {
+            sockets.truncate(width.max(1));
+        }
+    }
+
+    /// Copies of the sockets of these addresses, [`width`](Self::width) for each.
+    pub(crate) fn copies(&self, addresses: &[SocketAddr]) -> io::Result<Vec<OwnedFd>> {
+        let mut copies = Vec::with_capacity(addresses.len() * self.width());
         for address in addresses {
-            let sockets = self.sockets.get(address).map_or(&[][..], Vec::as_slice);
-            for socket in sockets.iter().take(threads) {
+            for socket in self.sockets.get(address).into_iter().flatten() {
                 copies.push(socket.try_clone()?);
             }
         }

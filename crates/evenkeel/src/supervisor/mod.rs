@@ -46,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) runtime: Runtime,
     /// Waits before every restart of a role, for rehearsals.
     pub(crate) restart_delays: Vec<(Role, Duration)>,
+    /// No terminal: nothing may hold one open.
+    pub(crate) background: bool,
 }
 
 /// A process that finishes: a replaced proxy, or a role no longer needed.
@@ -70,7 +72,7 @@ struct Supervisor {
     alerts: Alerts,
     pending: Option<Pending>,
     /// A reload was asked for while another was under way.
-    reload_again: Vec<Option<ClientId>>,
+    reload_again: Option<Vec<ClientId>>,
     collecting: BTreeMap<u64, Collecting>,
     last_question: u64,
     last_reload: Option<ReloadOutcome>,
@@ -97,6 +99,7 @@ pub(crate) fn run(
     options: Options,
     loaded: Loaded,
     notifier: Notifier,
+    pid_file: Option<&str>,
     on_ready: Box<dyn FnOnce()>,
 ) -> Result<(), String> {
     let signals = Signals::blocked(&[
@@ -108,7 +111,9 @@ pub(crate) fn run(
         libc::SIGUSR2,
     ])
     .map_err(|error| format!("cannot watch signals: {error}"))?;
+    // First of all, because it is refused while another Evenkeel runs here.
     let clients = Clients::listen(&options.runtime.directory)?;
+    let _pid_file = pid_file.map(PidFile::write).transpose()?;
     if let Err(error) = edge::bpf::ensure_gate(Path::new(&options.runtime.pin_directory)) {
         tracing::warn!(
             "no BPF here ({error}): layer-4 balancing in XDP is not possible, VRRP and the proxy are"
@@ -129,7 +134,7 @@ pub(crate) fn run(
         notifier,
         alerts: Alerts::start(),
         pending: None,
-        reload_again: Vec::new(),
+        reload_again: None,
         collecting: BTreeMap::new(),
         last_question: 0,
         last_reload: None,
@@ -146,6 +151,23 @@ pub(crate) fn run(
         return Err("stopped: the configuration could not be put in force".into());
     }
     Ok(())
+}
+
+/// The pidfile, as long as the supervisor runs.
+struct PidFile(String);
+
+impl PidFile {
+    fn write(path: &str) -> Result<PidFile, String> {
+        fs::write(path, format!("{}\n", std::process::id()))
+            .map_err(|error| format!("cannot write the pidfile {path}: {error}"))?;
+        Ok(PidFile(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// After an orderly end the gate is the last thing pinned. While a data plane that lost its
@@ -274,6 +296,7 @@ impl Supervisor {
             }
         }
         self.leaving.retain(|one| one.until > now);
+        self.reload_for_those_who_wait();
         self.finish_late_questions(now);
         if self.pending.as_ref().is_some_and(|pending| pending.until <= now) {
             self.refuse_late_roles();
@@ -307,6 +330,7 @@ impl Supervisor {
                         Err(_) => {
                             leaving.process.kill();
                             self.leaving.remove(index);
+                            self.reload_for_those_who_wait();
                             break;
                         }
                     }
@@ -318,7 +342,7 @@ impl Supervisor {
     fn on_signal(&mut self, signal: i32) {
         match signal {
             libc::SIGTERM | libc::SIGINT => self.stop(),
-            libc::SIGHUP | libc::SIGUSR2 => self.reload(None),
+            libc::SIGHUP | libc::SIGUSR2 => self.reload(Vec::new()),
             libc::SIGUSR1 => tracing::info!("SIGUSR1: use `evenkeel status` for the state"),
             // A role's end is noticed at its channel; this only wakes the loop.
             _ => {}

@@ -37,7 +37,7 @@ impl Supervisor {
     /// Answers a request, now or when the roles have spoken.
     pub(super) fn answer(&mut self, client: ClientId, request: &Request) {
         match request {
-            Request::Reload => self.reload(Some(client)),
+            Request::Reload => self.reload(vec![client]),
             Request::Plan => {
                 let plan = Box::new(self.plan.clone());
                 self.clients.answer(client, &Response::Plan(plan));
@@ -132,6 +132,11 @@ impl Supervisor {
         proxy: Option<ProxyReport>,
     ) -> Status {
         let now = edge::clock::now();
+        let answered = |role| match role {
+            Role::Vrrp => vrrp.is_some(),
+            Role::Director => director.is_some(),
+            Role::Proxy => proxy.is_some(),
+        };
         let roles = self
             .slots
             .iter()
@@ -143,7 +148,8 @@ impl Supervisor {
                 },
                 state: match &slot.phase {
                     Phase::Idle => "not needed".to_owned(),
-                    Phase::Running(_) => "running".to_owned(),
+                    Phase::Running(_) if answered(slot.role) => "running".to_owned(),
+                    Phase::Running(_) => "running, but does not answer".to_owned(),
                     Phase::Waiting(until) => {
                         format!("restarting in {} s", until.since(now).as_secs_f32().ceil())
                     }

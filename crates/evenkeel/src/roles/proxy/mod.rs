@@ -119,8 +119,7 @@ impl Driver {
         addresses: &[SocketAddr],
         descriptors: Vec<OwnedFd>,
     ) -> Result<(), String> {
-        let threads = usize::from(plan.process.threads.max(1));
-        let listeners = group(addresses, descriptors, threads)?;
+        let listeners = group(addresses, descriptors)?;
         let program = Program::compile(&plan, generation)?;
         let serving = match self.serving.take() {
             Some(mut serving) => {
@@ -247,14 +246,14 @@ fn known(account: Option<&Account>, what: &str) -> Result<Option<u32>, String> {
 fn group(
     addresses: &[SocketAddr],
     descriptors: Vec<OwnedFd>,
-    threads: usize,
 ) -> Result<Vec<(SocketAddr, Vec<OwnedFd>)>, String> {
-    if descriptors.len() != addresses.len() * threads {
-        let (got, wanted) = (descriptors.len(), addresses.len() * threads);
-        return Err(format!("{got} listening descriptors came instead of {wanted}"));
+    let each = descriptors.len().checked_div(addresses.len()).unwrap_or(0);
+    if descriptors.len() != addresses.len() * each || (each == 0 && !addresses.is_empty()) {
+        let got = descriptors.len();
+        return Err(format!("{got} listening descriptors came for {} addresses", addresses.len()));
     }
     let mut descriptors = descriptors.into_iter();
-    let of_address = |&address| (address, descriptors.by_ref().take(threads).collect());
+    let of_address = |&address| (address, descriptors.by_ref().take(each).collect());
     Ok(addresses.iter().map(of_address).collect())
 }
 
@@ -263,15 +262,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_address_gets_a_descriptor_for_each_thread() {
+    fn every_address_gets_equally_many_descriptors() {
         let addresses: Vec<SocketAddr> =
             ["127.0.0.1:1", "127.0.0.1:2"].map(|text| text.parse().unwrap()).into();
         let open =
             |count| (0..count).map(|_| OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
-        let groups = group(&addresses, open(6).collect(), 3).unwrap();
+        let groups = group(&addresses, open(6).collect()).unwrap();
         assert_eq!(groups.len(), 2);
         assert!(groups.iter().all(|(_, sockets)| sockets.len() == 3));
-        assert!(group(&addresses, open(5).collect(), 3).is_err());
+        assert!(group(&addresses, open(5).collect()).is_err());
     }
 
     #[test]
