@@ -159,3 +159,89 @@ fn the_committed_reference_is_what_the_tables_say() {
     let committed = std::fs::read_to_string(root().join("docs/reference/keywords.md"));
     assert!(committed.is_ok_and(|committed| committed == now), "run `make docs`");
 }
+
+/// A director that went to the background, as an administrator would start and stop it.
+struct Daemon {
+    folder: PathBuf,
+}
+
+impl Daemon {
+    fn path(&self, name: &str) -> String {
+        self.folder.join(name).to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    fn run(&self) -> Output {
+        let pins = format!("/sys/fs/bpf/ek-daemon-{}", std::process::id());
+        let (config, runtime) = (self.path("haproxy.cfg"), self.path("run"));
+        evenkeel(&["run", "-f", &config, "--runtime-dir", &runtime, "--pin-dir", &pins])
+    }
+
+    fn pid(&self) -> Option<i32> {
+        std::fs::read_to_string(self.path("pid")).ok()?.trim().parse().ok()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(15);
+        while self.pid().is_some() && std::time::Instant::now() < deadline {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let left = self.pid();
+        let _ = std::fs::remove_dir_all(&self.folder);
+        assert!(left.is_none() || std::thread::panicking(), "the pidfile goes with the process");
+    }
+}
+
+#[test]
+fn daemon_returns_when_ready_keeps_its_pidfile_and_answers_ten_reloads_at_once() {
+    let folder = std::env::temp_dir().join(format!("ek-daemon-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let daemon = Daemon { folder };
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = free.local_addr().expect("its number").port();
+    drop(free);
+    let config = format!(
+        "global\n daemon\n pidfile {}\n nbthread 1\ndefaults\n mode http\n timeout client 5s\n \
+         timeout server 5s\n timeout connect 1s\nfrontend web\n bind 127.0.0.1:{port}\n \
+         default_backend app\nbackend app\n server one 127.0.0.1:9\n",
+        daemon.path("pid")
+    );
+    std::fs::write(daemon.path("haproxy.cfg"), &config).expect("a file");
+    // Its output is read to the end: it returns only if nothing holds the terminal open.
+    let started = daemon.run();
+    assert_eq!(started.status.code(), Some(0), "{}", text(&started.stderr));
+    let pid = daemon.pid().expect("a pidfile");
+
+    let second = daemon.run();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second.stderr).contains("another Evenkeel runs here already"));
+    assert_eq!(daemon.pid(), Some(pid), "the pidfile is still that of the first");
+
+    let changed = config.replace("nbthread 1", "nbthread 2");
+    std::fs::write(daemon.path("haproxy.cfg"), changed).expect("a file");
+    let runtime = daemon.path("run");
+    std::thread::scope(|scope| {
+        for _ in 0..10 {
+            scope.spawn(|| {
+                let reload = evenkeel(&["reload", "--runtime-dir", &runtime]);
+                assert_eq!(reload.status.code(), Some(0), "{}", text(&reload.stderr));
+            });
+        }
+    });
+}
+
+#[test]
+fn files_that_cannot_be_read_or_say_nothing_are_named_once() {
+    let empty = Scratch::new("empty.conf", "");
+    let said = text(&evenkeel(&["check", empty.path()]).stderr);
+    assert!(said.contains(" is empty"), "{said}");
+    let said = text(&evenkeel(&["check", "/does/not/exist.cfg"]).stderr);
+    assert_eq!(said.matches("cannot read").count(), 1, "{said}");
+    let marked = Scratch::new("bom.cfg", "\u{feff}defaults\r\n\tmode http\r\n");
+    let output = evenkeel(&["check", "--haproxy", marked.path()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
