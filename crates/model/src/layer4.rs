@@ -10,6 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::Checker;
 
+/// Most virtual servers: the data plane's tables have this many places.
+pub const VIRTUAL_SERVERS_MAX: usize = 2_048;
+/// Most real servers of one virtual server.
+pub const REAL_SERVERS_MAX: usize = 256;
+/// Most real servers over all virtual servers.
+pub const REAL_SERVERS_TOTAL_MAX: usize = 65_536;
+
 /// Every virtual server of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer4Plan {

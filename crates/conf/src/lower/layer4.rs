@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use model::layer4::{
-    Endpoint, Forwarding, Layer4Plan, Persistence, RealServer, Scheduler, ServiceKey, VirtualServer,
+    Endpoint, Forwarding, Layer4Plan, Persistence, REAL_SERVERS_MAX, REAL_SERVERS_TOTAL_MAX,
+    RealServer, Scheduler, ServiceKey, VIRTUAL_SERVERS_MAX, VirtualServer,
 };
 
 use super::checker;
@@ -44,7 +45,39 @@ pub(super) fn lower(from: &Configuration, diagnostics: &mut Vec<Diagnostic>) -> 
         check_address(server.location.value.address, span, "a virtual server", diagnostics);
         virtual_servers.push(lower_virtual(server, key, diagnostics));
     }
+    check_bounds(from, diagnostics);
     Layer4Plan { virtual_servers, interfaces: Vec::new() }
+}
+
+/// What the data plane's tables have no place for is said here and not at start.
+fn check_bounds(from: &Configuration, diagnostics: &mut Vec<Diagnostic>) {
+    let mut total = 0usize;
+    for (number, server) in from.virtual_servers.iter().enumerate() {
+        let span = server.location.span;
+        let count = server.real_servers.len();
+        if number == VIRTUAL_SERVERS_MAX {
+            diagnostics.push(Diagnostic::error(
+                span,
+                format!("more than {VIRTUAL_SERVERS_MAX} virtual servers"),
+            ));
+        }
+        if count > REAL_SERVERS_MAX {
+            diagnostics.push(
+                Diagnostic::error(
+                    span,
+                    format!("{count} real servers are more than {REAL_SERVERS_MAX} in one virtual_server"),
+                )
+                .help("spread them over several virtual addresses"),
+            );
+        }
+        if total <= REAL_SERVERS_TOTAL_MAX && total + count > REAL_SERVERS_TOTAL_MAX {
+            diagnostics.push(Diagnostic::error(
+                span,
+                format!("more than {REAL_SERVERS_TOTAL_MAX} real servers in all"),
+            ));
+        }
+        total += count;
+    }
 }
 
 fn check_address(address: IpAddr, span: Span, what: &str, diagnostics: &mut Vec<Diagnostic>) {

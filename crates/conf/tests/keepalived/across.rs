@@ -34,6 +34,17 @@ fn what_must_be_unique_is() {
 }
 
 #[test]
+fn what_the_tables_have_no_place_for_is_an_error() {
+    let servers = |count: u32| -> String {
+        let one = |n: u32| format!(" real_server 10.1.{}.{} 80 {{\n }}\n", n / 250, n % 250 + 1);
+        (0..count).map(one).collect()
+    };
+    let text = |count| format!("{INSTANCE}virtual_server 10.0.0.1 80 {{\n{}}}\n", servers(count));
+    assert_eq!(lines(&keepalived(&text(256))), Vec::<String>::new());
+    assert!(only(&text(257)).contains("257 real servers are more than 256 in one virtual_server"));
+}
+
+#[test]
 fn members_of_a_group_must_exist() {
     let text = format!("{INSTANCE}vrrp_sync_group G {{\n group {{\n A\n AA\n }}\n}}\n");
     assert_eq!(only(&text), "12:2 error: no vrrp_instance is named AA; did you mean \"A\"?");

@@ -26,7 +26,7 @@ impl Table {
 
 impl Source for Table {
     fn read(&self, path: &str) -> Result<String, String> {
-        self.0.get(path).cloned().ok_or_else(|| "no such file".into())
+        self.0.get(path).cloned().ok_or_else(|| format!("cannot read {path}: no such file"))
     }
 
     fn glob(&self, pattern: &str) -> Result<Vec<String>, String> {

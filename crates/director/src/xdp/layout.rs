@@ -10,10 +10,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Directory of the pinned maps; a new name whenever a layout changes.
 pub(crate) const LAYOUT: &str = "v1";
 
-pub(crate) const SERVICES_MAX: u32 = 2048;
-pub(crate) const MEMBERS_MAX: usize = 256;
+pub(crate) const SERVICES_MAX: u32 = model::layer4::VIRTUAL_SERVERS_MAX as u32;
+pub(crate) const MEMBERS_MAX: usize = model::layer4::REAL_SERVERS_MAX;
 pub(crate) const INTERFACES_LOW: u32 = 4096;
-pub(crate) const DESTINATIONS_MAX: u32 = 65536;
+pub(crate) const DESTINATIONS_MAX: u32 = model::layer4::REAL_SERVERS_TOTAL_MAX as u32;
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 

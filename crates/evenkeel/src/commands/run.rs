@@ -80,6 +80,9 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
     let ended = supervisor::run(options, loaded, notifier, pid_file.as_deref(), on_ready);
     match ended {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if !rustix::process::geteuid().is_root() => super::fail(&format!(
+            "{error}; a director needs root, or the capabilities of its systemd unit"
+        )),
         Err(error) => super::fail(&error),
     }
 }

@@ -36,6 +36,8 @@ use report::Collecting;
 
 /// How long roles may take to finish in order after a stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// The same after a second request to stop.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a proxy that was replaced may drain.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -449,9 +451,9 @@ impl Supervisor {
 
     fn stop(&mut self) {
         let now = edge::clock::now();
-        if self.stop_by.is_some() {
-            // Asked twice: no more patience.
-            self.stop_by = Some(now);
+        if let Some(by) = self.stop_by {
+            // Asked twice: little patience left. (`timeout` asks both the group and the child.)
+            self.stop_by = Some(by.min(now + LAST_PATIENCE));
             return;
         }
         tracing::info!("stopping");
