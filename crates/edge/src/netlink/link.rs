@@ -5,8 +5,8 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use netlink_packet_core::NLM_F_DUMP;
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::Socket;
 use super::address::{Assigned, assigned};
@@ -50,6 +50,10 @@ impl Interfaces {
     /// Takes over what an event says; events about other things are nothing.
     pub fn apply(&mut self, event: &RouteNetlinkMessage) {
         match event {
+            // A bridge tells of its ports by messages of its own family: "gone" means that the
+            // interface left the bridge.
+            RouteNetlinkMessage::NewLink(message) | RouteNetlinkMessage::DelLink(message)
+                if message.header.interface_family != AddressFamily::Unspec => {}
             RouteNetlinkMessage::NewLink(message) => {
                 if let Some(link) = link(message) {
                     self.links.insert(link.index, link);
@@ -126,6 +130,16 @@ mod tests {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         assert!(interfaces.has(Assigned { interface: lo.index, address, prefix_len: 8 }));
         assert_eq!(interfaces.ipv4(lo.index).next(), Some((Ipv4Addr::LOCALHOST, 8)));
+    }
+
+    #[test]
+    fn an_interface_that_left_a_bridge_is_still_there() {
+        let mut interfaces = Interfaces::load(&mut Socket::open().unwrap()).unwrap();
+        let mut message = LinkMessage::default();
+        message.header.index = interfaces.link("lo").unwrap().index;
+        message.header.interface_family = AddressFamily::Bridge;
+        interfaces.apply(&RouteNetlinkMessage::DelLink(message));
+        assert!(interfaces.link("lo").is_some());
     }
 
     #[test]

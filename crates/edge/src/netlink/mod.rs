@@ -31,6 +31,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const BUFFER: usize = 64 << 10;
 /// How often a dump that changed while it was read is read again.
 const DUMP_TRIES: u32 = 8;
+/// Most messages thrown away at once: more than the largest usual receive buffer holds.
+const DISCARDED_MAX: u32 = 1 << 16;
 
 /// A NETLINK_ROUTE socket, connected to the kernel: nobody else can send to it.
 pub struct Socket {
@@ -139,8 +141,9 @@ impl Socket {
     }
 
     /// The events that have arrived, none when there are none now. The error ENOBUFS
-    /// (`libc::ENOBUFS` by `raw_os_error`) says that events were lost: the caller dumps what it
-    /// follows anew.
+    /// (`libc::ENOBUFS` by `raw_os_error`) says that events were lost, and those that were left
+    /// are thrown away: the caller dumps what it follows anew, and what is received from then on
+    /// is no older than the dump.
     pub fn receive(&mut self) -> io::Result<Vec<RouteNetlinkMessage>> {
         let mut events = Vec::new();
         loop {
@@ -155,7 +158,21 @@ impl Socket {
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(events),
+                Err(Errno::NOBUFS) => {
+                    self.discard();
+                    return Err(Errno::NOBUFS.into());
+                }
                 Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Throws away the events that wait. Applied after a newer dump, old ones would undo it.
+    fn discard(&mut self) {
+        for _ in 0..DISCARDED_MAX {
+            match recv(&self.socket, &mut self.buffer, RecvFlags::DONTWAIT) {
+                Ok(_) | Err(Errno::INTR | Errno::NOBUFS) => {}
+                Err(_) => return,
             }
         }
     }

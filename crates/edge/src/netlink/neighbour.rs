@@ -103,6 +103,11 @@ fn read_neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
 }
 
 fn read_interface(message: &LinkMessage) -> Option<Interface> {
+    // A bridge tells of its ports by messages of its own family: "gone" means that the
+    // interface left the bridge.
+    if message.header.interface_family != AddressFamily::Unspec {
+        return None;
+    }
     let (mut name, mut mac) = (None, None);
     for attribute in &message.attributes {
         match attribute {
