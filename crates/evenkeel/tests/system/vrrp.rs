@@ -340,6 +340,31 @@ fn gates_follow_the_state_and_a_reload_moves_only_what_differs() {
 }
 
 #[test]
+fn a_master_stays_when_its_interface_leaves_a_bridge_and_tells_of_another_mac_address() {
+    if skipped() {
+        return;
+    }
+    let pair = Pair::new("vrrpx").unwrap();
+    let mut role = pair.role(None, plan(instance(100, 30)));
+    within(SOON, "we become master", || pair.we_hold());
+    pair.ours.ip("link add br0 type bridge").unwrap();
+    pair.ours.ip("link set eth0 master br0").unwrap();
+    pair.ours.ip("link set eth0 nomaster").unwrap();
+    // It comes back only when all that happened before has been seen.
+    pair.ours.ip(&format!("addr del {VIRTUAL}/32 dev eth0")).unwrap();
+    within(SOON, "a stolen address is put back", || pair.we_hold());
+    assert_eq!(status(&mut role).released_master, 0);
+
+    let neighbour = format!("neigh replace {VIRTUAL} lladdr 02:00:00:00:00:01 dev eth0 nud stale");
+    pair.theirs.ip(&neighbour).unwrap();
+    pair.ours.ip("link set eth0 address 02:00:00:00:00:77").unwrap();
+    within(SOON, "the others know the new address", || {
+        pair.theirs.ip(&format!("neigh show {VIRTUAL}")).unwrap().contains("02:00:00:00:00:77")
+    });
+    assert_eq!(status(&mut role).released_master, 0);
+}
+
+#[test]
 fn an_interface_that_goes_and_comes_back_is_a_fault_and_a_recovery() {
     if skipped() {
         return;

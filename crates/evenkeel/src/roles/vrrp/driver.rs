@@ -1,6 +1,8 @@
 //! Waits for adverts, timers, interfaces and the supervisor, gives them to the router and has
 //! the kernel do what the router asks for. Decides nothing.
 
+mod interfaces;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -48,6 +50,8 @@ pub(super) struct Driver {
     plan: VrrpPlan,
     /// What the router was last told of each interface.
     links: BTreeMap<String, Option<Ipv4Addr>>,
+    /// Events of interfaces were lost, and reading them anew has not succeeded yet.
+    stale: bool,
     worst_lateness: Duration,
     polling_writes: bool,
     stopped: bool,
@@ -79,6 +83,7 @@ impl Driver {
             memory: Memory::default(),
             plan: VrrpPlan::default(),
             links: BTreeMap::new(),
+            stale: false,
             worst_lateness: Duration::ZERO,
             polling_writes: false,
             stopped: false,
@@ -93,6 +98,9 @@ impl Driver {
             self.poll.wait(&mut ready, Time::NEVER)?;
             self.hear_adverts(&ready);
             self.fire_timers()?;
+            if self.stale {
+                self.reread_interfaces();
+            }
             for event in &ready {
                 match event.token {
                     INTERFACES => self.follow_interfaces()?,
@@ -129,8 +137,7 @@ impl Driver {
                 let (source, ttl, payload) = (packet.source, packet.ttl, packet.payload);
                 let heard = self.router.handle_advert(clock::now(), &name, source, ttl, payload);
                 if let Err((instance, discard)) = heard {
-                    self.supervisor
-                        .warn(format!("{instance}: advert of {source} discarded: {discard}"));
+                    self.supervisor.warn_of_discard(&instance, source, discard);
                 }
             }
         }
@@ -147,71 +154,6 @@ impl Driver {
             self.apply();
         }
         Ok(())
-    }
-
-    fn follow_interfaces(&mut self) -> io::Result<()> {
-        match self.events.receive() {
-            Ok(events) => events.iter().for_each(|event| self.kernel.interfaces.apply(event)),
-            // Events were lost: what they said is read anew.
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.kernel.reload()?,
-            Err(error) => return Err(error),
-        }
-        self.tell_links();
-        self.repair();
-        Ok(())
-    }
-
-    /// Tells the router which interfaces became usable or stopped being so.
-    fn tell_links(&mut self) {
-        let now = clock::now();
-        for name in interfaces(&self.plan) {
-            self.renew_station(&name);
-            let link = self.link(&name, &self.plan);
-            if self.links.insert(name.clone(), link) != Some(link) {
-                self.router.handle_interface(now, &name, link);
-            }
-        }
-        self.apply();
-    }
-
-    /// Opens an interface's socket when the interface appeared, also as another one of the same
-    /// name.
-    fn renew_station(&mut self, name: &str) {
-        let index = self.kernel.interfaces.link(name).map(|link| link.index);
-        if self.kernel.stations.get(name).map(|station| station.index) == index {
-            return;
-        }
-        self.kernel.stations.remove(name);
-        let Some(index) = index else { return };
-        let opened = match self.kernel.station(name, index) {
-            Ok(station) => self.poll.add(&station.socket, token(index), Interest::Read),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = opened {
-            self.kernel.stations.remove(name);
-            self.supervisor.warn(format!("{name}: no socket for adverts: {error}"));
-        }
-    }
-
-    fn link(&self, name: &str, plan: &VrrpPlan) -> Option<Ipv4Addr> {
-        self.kernel.stations.contains_key(name).then(|| self.kernel.source(name, plan)).flatten()
-    }
-
-    /// Puts back what somebody else took from us: a master whose address is gone.
-    fn repair(&mut self) {
-        let masters = self.router.instances().iter().filter(|i| i.state() == VrrpState::Master);
-        let plans: Vec<_> = masters.map(|instance| instance.plan().clone()).collect();
-        for plan in plans {
-            for address in addresses(&plan) {
-                if self.kernel.holds(&plan, address) || self.kernel.add(&plan, address).is_err() {
-                    continue;
-                }
-                let text = format!("{}: {} was removed; put back", plan.name, address.address);
-                self.supervisor.tell(Event::Log { severity: 4, text });
-                // The link learns of it again; a lost message is repeated by the next burst.
-                let _ = self.kernel.announce(&plan, address);
-            }
-        }
     }
 
     fn hear_signals(&mut self) -> io::Result<()> {

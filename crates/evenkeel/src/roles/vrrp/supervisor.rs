@@ -1,17 +1,22 @@
 //! The conversation with the supervisor. Nothing here blocks: when the supervisor does not read,
 //! events are dropped, and answers wait.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
+use std::mem;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use edge::ipc::{Channel, Received};
 use model::control::{Event, FromRole, ToRole};
+use proto::vrrp::packet::Discard;
 
 /// Most bytes of events that wait for the supervisor.
 const WAITING_MAX: usize = 1 << 20;
 /// Most different warnings between two configurations.
 const WARNINGS_MAX: usize = 64;
+/// Most kinds of discarded adverts, over all instances, told between two configurations.
+const DISCARDS_MAX: usize = 1024;
 
 /// What the supervisor said.
 pub(super) enum Said {
@@ -28,11 +33,13 @@ pub(super) struct Supervisor {
     channel: Channel,
     waiting: usize,
     warned: BTreeSet<String>,
+    discards: HashSet<(String, mem::Discriminant<Discard>)>,
 }
 
 impl Supervisor {
     pub(super) fn over(channel: Channel) -> Supervisor {
-        Supervisor { channel, waiting: 0, warned: BTreeSet::new() }
+        let (warned, discards) = (BTreeSet::new(), HashSet::new());
+        Supervisor { channel, waiting: 0, warned, discards }
     }
 
     /// The next thing it said.
@@ -73,9 +80,21 @@ impl Supervisor {
         }
     }
 
+    /// Tells it of the first discarded advert of a kind, of an instance. The others are counted
+    /// only, so that a forger neither floods the log nor uses up what is left for warnings.
+    pub(super) fn warn_of_discard(&mut self, instance: &str, source: Ipv4Addr, why: Discard) {
+        if self.discards.len() < DISCARDS_MAX
+            && self.discards.insert((instance.to_owned(), mem::discriminant(&why)))
+        {
+            let text = format!("{instance}: advert of {source} discarded: {why}");
+            self.tell(Event::Log { severity: 4, text });
+        }
+    }
+
     /// A new configuration: what is still wrong is worth saying again.
     pub(super) fn forget_warnings(&mut self) {
         self.warned.clear();
+        self.discards.clear();
     }
 
     /// Sends what the channel takes. True when something is left, and writing is to be polled.
@@ -120,5 +139,22 @@ mod tests {
         assert_eq!(supervisor.warned.len(), WARNINGS_MAX);
         supervisor.forget_warnings();
         assert!(supervisor.warned.is_empty());
+    }
+
+    #[test]
+    fn forged_adverts_are_told_of_once_per_kind_and_leave_room_for_warnings() {
+        let (ours, mut theirs) = Channel::pair().unwrap();
+        let mut supervisor = Supervisor::over(ours);
+        for number in 0..1_000_u32 {
+            supervisor.warn_of_discard("VI_1", number.into(), Discard::Address(number.into()));
+            supervisor.warn_of_discard("VI_1", number.into(), Discard::Password);
+        }
+        supervisor.warn("address not added".to_owned());
+        supervisor.flush();
+        let mut told = 0;
+        while let Received::Frame(_) = theirs.receive().unwrap() {
+            told += 1;
+        }
+        assert_eq!(told, 3);
     }
 }
