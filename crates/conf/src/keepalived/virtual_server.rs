@@ -101,7 +101,7 @@ fn virtual_server(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut C
     }
     let location = reader.location(statement);
     let unusable = location.is_none();
-    let location = location.unwrap_or_else(|| placeholder(statement));
+    let location = location.unwrap_or_else(|| unreadable_location(statement));
     let mut server = VirtualServer {
         location,
         protocol: None,
@@ -126,7 +126,7 @@ fn virtual_server(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut C
 }
 
 /// A location to go on with, so that the mistakes inside the block are found too.
-fn placeholder(statement: &Statement<'_>) -> Spanned<Location> {
+fn unreadable_location(statement: &Statement<'_>) -> Spanned<Location> {
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let value = Location { address, port: None };
     Spanned { value, span: statement.header() }
@@ -225,7 +225,7 @@ fn url_virtual_host(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut
 fn real_server(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut VirtualServer) {
     let location = reader.location(statement);
     let unusable = location.is_none();
-    let location = location.unwrap_or_else(|| placeholder(statement));
+    let location = location.unwrap_or_else(|| unreadable_location(statement));
     let mut server = RealServer {
         location,
         weight: None,
