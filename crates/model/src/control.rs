@@ -3,6 +3,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::layer4::Layer4Plan;
 use crate::proxy::ProxyPlan;
 use crate::status::{ConnectionStatus, DirectorReport, ProxyReport, VrrpReport, VrrpState};
-use crate::vrrp::VrrpPlan;
+use crate::vrrp::{HelperPlan, Tracked, VrrpPlan};
 
 /// Settings of one run of the program, the same for all of its roles.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +64,10 @@ pub enum ToRole {
         /// Number to answer with.
         id: u64,
     },
+    /// The connection between the vrrp role and the helper role, sent to both whenever either
+    /// was started: one descriptor travels with it, on which they speak [`ToHelper`] and
+    /// [`FromHelper`]. A former one is dropped.
+    Link,
     /// Finish in order: vrrp sends priority 0 and removes its addresses, the director detaches
     /// its programs, the proxy drains. End of file without this message means that the
     /// supervisor died: vrrp does the same, the director leaves forwarding in place, the proxy
@@ -75,6 +80,8 @@ pub enum ToRole {
 pub enum RolePlan {
     /// For the vrrp role.
     Vrrp(VrrpPlan),
+    /// For the helper role.
+    Helper(HelperPlan),
     /// For the director role.
     Director(Layer4Plan),
     /// For the proxy role.
@@ -120,6 +127,90 @@ pub enum RoleReport {
     Director(DirectorReport),
     /// Of the proxy role.
     Proxy(ProxyReport),
+}
+
+/// From the vrrp role to the helper, over their own connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToHelper {
+    /// Run the scripts for this and write it to the pipes.
+    Notice(Notice),
+}
+
+/// From the helper to the vrrp role, over their own connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromHelper {
+    /// What a script, file or process is like: sent for each when the connection is made, and on
+    /// every change.
+    Tracker {
+        /// Which one. Never an interface or a BFD session.
+        what: Tracked,
+        /// How it is.
+        state: TrackerState,
+    },
+}
+
+/// How something tracked is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TrackerState {
+    /// Not known yet: an instance that tracks it waits before it begins.
+    #[default]
+    Unknown,
+    /// Up: the script succeeded, enough processes run.
+    Up,
+    /// Down.
+    Down,
+    /// A file's number.
+    Value(i32),
+}
+
+/// A change that scripts and pipes are told of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// It is about a sync group.
+    pub group: bool,
+    /// Name of the instance or group.
+    pub name: String,
+    /// What happened.
+    pub kind: NoticeKind,
+    /// The priority now.
+    pub priority: u8,
+}
+
+/// What can happen to an instance or group, in Keepalived's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum NoticeKind {
+    /// It became master, or is it still and says so again after two masters were seen.
+    Master,
+    /// It became backup.
+    Backup,
+    /// It cannot take part.
+    Fault,
+    /// VRRP stops.
+    Stop,
+    /// A reload removed it.
+    Deleted,
+    /// As master it heard a weaker one.
+    MasterRxLowerPri,
+    /// Its priority changed while master.
+    MasterPriority,
+    /// Its priority changed while not master.
+    BackupPriority,
+}
+
+impl fmt::Display for NoticeKind {
+    /// As in the arguments of `notify` scripts and the lines of pipes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            NoticeKind::Master => "MASTER",
+            NoticeKind::Backup => "BACKUP",
+            NoticeKind::Fault => "FAULT",
+            NoticeKind::Stop => "STOP",
+            NoticeKind::Deleted => "DELETED",
+            NoticeKind::MasterRxLowerPri => "MASTER_RX_LOWER_PRI",
+            NoticeKind::MasterPriority => "MASTER_PRIORITY",
+            NoticeKind::BackupPriority => "BACKUP_PRIORITY",
+        })
+    }
 }
 
 /// Something that happened in a role.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::layer4::Layer4Plan;
 use crate::proxy::ProxyPlan;
-use crate::vrrp::VrrpPlan;
+use crate::vrrp::{Command, Fifo, User, VrrpPlan};
 
 /// Everything the configuration files say, names resolved and defaults filled in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,58 @@ pub struct Global {
     pub router_id: Option<String>,
     /// Whom to write to, and how.
     pub alerts: Alerts,
+    /// Sets several Evenkeels or Keepaliveds on one machine apart in names of files
+    /// (`instance`).
+    pub instance: Option<String>,
+    /// Network namespace to run in (`net_namespace`).
+    pub network_namespace: Option<String>,
+    /// Whom programs run as that name nobody (`script_user`; `keepalived_script` if it exists).
+    pub script_user: Option<User>,
+    /// Programs that others than root can change are not run as root
+    /// (`enable_script_security`).
+    pub script_security: bool,
+    /// Run once before any role starts (`startup_script`).
+    pub startup_script: Option<BoundedCommand>,
+    /// Run once after all roles have ended (`shutdown_script`).
+    pub shutdown_script: Option<BoundedCommand>,
+    /// Pipes that are told of changes.
+    pub fifos: Fifos,
+    /// File mode mask (`umask`); Keepalived's 022 when absent.
+    pub umask: Option<u32>,
+    /// How long roles may take to finish (`child_wait_time`).
+    pub child_wait_time: Option<Duration>,
+    /// File that holds the time of a reload (`reload_time_file`).
+    pub reload_time_file: Option<String>,
+    /// That file stays, and the reload is repeated every day (`reload_repeat`).
+    pub reload_repeat: bool,
+    /// File that exists while the configuration is read (`reload_file`).
+    pub reload_file: Option<String>,
+    /// Where the configuration is saved before and after each reload (`config_save_dir`).
+    pub config_save_directory: Option<String>,
+    /// Names of dump files contain the instance and network namespace (`data_use_instance`).
+    pub dump_names_instance: bool,
+}
+
+/// A program with a bound on its run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundedCommand {
+    /// What runs.
+    pub command: Command,
+    /// It is ended after this time; Keepalived's 10 s by default.
+    pub timeout: Duration,
+}
+
+/// Pipes of `global_defs`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fifos {
+    /// Told of everything (`notify_fifo`).
+    pub all: Option<Fifo>,
+    /// Told of VRRP (`vrrp_notify_fifo`).
+    pub vrrp: Option<Fifo>,
+    /// Told of virtual and real servers (`lvs_notify_fifo`).
+    pub lvs: Option<Fifo>,
+    /// States are written again after a reload (`fifo_write_vrrp_states_on_reload`).
+    pub write_states_on_reload: bool,
 }
 
 /// The mail settings of `global_defs`.
@@ -47,4 +99,12 @@ pub struct Alerts {
     pub server: Option<String>,
     /// Bound on the connection (`smtp_connect_timeout`).
     pub connect_timeout: Option<Duration>,
+    /// Name in the HELO message (`smtp_helo_name`); the host's when absent.
+    pub helo_name: Option<String>,
+    /// No mail of faults (`no_email_faults`).
+    pub no_faults: bool,
+    /// Mail of real servers only when one is added or removed (`no_checker_emails`).
+    pub no_checkers: bool,
+    /// Mail of checkers: `smtp_alert_checker`, else `smtp_alert`; absent when neither is there.
+    pub checkers: Option<bool>,
 }

@@ -7,8 +7,10 @@ use core::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::TrackerState;
 use crate::layer4::{Endpoint, Forwarding, Persistence, Scheduler, ServiceKey};
 use crate::proxy::Mode;
+use crate::vrrp::Tracked;
 
 /// State of a VRRP instance (RFC 3768 6.4, and Keepalived's FAULT).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,8 +41,81 @@ impl fmt::Display for VrrpState {
 pub struct VrrpReport {
     /// One entry per instance, in file order.
     pub instances: Vec<InstanceStatus>,
+    /// One entry per sync group, in file order.
+    pub groups: Vec<SyncGroupStatus>,
+    /// What instances and groups track, and how it is.
+    pub trackers: Vec<TrackerStatus>,
+    /// One entry per BFD session, in file order.
+    pub bfd: Vec<BfdStatus>,
     /// How late adverts and timeouts ran, worst case since start, nanoseconds.
     pub worst_lateness_ns: u64,
+    /// How late they ran: upper bound of each bucket in nanoseconds (the last one is
+    /// `u64::MAX`), and how many fell into it.
+    pub lateness: Vec<(u64, u64)>,
+    /// It runs under real-time priority (SCHED_FIFO).
+    pub realtime: bool,
+}
+
+/// One sync group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncGroupStatus {
+    /// Name in the file.
+    pub name: String,
+    /// State of all of its members.
+    pub state: VrrpState,
+    /// Names of its members.
+    pub members: Vec<String>,
+}
+
+/// Something tracked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackerStatus {
+    /// Which one.
+    pub what: Tracked,
+    /// How it is.
+    pub state: TrackerState,
+}
+
+/// One BFD session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BfdStatus {
+    /// Name in the file.
+    pub name: String,
+    /// The other end.
+    pub neighbour: IpAddr,
+    /// `AdminDown`, `Down`, `Init` or `Up`.
+    pub state: String,
+    /// Seconds in this state.
+    pub state_seconds: u64,
+    /// Times it came up.
+    pub ups: u64,
+    /// Time after which a silent neighbour is down, microseconds; zero while it is not up.
+    pub detection_us: u64,
+}
+
+/// Adverts discarded and otherwise wrong, in the terms of the VRRP MIBs and Keepalived's dump.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdvertErrors {
+    /// Wrong length.
+    pub packet_length: u64,
+    /// Another advert interval.
+    pub advert_interval: u64,
+    /// Wrong TTL or hop limit.
+    pub ttl: u64,
+    /// Not an advert.
+    pub invalid_type: u64,
+    /// Wrong checksum.
+    pub checksum: u64,
+    /// Other addresses than configured.
+    pub address_list: u64,
+    /// An authentication type that does not exist.
+    pub invalid_authentication: u64,
+    /// Another authentication type than configured.
+    pub authentication_mismatch: u64,
+    /// Wrong password or signature.
+    pub authentication_failure: u64,
+    /// Anything else: version, virtual router id, a stranger in unicast.
+    pub other: u64,
 }
 
 /// One VRRP instance.
@@ -72,6 +147,26 @@ pub struct InstanceStatus {
     pub became_master: u64,
     /// Times it stopped being master.
     pub released_master: u64,
+    /// Version of the protocol, 2 or 3.
+    pub version: u8,
+    /// Over IPv6.
+    pub ipv6: bool,
+    /// Priority in the file, before weights.
+    pub base_priority: u8,
+    /// Its sync group.
+    pub group: Option<String>,
+    /// Adverts of priority zero sent.
+    pub zero_sent: u64,
+    /// Adverts of priority zero received.
+    pub zero_received: u64,
+    /// Why adverts were discarded.
+    pub errors: AdvertErrors,
+    /// Adverts of another master heard while master itself: two masters were there.
+    pub rivals: u64,
+    /// The last such rival: its address and priority, and how many seconds ago.
+    pub last_rival: Option<(IpAddr, u8, u64)>,
+    /// What keeps it in Fault or Init, in words: `interface eth0 is down`.
+    pub faults: Vec<String>,
 }
 
 /// Packet and byte counters, in IPVS's terms.

@@ -128,6 +128,13 @@ ranged_u8!(
     Priority, 1..=255
 );
 
+impl Priority {
+    /// What an instance has that says nothing (RFC 3768 6.1).
+    pub const DEFAULT: Priority = Priority(100);
+    /// The owner of the addresses.
+    pub const OWNER: Priority = Priority(255);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

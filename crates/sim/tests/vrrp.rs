@@ -23,17 +23,10 @@ fn plan(priority: u8, preempt: bool) -> VrrpInstance {
         authentication: Authentication::Pass(*b"secret\0\0"),
         preempt,
         preempt_delay: Duration::ZERO,
-        addresses: vec![VirtualAddress {
-            address: Ipv4Addr::new(10, 9, 0, 100).into(),
-            prefix_len: 32,
-            interface: None,
-            label: None,
-            broadcast: None,
-            scope: 0,
-        }],
+        addresses: vec![VirtualAddress::new(Ipv4Addr::new(10, 9, 0, 100).into(), 32)],
         excluded_addresses: Vec::new(),
         garp: Garp::default(),
-        source: None,
+        ..VrrpInstance::new("VI_1", "eth0", VirtualRouterId::try_from(51).unwrap())
     }
 }
 

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
-use model::vrrp::VirtualAddress;
+use model::vrrp::{Broadcast, VirtualAddress};
 
 use super::lexer::Word;
 use super::reader::Reader;
@@ -44,14 +44,7 @@ pub(crate) fn read(
         let address = network(reader, first);
         // The options are read even so: all mistakes at once.
         let value = address.map_or((Ipv4Addr::UNSPECIFIED, 32), |address| address);
-        let mut value = VirtualAddress {
-            address: IpAddr::V4(value.0),
-            prefix_len: value.1,
-            interface: None,
-            label: None,
-            broadcast: None,
-            scope: 0,
-        };
+        let mut value = VirtualAddress::new(IpAddr::V4(value.0), value.1);
         read_options(reader, options, &mut value);
         if address.is_some() {
             to.push(Spanned { value, span: first.span });
@@ -112,7 +105,7 @@ fn read_options(reader: &mut Reader<'_>, options: &[Word<'_>], value: &mut Virtu
 fn option_value(reader: &mut Reader<'_>, name: &str, word: &Word<'_>, value: &mut VirtualAddress) {
     match name {
         "dev" => value.interface = reader.interface(word),
-        "brd" | "broadcast" => value.broadcast = reader.address(word),
+        "brd" | "broadcast" => value.broadcast = reader.address(word).map(Broadcast::Address),
         "label" => value.label = reader.interface(word),
         _ => {
             let named = SCOPES.iter().find(|(name, _)| *name == word.text).map(|(_, n)| *n);

@@ -33,7 +33,7 @@ pub(super) fn lower(from: &Configuration, diagnostics: &mut Vec<Diagnostic>) -> 
     for instance in &from.instances {
         instances.extend(lower_instance(instance, from.global.garp, diagnostics));
     }
-    VrrpPlan { instances, sync_groups: sync_groups(from, diagnostics) }
+    VrrpPlan { instances, sync_groups: sync_groups(from, diagnostics), ..VrrpPlan::default() }
 }
 
 fn unique_names(from: &Configuration, diagnostics: &mut Vec<Diagnostic>) {
@@ -107,9 +107,6 @@ fn lower_instance(
     check_addresses(instance, diagnostics);
     let default_priority = Priority::try_from(PRIORITY_DEFAULT).ok()?;
     Some(VrrpInstance {
-        name: name.value.clone(),
-        interface: interface?.clone(),
-        virtual_router_id: *id?,
         priority: instance.priority.as_ref().map_or(default_priority, |priority| priority.value),
         advert_interval,
         initial_state,
@@ -119,7 +116,8 @@ fn lower_instance(
         addresses: addresses(&instance.addresses),
         excluded_addresses: addresses(&instance.excluded_addresses),
         garp: garp(instance.garp, global_garp),
-        source: instance.source,
+        source: instance.source.map(IpAddr::V4),
+        ..VrrpInstance::new(&name.value, interface?, *id?)
     })
 }
 
@@ -252,6 +250,7 @@ fn garp(own: ast::Garp, global: ast::Garp) -> Garp {
             .refresh_repeat
             .or(global.refresh_repeat)
             .unwrap_or(default.refresh_repeat),
+        ..default
     }
 }
 
@@ -280,7 +279,7 @@ fn sync_groups(from: &Configuration, diagnostics: &mut Vec<Diagnostic>) -> Vec<S
                 members.push(member.value.clone());
             }
         }
-        groups.push(SyncGroup { name: group.name.value.clone(), members });
+        groups.push(SyncGroup { name: group.name.value.clone(), members, ..SyncGroup::default() });
     }
     groups
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use model::vrrp::VirtualAddress;
+use model::vrrp::{Broadcast, VirtualAddress};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -25,7 +25,7 @@ impl Socket {
     /// Puts an address on the interface with this index; one that is already there stays.
     pub fn add_address(&mut self, interface: u32, address: &VirtualAddress) -> io::Result<()> {
         let mut message = message(interface, address);
-        if let Some(broadcast) = address.broadcast {
+        if let Some(Broadcast::Address(broadcast)) = address.broadcast {
             message.attributes.push(AddressAttribute::Broadcast(broadcast));
         }
         if let Some(label) = &address.label {

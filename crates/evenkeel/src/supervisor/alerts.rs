@@ -200,7 +200,9 @@ mod tests {
                 from: Some("lvs@example.com".into()),
                 server: Some(format!("127.0.0.1 {port}")),
                 connect_timeout: Some(Duration::from_secs(5)),
+                ..plan::Alerts::default()
             },
+            ..Global::default()
         };
         Alerts::start().real_server(
             &global,

@@ -158,23 +158,16 @@ fn instance(priority: u8, interval: u32) -> VrrpInstance {
         addresses: vec![address(100)],
         excluded_addresses: Vec::new(),
         garp: Garp::default(),
-        source: None,
+        ..VrrpInstance::new("VI_1", "eth0", VirtualRouterId::try_from(51).unwrap())
     }
 }
 
 fn address(last: u8) -> VirtualAddress {
-    VirtualAddress {
-        address: IpAddr::V4(Ipv4Addr::new(10, 9, 0, last)),
-        prefix_len: 32,
-        interface: None,
-        label: None,
-        broadcast: None,
-        scope: 0,
-    }
+    VirtualAddress::new(IpAddr::V4(Ipv4Addr::new(10, 9, 0, last)), 32)
 }
 
 fn plan(instance: VrrpInstance) -> VrrpPlan {
-    VrrpPlan { instances: vec![instance], sync_groups: Vec::new() }
+    VrrpPlan { instances: vec![instance], ..VrrpPlan::default() }
 }
 
 fn status(role: &mut RoleProcess) -> InstanceStatus {

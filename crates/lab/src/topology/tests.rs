@@ -23,17 +23,10 @@ fn instance(name: &str, interface: &str, address: &str) -> VrrpInstance {
         authentication: Authentication::None,
         preempt: true,
         preempt_delay: Duration::ZERO,
-        addresses: vec![VirtualAddress {
-            address: ip(address).into(),
-            prefix_len: 32,
-            interface: None,
-            label: None,
-            broadcast: None,
-            scope: 0,
-        }],
+        addresses: vec![VirtualAddress::new(ip(address).into(), 32)],
         excluded_addresses: Vec::new(),
         garp: Garp::default(),
-        source: None,
+        ..VrrpInstance::new("VI_1", "eth0", VirtualRouterId::try_from(51).unwrap())
     }
 }
 

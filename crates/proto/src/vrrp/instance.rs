@@ -3,10 +3,10 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
-use model::status::{InstanceStatus, VrrpState};
+use model::status::{AdvertErrors, InstanceStatus, VrrpState};
 use model::units::Time;
 use model::vrrp::{VirtualAddress, VrrpInstance};
 
@@ -299,6 +299,16 @@ impl Instance {
             adverts_discarded: self.counters.discarded,
             became_master: self.counters.became_master,
             released_master: self.counters.released_master,
+            version: 2,
+            ipv6: false,
+            base_priority: self.priority(),
+            group: None,
+            zero_sent: 0,
+            zero_received: 0,
+            errors: AdvertErrors::default(),
+            rivals: 0,
+            last_rival: None,
+            faults: Vec::new(),
         }
     }
 
@@ -412,7 +422,10 @@ impl Instance {
 
     fn source(&self) -> Option<Ipv4Addr> {
         let link = self.link?;
-        Some(self.plan.source.unwrap_or(link))
+        match self.plan.source {
+            Some(IpAddr::V4(source)) => Some(source),
+            Some(IpAddr::V6(_)) | None => Some(link),
+        }
     }
 
     fn priority(&self) -> u8 {

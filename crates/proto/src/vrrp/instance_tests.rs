@@ -9,14 +9,7 @@ const LOWER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 0);
 const HIGHER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 
 pub(crate) fn address(last: u8) -> VirtualAddress {
-    VirtualAddress {
-        address: IpAddr::V4(Ipv4Addr::new(10, 9, 0, last)),
-        prefix_len: 32,
-        interface: None,
-        label: None,
-        broadcast: None,
-        scope: 0,
-    }
+    VirtualAddress::new(IpAddr::V4(Ipv4Addr::new(10, 9, 0, last)), 32)
 }
 
 pub(crate) fn plan(priority: u8) -> VrrpInstance {
@@ -33,7 +26,7 @@ pub(crate) fn plan(priority: u8) -> VrrpInstance {
         addresses: vec![address(100)],
         excluded_addresses: vec![],
         garp: Garp::default(),
-        source: None,
+        ..VrrpInstance::new("VI_1", "eth0", VirtualRouterId::try_from(51).unwrap())
     }
 }
 

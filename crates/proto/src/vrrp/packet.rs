@@ -187,7 +187,9 @@ pub fn emit(plan: &VrrpInstance, priority: u8) -> Vec<u8> {
         message.extend_from_slice(&address.octets());
     }
     message.extend_from_slice(match &plan.authentication {
-        Authentication::None => &[0; AUTHENTICATION],
+        Authentication::None | Authentication::Ah(_) | Authentication::Hmac(_) => {
+            &[0; AUTHENTICATION]
+        }
         Authentication::Pass(password) => password,
     });
     let [high, low] = checksum(&message).to_be_bytes();
@@ -205,6 +207,8 @@ fn authentication_type(authentication: &Authentication) -> u8 {
     match authentication {
         Authentication::None => 0,
         Authentication::Pass(_) => 1,
+        Authentication::Ah(_) => 2,
+        Authentication::Hmac(_) => 0,
     }
 }
 

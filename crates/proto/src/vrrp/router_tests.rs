@@ -37,7 +37,9 @@ fn grouped() -> VrrpPlan {
         sync_groups: alloc::vec![SyncGroup {
             name: "G".into(),
             members: alloc::vec!["outside".into(), "inside".into()],
+            ..SyncGroup::default()
         }],
+        ..VrrpPlan::default()
     }
 }
 

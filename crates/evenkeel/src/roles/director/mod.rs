@@ -130,6 +130,8 @@ impl Director {
                     self.say(&FromRole::Report { id, report: RoleReport::Director(report) })?;
                 }
                 ToRole::Connections { id } => self.list_connections(now, id)?,
+                // Between the vrrp and helper roles only.
+                ToRole::Link => {}
                 ToRole::Stop => return Ok(Some(End::Stop)),
             }
         }

@@ -105,6 +105,8 @@ impl Driver {
                     let connections = Vec::new();
                     self.say(&FromRole::Connections { id, connections, last: true })?;
                 }
+                // Between the vrrp and helper roles only.
+                ToRole::Link => {}
                 ToRole::Stop => return Ok(true),
             }
         }

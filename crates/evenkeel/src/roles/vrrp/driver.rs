@@ -185,9 +185,11 @@ impl Driver {
                     let report = RoleReport::Vrrp(VrrpReport {
                         instances: self.router.status(clock::now()),
                         worst_lateness_ns: self.worst_lateness.as_nanos() as u64,
+                        ..VrrpReport::default()
                     });
                     self.supervisor.answer(&FromRole::Report { id, report });
                 }
+                ToRole::Link => {}
                 // For the director only: nothing to list here.
                 ToRole::Connections { id } => {
                     let connections = Vec::new();

@@ -112,7 +112,7 @@ mod tests {
             addresses: Vec::new(),
             excluded_addresses: Vec::new(),
             garp: model::vrrp::Garp::default(),
-            source: None,
+            ..VrrpInstance::new("VI_1", "eth0", VirtualRouterId::try_from(51).unwrap())
         }
     }
 

@@ -1,6 +1,7 @@
 //! Giving the addresses away when the role cannot be kept alive.
 
 use std::io;
+use std::net::IpAddr;
 
 use model::vrrp::VrrpPlan;
 use proto::vrrp::packet;
@@ -19,7 +20,10 @@ pub(crate) fn withdraw(plan: &VrrpPlan) -> io::Result<()> {
         }
     };
     for instance in &plan.instances {
-        let source = instance.source.or_else(|| kernel.source(&instance.interface, plan));
+        let source = match instance.source {
+            Some(IpAddr::V4(source)) => Some(source),
+            Some(IpAddr::V6(_)) | None => kernel.source(&instance.interface, plan),
+        };
         let mut held = false;
         for address in addresses(instance) {
             match kernel.remove(instance, address) {
@@ -56,17 +60,10 @@ mod tests {
             authentication: Authentication::None,
             preempt: true,
             preempt_delay: Duration::ZERO,
-            addresses: vec![VirtualAddress {
-                address: Ipv4Addr::new(10, 9, 0, id).into(),
-                prefix_len: 32,
-                interface: None,
-                label: None,
-                broadcast: None,
-                scope: 0,
-            }],
+            addresses: vec![VirtualAddress::new(Ipv4Addr::new(10, 9, 0, id).into(), 32)],
             excluded_addresses: Vec::new(),
             garp: Garp::default(),
-            source: None,
+            ..VrrpInstance::new("VI_1", "eth0", VirtualRouterId::try_from(51).unwrap())
         }
     }
 
@@ -94,7 +91,7 @@ mod tests {
             })
             .unwrap();
         let instances = vec![instance(50), instance(51)];
-        let plan = VrrpPlan { instances, sync_groups: Vec::new() };
+        let plan = VrrpPlan { instances, ..VrrpPlan::default() };
         ours.enter(|| withdraw(&plan)).unwrap().unwrap();
         assert!(!ours.ip("addr show dev eth0").unwrap().contains("10.9.0.51"));
         let station = listener.stations.get_mut("eth0").unwrap();
