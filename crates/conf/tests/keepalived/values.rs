@@ -136,7 +136,10 @@ fn addresses_take_the_words_of_ip_address_add() {
     assert_eq!(address.prefix_len, 24);
     assert_eq!(address.interface.as_deref(), Some("eth1"));
     assert_eq!(address.label.as_deref(), Some("eth1:1"));
-    assert_eq!(address.broadcast, Some(Ipv4Addr::new(10, 0, 0, 255)));
+    assert_eq!(
+        address.broadcast,
+        Some(model::vrrp::Broadcast::Address(Ipv4Addr::new(10, 0, 0, 255)))
+    );
     assert_eq!(address.scope, 253);
 }
 
