@@ -1,6 +1,7 @@
 //! What the supervisor and its roles say to each other. Frames are JSON over a Unix stream
 //! socket (`edge::ipc`); listeners travel beside them as descriptors.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -79,7 +80,7 @@ pub enum ToRole {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RolePlan {
     /// For the vrrp role.
-    Vrrp(VrrpPlan),
+    Vrrp(Box<VrrpPlan>),
     /// For the helper role.
     Helper(HelperPlan),
     /// For the director role.

@@ -376,7 +376,7 @@ fn tell(
     listeners: &Listeners,
 ) -> io::Result<()> {
     let (part, addresses) = match role {
-        Role::Vrrp => (RolePlan::Vrrp(plan.vrrp.clone()), Vec::new()),
+        Role::Vrrp => (RolePlan::Vrrp(Box::new(plan.vrrp.clone())), Vec::new()),
         Role::Director => (RolePlan::Director(plan.layer4.clone()), Vec::new()),
         Role::Proxy => {
             let mut addresses = Listeners::addresses(&plan.proxy);

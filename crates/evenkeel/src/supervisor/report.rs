@@ -26,7 +26,7 @@ pub(super) struct Collecting {
 
 enum Wants {
     Status {
-        vrrp: Option<VrrpReport>,
+        vrrp: Option<Box<VrrpReport>>,
         director: Option<DirectorReport>,
         proxy: Option<ProxyReport>,
     },
@@ -79,7 +79,7 @@ impl Supervisor {
         let Some(collecting) = self.collecting.get_mut(&id) else { return };
         if let Wants::Status { vrrp, director, proxy } = &mut collecting.wants {
             match report {
-                RoleReport::Vrrp(report) => *vrrp = Some(report),
+                RoleReport::Vrrp(report) => *vrrp = Some(Box::new(report)),
                 RoleReport::Director(report) => *director = Some(report),
                 RoleReport::Proxy(report) => *proxy = Some(report),
             }
@@ -127,7 +127,7 @@ impl Supervisor {
 
     fn status(
         &mut self,
-        vrrp: Option<VrrpReport>,
+        vrrp: Option<Box<VrrpReport>>,
         director: Option<DirectorReport>,
         proxy: Option<ProxyReport>,
     ) -> Status {
@@ -166,7 +166,7 @@ impl Supervisor {
             generation: self.generation,
             last_reload: self.last_reload.clone(),
             roles,
-            vrrp,
+            vrrp: vrrp.map(|report| *report),
             director,
             proxy,
         }

@@ -47,7 +47,7 @@ impl Pair {
     fn role(&self, memory: Option<OwnedFd>, plan: VrrpPlan) -> RoleProcess {
         let mut role = RoleProcess::start(&self.ours, "vrrp").unwrap();
         role.hello(&self.pins, memory.into_iter().collect());
-        role.configure(RolePlan::Vrrp(plan));
+        role.configure(RolePlan::Vrrp(Box::new(plan)));
         role
     }
 
@@ -314,12 +314,12 @@ fn gates_follow_the_state_and_a_reload_moves_only_what_differs() {
     within(SOON, "its gate is open", || open(100) == Some(true));
 
     first.addresses = vec![address(100), address(101)];
-    role.configure(RolePlan::Vrrp(plan(first.clone())));
+    role.configure(RolePlan::Vrrp(Box::new(plan(first.clone()))));
     let listed = pair.ours.ip("-4 -o addr show dev eth0").unwrap();
     assert!(listed.contains("10.9.0.100/32") && listed.contains("10.9.0.101/32"), "{listed}");
     assert_eq!((open(100), open(101)), (Some(true), Some(true)));
     first.addresses = vec![address(101)];
-    role.configure(RolePlan::Vrrp(plan(first)));
+    role.configure(RolePlan::Vrrp(Box::new(plan(first))));
     assert!(!pair.we_hold());
     assert_eq!((open(100), open(101)), (None, Some(true)));
     assert_eq!(status(&mut role).became_master, 1);

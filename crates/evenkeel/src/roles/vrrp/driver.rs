@@ -228,7 +228,7 @@ impl Driver {
         self.memory.forget();
         self.memory.write(self.router.instances());
         self.kernel.stations.retain(|name, _| names.contains(name));
-        let former = std::mem::replace(&mut self.plan, plan);
+        let former = std::mem::replace(&mut self.plan, *plan);
         self.renew_gates(&former);
         self.supervisor.answer(&FromRole::Configured { generation, error: None });
     }
