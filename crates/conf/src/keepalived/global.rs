@@ -44,7 +44,7 @@ fn global_defs(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Conf
     reader.no_more(statement, 0);
     reader.fields(reader.block(statement), |reader, statement, fill| match fill {
         Fill::Global(parse) => parse(reader, statement, &mut to.global),
-        Fill::Garp(parse) => parse(reader, statement, &mut to.global.garp),
+        Fill::Garp(parse) => parse(reader, statement, &mut to.global.vrrp.garp),
         _ => {}
     });
 }

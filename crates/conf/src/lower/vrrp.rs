@@ -31,9 +31,14 @@ pub(super) fn lower(from: &Configuration, diagnostics: &mut Vec<Diagnostic>) -> 
     unique_addresses(&from.instances, diagnostics);
     let mut instances = Vec::new();
     for instance in &from.instances {
-        instances.extend(lower_instance(instance, from.global.garp, diagnostics));
+        instances.extend(lower_instance(instance, from.global.vrrp.garp, diagnostics));
     }
-    VrrpPlan { instances, sync_groups: sync_groups(from, diagnostics), ..VrrpPlan::default() }
+    VrrpPlan {
+        settings: from.global.vrrp.settings.clone(),
+        instances,
+        sync_groups: sync_groups(from, diagnostics),
+        ..VrrpPlan::default()
+    }
 }
 
 fn unique_names(from: &Configuration, diagnostics: &mut Vec<Diagnostic>) {

@@ -1,17 +1,19 @@
 //! What a keepalived.conf says, value by value, before names and defaults are resolved.
 
+mod vrrp;
+
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 use core::time::Duration;
 
 use model::check::UrlCheck;
 use model::layer4::{Forwarding, Protocol, Scheduler};
 use model::plan;
-use model::units::{Priority, VirtualRouterId};
-use model::vrrp::{InitialState, VirtualAddress};
 
 use crate::source::{Span, Spanned};
+
+pub(crate) use vrrp::*;
 
 /// Everything, of all files together.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub(crate) struct Configuration {
     pub(crate) instances: Vec<Instance>,
     /// `vrrp_sync_group`, in file order.
     pub(crate) groups: Vec<SyncGroup>,
+    /// `static_*` and `track_group`
+    pub(crate) statics: Statics,
     /// `virtual_server`, in file order.
     pub(crate) virtual_servers: Vec<VirtualServer>,
 }
@@ -31,21 +35,8 @@ pub(crate) struct Configuration {
 pub(crate) struct Global {
     /// The part that goes into the plan as it is.
     pub(crate) plan: plan::Global,
-    /// `vrrp_garp_master_*`: what instances that say nothing use.
-    pub(crate) garp: Garp,
-}
-
-/// Gratuitous ARP settings given so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Garp {
-    /// `garp_master_repeat`
-    pub(crate) repeat: Option<u8>,
-    /// `garp_master_delay`
-    pub(crate) delay: Option<Duration>,
-    /// `garp_master_refresh`
-    pub(crate) refresh: Option<Duration>,
-    /// `garp_master_refresh_repeat`
-    pub(crate) refresh_repeat: Option<u8>,
+    /// What instances that say nothing use.
+    pub(crate) vrrp: VrrpDefaults,
 }
 
 /// One block's name and the keywords that were written in it, right or wrong: what failed to
@@ -58,44 +49,6 @@ impl Written {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains(&name)
     }
-}
-
-/// `vrrp_instance`
-#[derive(Debug)]
-pub(crate) struct Instance {
-    pub(crate) name: Spanned<String>,
-    pub(crate) state: Option<Spanned<InitialState>>,
-    pub(crate) interface: Option<Spanned<String>>,
-    pub(crate) virtual_router_id: Option<Spanned<VirtualRouterId>>,
-    pub(crate) priority: Option<Spanned<Priority>>,
-    pub(crate) advert_interval: Option<Spanned<Duration>>,
-    pub(crate) authentication: Option<Authentication>,
-    pub(crate) addresses: Vec<Spanned<VirtualAddress>>,
-    pub(crate) excluded_addresses: Vec<Spanned<VirtualAddress>>,
-    pub(crate) nopreempt: Option<Span>,
-    pub(crate) preempt_delay: Option<Spanned<Duration>>,
-    pub(crate) garp: Garp,
-    pub(crate) source: Option<Ipv4Addr>,
-    pub(crate) written: Written,
-}
-
-/// `authentication`
-#[derive(Debug)]
-pub(crate) struct Authentication {
-    /// The block's keyword.
-    pub(crate) span: Span,
-    /// `auth_type PASS` was given.
-    pub(crate) pass: bool,
-    /// `auth_pass`
-    pub(crate) password: Option<Spanned<String>>,
-    pub(crate) written: Written,
-}
-
-/// `vrrp_sync_group`
-#[derive(Debug)]
-pub(crate) struct SyncGroup {
-    pub(crate) name: Spanned<String>,
-    pub(crate) members: Vec<Spanned<String>>,
 }
 
 /// Timers that a virtual server, a real server and a checker may each give; the innermost wins.
