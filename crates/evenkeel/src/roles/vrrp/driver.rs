@@ -26,6 +26,7 @@ use proto::vrrp::{Output, Router};
 
 use super::kernel::{Kernel, addresses};
 use super::memory::Memory;
+use super::stations::Stations;
 use super::supervisor::{Said, Supervisor};
 
 const SUPERVISOR: u64 = 0;
@@ -42,6 +43,7 @@ pub(super) struct Driver {
     supervisor: Supervisor,
     router: Router,
     kernel: Kernel,
+    stations: Stations,
     events: Socket,
     timer: Timer,
     signals: Signals,
@@ -76,6 +78,7 @@ impl Driver {
             supervisor,
             router: Router::default(),
             kernel,
+            stations: Stations::new()?,
             events,
             timer,
             signals,
@@ -119,14 +122,14 @@ impl Driver {
     fn hear_adverts(&mut self, ready: &[Ready]) {
         let due = self.router.next_deadline() <= clock::now();
         let names: Vec<String> = self
-            .kernel
             .stations
+            .open
             .iter()
             .filter(|(_, station)| due || ready.iter().any(|e| e.token == token(station.index)))
             .map(|(name, _)| name.clone())
             .collect();
         for name in names {
-            let Some(station) = self.kernel.stations.get_mut(&name) else { continue };
+            let Some(station) = self.stations.open.get_mut(&name) else { continue };
             for _ in 0..ADVERTS_AT_ONCE {
                 let packet = match station.socket.receive() {
                     Ok(Some(packet)) => packet,
@@ -227,7 +230,7 @@ impl Driver {
         self.apply();
         self.memory.forget();
         self.memory.write(self.router.instances());
-        self.kernel.stations.retain(|name, _| names.contains(name));
+        self.stations.open.retain(|name, _| names.contains(name));
         let former = std::mem::replace(&mut self.plan, *plan);
         self.renew_gates(&former);
         self.supervisor.answer(&FromRole::Configured { generation, error: None });
@@ -271,7 +274,7 @@ impl Driver {
         let kernel = &mut self.kernel;
         match output {
             Output::SendAdvert { source, message } => {
-                explained(kernel.send(&plan.interface, *source, message), || {
+                explained(self.stations.send(&plan.interface, *source, message), || {
                     format!("advert not sent on {}", plan.interface)
                 })
             }
@@ -288,7 +291,7 @@ impl Driver {
             Output::GratuitousArp { addresses, repeat } => {
                 for _ in 0..*repeat {
                     first_error(addresses, |address| {
-                        explained(kernel.announce(plan, address), || {
+                        explained(self.stations.announce(&kernel.interfaces, plan, address), || {
                             format!("address {} not announced", address.address)
                         })
                     })?;

@@ -1,7 +1,8 @@
 //! The vrrp role's driver: one thread that does nothing but VRRP, and no file or log I/O.
 //!
 //! - [`driver`]: waits, and gives what happens to `proto::vrrp::Router`;
-//! - [`kernel`]: does what the router asks for: adverts, addresses, gratuitous ARP, gates;
+//! - [`kernel`]: what changes in the kernel: addresses, gates;
+//! - [`stations`]: the sockets: adverts, gratuitous ARP;
 //! - [`memory`]: the states that outlive this process;
 //! - [`supervisor`]: the conversation with the supervisor, which never blocks;
 //! - [`withdraw`]: what the supervisor does when the role cannot be kept alive.
@@ -9,6 +10,7 @@
 mod driver;
 mod kernel;
 mod memory;
+mod stations;
 mod supervisor;
 mod withdraw;
 

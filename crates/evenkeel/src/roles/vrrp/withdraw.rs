@@ -7,12 +7,14 @@ use model::vrrp::VrrpPlan;
 use proto::vrrp::packet;
 
 use super::kernel::{Kernel, addresses};
+use super::stations::Stations;
 
 /// Removes every virtual address from this machine and says goodbye (priority 0) for the
 /// instances that held some, so that a backup takes over. For the supervisor, in the place of a
 /// vrrp role that died and does not come back.
 pub(crate) fn withdraw(plan: &VrrpPlan) -> io::Result<()> {
     let mut kernel = Kernel::open()?;
+    let mut stations = Stations::new()?;
     let mut first_error = Ok(());
     let mut note = |result: io::Result<()>| {
         if first_error.is_ok() {
@@ -33,8 +35,8 @@ pub(crate) fn withdraw(plan: &VrrpPlan) -> io::Result<()> {
         }
         let index = kernel.interfaces.link(&instance.interface).map(|link| link.index);
         if let (true, Some(source), Some(index)) = (held, source, index) {
-            note(kernel.station(&instance.interface, index).map(drop));
-            note(kernel.send(&instance.interface, source, &packet::emit(instance, 0)));
+            note(stations.open(&instance.interface, index).map(drop));
+            note(stations.send(&instance.interface, source, &packet::emit(instance, 0)));
         }
     }
     first_error
@@ -79,22 +81,19 @@ mod tests {
         ours.ip("addr add 10.9.0.1/24 dev eth0").unwrap();
         theirs.ip("addr add 10.9.0.2/24 dev eth0").unwrap();
         ours.ip("addr add 10.9.0.51/32 dev eth0").unwrap();
-        let listen = |kernel: &mut Kernel| {
-            let index = kernel.interfaces.link("eth0").unwrap().index;
-            kernel.station("eth0", index).map(drop)
-        };
         let mut listener = theirs
             .enter(|| {
-                let mut kernel = Kernel::open().unwrap();
-                listen(&mut kernel).unwrap();
-                kernel
+                let kernel = Kernel::open().unwrap();
+                let mut stations = Stations::new().unwrap();
+                stations.open("eth0", kernel.interfaces.link("eth0").unwrap().index).unwrap();
+                stations
             })
             .unwrap();
         let instances = vec![instance(50), instance(51)];
         let plan = VrrpPlan { instances, ..VrrpPlan::default() };
         ours.enter(|| withdraw(&plan)).unwrap().unwrap();
         assert!(!ours.ip("addr show dev eth0").unwrap().contains("10.9.0.51"));
-        let station = listener.stations.get_mut("eth0").unwrap();
+        let station = listener.open.get_mut("eth0").unwrap();
         let mut heard = Vec::new();
         let end = Instant::now() + Duration::from_secs(10);
         while heard.is_empty() && Instant::now() < end {

@@ -76,7 +76,7 @@ impl Driver {
                 }
                 for _ in 0..plan.garp.repeat {
                     // An interface that is down meanwhile is announced when it is master again.
-                    let _ = self.kernel.announce(plan, address);
+                    let _ = self.stations.announce(&self.kernel.interfaces, plan, address);
                 }
             }
         }
@@ -99,23 +99,23 @@ impl Driver {
     /// name.
     pub(super) fn renew_station(&mut self, name: &str) {
         let index = self.kernel.interfaces.link(name).map(|link| link.index);
-        if self.kernel.stations.get(name).map(|station| station.index) == index {
+        if self.stations.open.get(name).map(|station| station.index) == index {
             return;
         }
-        self.kernel.stations.remove(name);
+        self.stations.open.remove(name);
         let Some(index) = index else { return };
-        let opened = match self.kernel.station(name, index) {
+        let opened = match self.stations.open(name, index) {
             Ok(station) => self.poll.add(&station.socket, token(index), Interest::Read),
             Err(error) => Err(error),
         };
         if let Err(error) = opened {
-            self.kernel.stations.remove(name);
+            self.stations.open.remove(name);
             self.supervisor.warn(format!("{name}: no socket for adverts: {error}"));
         }
     }
 
     pub(super) fn link(&self, name: &str, plan: &VrrpPlan) -> Option<Ipv4Addr> {
-        self.kernel.stations.contains_key(name).then(|| self.kernel.source(name, plan)).flatten()
+        self.stations.open.contains_key(name).then(|| self.kernel.source(name, plan)).flatten()
     }
 
     /// Puts back what somebody else took from us: a master whose address is gone.
@@ -131,7 +131,7 @@ impl Driver {
                 self.supervisor.tell(Event::Log { severity: 4, text });
                 for _ in 0..plan.garp.repeat {
                     // It fails where the interface just went; then the address goes with it.
-                    let _ = self.kernel.announce(&plan, address);
+                    let _ = self.stations.announce(&self.kernel.interfaces, &plan, address);
                 }
             }
         }
