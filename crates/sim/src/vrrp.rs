@@ -7,7 +7,8 @@ use std::time::Duration;
 use model::Time;
 use model::status::VrrpState;
 use model::vrrp::VrrpInstance;
-use proto::vrrp::{Instance, Output};
+use proto::vrrp::packet::{GROUP, PROTOCOL, Received};
+use proto::vrrp::{Instance, LinkState, Output};
 
 use crate::lan::Lan;
 use crate::random::Random;
@@ -57,7 +58,7 @@ impl Network {
     pub fn start(&mut self, station: usize) {
         let now = self.now;
         self.stations[station].alive = true;
-        self.stations[station].instance.handle_start(now, Some(source(station)), false);
+        self.stations[station].instance.handle_start(now, link(station), false);
         self.collect(station);
     }
 
@@ -110,8 +111,15 @@ impl Network {
         while let Some(frame) = self.lan.arrive(self.now) {
             let station = &mut self.stations[frame.to];
             if station.alive {
-                let heard =
-                    station.instance.handle_advert(self.now, source(frame.from), 255, &frame.bytes);
+                let received = Received {
+                    source: source(frame.from).into(),
+                    destination: GROUP.into(),
+                    ttl: 255,
+                    protocol: PROTOCOL,
+                    ipv4_header: &[],
+                    payload: &frame.bytes,
+                };
+                let heard = station.instance.handle_advert(self.now, &received);
                 assert_eq!(heard, Ok(()), "an advert of ours is refused by another of us");
                 self.collect(frame.to);
             }
@@ -135,16 +143,23 @@ impl Network {
     fn collect(&mut self, from: usize) {
         while let Some(output) = self.stations[from].instance.poll_output() {
             match output {
-                Output::SendAdvert { message, .. } => self.lan.broadcast(self.now, from, &message),
-                Output::AddAddresses(_) => self.stations[from].holds = true,
-                Output::RemoveAddresses(_) => self.stations[from].holds = false,
-                Output::GratuitousArp { .. } => assert!(self.stations[from].holds),
+                Output::SendAdvert(packet) => {
+                    self.lan.broadcast(self.now, from, &packet.payload);
+                }
+                Output::Hold => self.stations[from].holds = true,
+                Output::Release => self.stations[from].holds = false,
+                Output::Announce { .. } => assert!(self.stations[from].holds),
+                Output::Add(_) | Output::Remove(_) | Output::Notice(..) | Output::Alarm(_) => {}
                 Output::Transition { to, .. } => {
                     assert_eq!(self.stations[from].holds, to == VrrpState::Master);
                 }
             }
         }
     }
+}
+
+fn link(station: usize) -> LinkState {
+    LinkState { up: true, ipv4: Some(source(station)), ipv6: None }
 }
 
 fn source(station: usize) -> Ipv4Addr {

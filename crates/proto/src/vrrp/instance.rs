@@ -3,52 +3,22 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 use core::time::Duration;
 
+use model::control::NoticeKind;
 use model::status::{AdvertErrors, InstanceStatus, VrrpState};
 use model::units::Time;
-use model::vrrp::{VirtualAddress, VrrpInstance};
+use model::vrrp::{Destination, VirtualAddress, VrrpInstance};
 
-use super::packet::{self, Discard};
+use super::output::{Announced, LinkState, Output};
+use super::packet::{self, Discard, Outgoing, Received};
 use super::transition::{Event, Reason, next};
 
 /// The priority that owns the addresses (RFC 3768 5.3.4).
 const OWNER: u8 = 255;
 /// The priority of an advert that says goodbye (RFC 3768 5.3.4).
 const GOODBYE: u8 = 0;
-
-/// What is to be done, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Send this message to the group, from this address.
-    SendAdvert {
-        /// Source address.
-        source: Ipv4Addr,
-        /// What follows the IP header.
-        message: Vec<u8>,
-    },
-    /// Put these addresses on their interfaces; those already there stay.
-    AddAddresses(Vec<VirtualAddress>),
-    /// Take these addresses from their interfaces; those not there are no error.
-    RemoveAddresses(Vec<VirtualAddress>),
-    /// Tell the network where these addresses are, `repeat` times each.
-    GratuitousArp {
-        /// The addresses, IPv4 and IPv6 alike.
-        addresses: Vec<VirtualAddress>,
-        /// Messages per address.
-        repeat: u8,
-    },
-    /// The state changed; whatever belongs to the change was asked for before.
-    Transition {
-        /// From.
-        from: VrrpState,
-        /// To.
-        to: VrrpState,
-        /// Why.
-        reason: Reason,
-    },
-}
 
 /// Counters since the instance was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,8 +38,8 @@ pub struct Instance {
     pub(super) plan: Arc<VrrpInstance>,
     pub(super) state: VrrpState,
     since: Time,
-    /// First address of the interface while it is usable.
-    pub(super) link: Option<Ipv4Addr>,
+    /// Address that adverts come from while the interface is usable.
+    pub(super) link: Option<IpAddr>,
     /// Member of a group: it becomes master and recovers only together with the others.
     pub(super) grouped: bool,
     /// Its master-down timer expired, and it waits for its group.
@@ -88,7 +58,7 @@ pub struct Instance {
     pub(super) refresh: Time,
     /// A weaker master is answered again from here on.
     answer_at: Time,
-    heard: Option<(Ipv4Addr, u8)>,
+    heard: Option<(IpAddr, u8)>,
     counters: Counters,
     pub(super) outputs: VecDeque<Output>,
 }
@@ -116,9 +86,10 @@ impl Instance {
         }
     }
 
-    /// Starts. `link` is the interface's first address, absent when it is not usable. `resume`
-    /// says that a killed predecessor was master and that its addresses are still in place.
-    pub fn handle_start(&mut self, now: Time, link: Option<Ipv4Addr>, resume: bool) {
+    /// Starts. `resume` says that a killed predecessor was master and that its addresses are
+    /// still in place.
+    pub fn handle_start(&mut self, now: Time, link: LinkState, resume: bool) {
+        let link = self.usable(link);
         self.link = link;
         let (event, reason) = match (link, resume, self.owner() && !self.grouped) {
             (None, _, _) => (Event::StartDown, Reason::InterfaceDown),
@@ -129,8 +100,13 @@ impl Instance {
         self.change(now, event, reason);
     }
 
-    /// The interface became usable with this first address, or (absent) stopped being so.
-    pub fn handle_interface(&mut self, now: Time, link: Option<Ipv4Addr>) {
+    fn usable(&self, link: LinkState) -> Option<IpAddr> {
+        link.address(self.plan.family).filter(|_| link.up)
+    }
+
+    /// The interface changed.
+    pub fn handle_link(&mut self, now: Time, link: LinkState) {
+        let link = self.usable(link);
         let before = core::mem::replace(&mut self.link, link);
         match (before, link, self.grouped) {
             (None, Some(_), false) if self.owner() => {
@@ -158,15 +134,10 @@ impl Instance {
         self.change(now, event, reason);
     }
 
-    /// An advert arrived: source and TTL of its IP header, and what follows that header.
-    pub fn handle_advert(
-        &mut self,
-        now: Time,
-        source: Ipv4Addr,
-        ttl: u8,
-        message: &[u8],
-    ) -> Result<(), Discard> {
-        let checked = packet::parse(message, ttl)
+    /// An advert arrived.
+    pub fn handle_advert(&mut self, now: Time, received: &Received<'_>) -> Result<(), Discard> {
+        let source = received.source;
+        let checked = packet::parse(received.payload, received.ttl)
             .and_then(|advert| advert.check(&self.plan).map(|()| advert.priority));
         let priority = checked.inspect_err(|_| self.counters.discarded += 1)?;
         self.counters.received += 1;
@@ -179,7 +150,7 @@ impl Instance {
     }
 
     /// RFC 3768 6.4.2.
-    fn hear_as_backup(&mut self, now: Time, source: Ipv4Addr, priority: u8) {
+    fn hear_as_backup(&mut self, now: Time, source: IpAddr, priority: u8) {
         if priority == GOODBYE {
             self.ready = false;
             self.timer = now + self.skew();
@@ -201,7 +172,7 @@ impl Instance {
 
     /// RFC 3768 6.4.3; a weaker master is answered at once, as RFC 9568 6.4.3 asks, and the
     /// network is told again where the addresses are: the weaker one has told it otherwise.
-    fn hear_as_master(&mut self, now: Time, source: Ipv4Addr, priority: u8) {
+    fn hear_as_master(&mut self, now: Time, source: IpAddr, priority: u8) {
         if priority == GOODBYE {
             self.send(now);
             return;
@@ -213,7 +184,7 @@ impl Instance {
         } else if self.answer_at <= now {
             self.answer_at = now + self.interval();
             self.send(now);
-            self.announce(self.held(), self.plan.garp.repeat);
+            self.announce(Announced::All, self.plan.garp.repeat);
         }
     }
 
@@ -237,11 +208,11 @@ impl Instance {
         }
         if self.second_burst <= now {
             self.second_burst = Time::NEVER;
-            self.announce(self.held(), self.plan.garp.repeat);
+            self.announce(Announced::All, self.plan.garp.repeat);
         }
         if self.refresh <= now {
             self.refresh = now + self.plan.garp.refresh;
-            self.announce(self.held(), self.plan.garp.refresh_repeat);
+            self.announce(Announced::All, self.plan.garp.refresh_repeat);
         }
     }
 
@@ -278,7 +249,7 @@ impl Instance {
     /// All of it, for people.
     pub fn status(&self, now: Time) -> InstanceStatus {
         let master = match self.state {
-            VrrpState::Backup => self.heard.map(|(source, priority)| (source.into(), priority)),
+            VrrpState::Backup => self.heard,
             VrrpState::Init | VrrpState::Master | VrrpState::Fault => None,
         };
         let shown = |address: &VirtualAddress| {
@@ -293,7 +264,7 @@ impl Instance {
             state_seconds: now.since(self.since).as_secs(),
             priority: self.priority(),
             master,
-            addresses: self.held().iter().map(shown).collect(),
+            addresses: self.plan.held_addresses().map(shown).collect(),
             adverts_sent: self.counters.sent,
             adverts_received: self.counters.received,
             adverts_discarded: self.counters.discarded,
@@ -330,13 +301,15 @@ impl Instance {
             VrrpState::Backup | VrrpState::Fault => {
                 if from == VrrpState::Init {
                     // What a predecessor that crashed may have left behind.
-                    self.outputs.push_back(Output::RemoveAddresses(self.held()));
+                    self.outputs.push_back(Output::Release);
                 }
                 self.rest(now, from);
             }
-            VrrpState::Master => self.enter_master(now, event),
+            VrrpState::Master => self.enter_master(now),
         }
-        self.outputs.push_back(Output::Transition { from, to, reason });
+        let priority = self.priority();
+        self.outputs.push_back(Output::Transition { from, to, reason, priority });
+        self.notify(to);
     }
 
     /// Sets the timer of a state other than Master that was entered.
@@ -352,15 +325,13 @@ impl Instance {
         }
     }
 
-    fn enter_master(&mut self, now: Time, event: Event) {
+    fn enter_master(&mut self, now: Time) {
         self.counters.became_master += 1;
         self.heard = None;
         self.send(now);
         let garp = self.plan.garp;
-        if event != Event::Resume {
-            self.outputs.push_back(Output::AddAddresses(self.held()));
-        }
-        self.announce(self.held(), garp.repeat);
+        self.outputs.push_back(Output::Hold);
+        self.announce(Announced::All, garp.repeat);
         self.second_burst = after(now, garp.delay);
         self.refresh = after(now, garp.refresh);
     }
@@ -372,7 +343,7 @@ impl Instance {
         if self.link.is_some() && event != Event::StrongerAdvert {
             self.emit(GOODBYE);
         }
-        self.outputs.push_back(Output::RemoveAddresses(self.held()));
+        self.outputs.push_back(Output::Release);
         self.second_burst = Time::NEVER;
         self.refresh = Time::NEVER;
     }
@@ -386,14 +357,39 @@ impl Instance {
     fn emit(&mut self, priority: u8) {
         if let Some(source) = self.source() {
             self.counters.sent += 1;
-            let message = packet::emit(&self.plan, priority);
-            self.outputs.push_back(Output::SendAdvert { source, message });
+            let payload: Arc<[u8]> = packet::emit(&self.plan, priority).into();
+            let send = |destination: IpAddr, ttl: u8| {
+                let payload = payload.clone();
+                let protocol = packet::PROTOCOL;
+                Outgoing { source, destination, ttl, protocol, ip_id: 0, payload }
+            };
+            match &self.plan.destination {
+                Destination::Multicast(group) => {
+                    self.outputs.push_back(Output::SendAdvert(send(*group, 255)));
+                }
+                Destination::Unicast(unicast) => {
+                    let ttl = unicast.ttl.unwrap_or(255);
+                    let to = unicast.peers.iter().map(|peer| send(peer.address, ttl));
+                    self.outputs.extend(to.map(Output::SendAdvert));
+                }
+            }
         }
     }
 
-    pub(super) fn announce(&mut self, addresses: Vec<VirtualAddress>, repeat: u8) {
-        if repeat > 0 && !addresses.is_empty() {
-            self.outputs.push_back(Output::GratuitousArp { addresses, repeat });
+    /// Tells scripts and pipes of the state it is in.
+    fn notify(&mut self, state: VrrpState) {
+        let kind = match state {
+            VrrpState::Init => NoticeKind::Stop,
+            VrrpState::Backup => NoticeKind::Backup,
+            VrrpState::Master => NoticeKind::Master,
+            VrrpState::Fault => NoticeKind::Fault,
+        };
+        self.outputs.push_back(Output::Notice(kind, self.priority()));
+    }
+
+    pub(super) fn announce(&mut self, addresses: Announced, repeat: u8) {
+        if repeat > 0 && self.plan.held_addresses().next().is_some() {
+            self.outputs.push_back(Output::Announce { addresses, repeat });
         }
     }
 
@@ -420,12 +416,8 @@ impl Instance {
         self.plan.advert_interval.duration().max(Duration::from_millis(10))
     }
 
-    fn source(&self) -> Option<Ipv4Addr> {
-        let link = self.link?;
-        match self.plan.source {
-            Some(IpAddr::V4(source)) => Some(source),
-            Some(IpAddr::V6(_)) | None => Some(link),
-        }
+    fn source(&self) -> Option<IpAddr> {
+        self.link.map(|link| self.plan.source.unwrap_or(link))
     }
 
     fn priority(&self) -> u8 {
@@ -434,11 +426,6 @@ impl Instance {
 
     pub(super) fn owner(&self) -> bool {
         self.priority() == OWNER
-    }
-
-    /// All addresses it holds as master, those its adverts list first.
-    fn held(&self) -> Vec<VirtualAddress> {
-        self.plan.addresses.iter().chain(&self.plan.excluded_addresses).cloned().collect()
     }
 }
 

@@ -1,12 +1,20 @@
 use super::*;
+use alloc::string::String;
 use alloc::vec;
-use core::net::IpAddr;
+use core::net::Ipv4Addr;
 use model::units::{Centiseconds, Priority, VirtualRouterId};
-use model::vrrp::{Authentication, Garp, InitialState};
+use model::vrrp::{Authentication, Garp, Holding, InitialState};
 
-const OURS: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
-const LOWER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 0);
-const HIGHER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+const LOWER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 0));
+const HIGHER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2));
+pub(crate) const UP: LinkState =
+    LinkState { up: true, ipv4: Some(Ipv4Addr::new(10, 9, 0, 1)), ipv6: None };
+
+pub(crate) fn received(source: IpAddr, payload: &[u8]) -> Received<'_> {
+    let destination = packet::GROUP.into();
+    let protocol = packet::PROTOCOL;
+    Received { source, destination, ttl: 255, protocol, ipv4_header: &[], payload }
+}
 
 pub(crate) fn address(last: u8) -> VirtualAddress {
     VirtualAddress::new(IpAddr::V4(Ipv4Addr::new(10, 9, 0, last)), 32)
@@ -36,7 +44,7 @@ fn at(milliseconds: u64) -> Time {
 
 fn started(plan: VrrpInstance) -> Instance {
     let mut instance = Instance::new(Arc::new(plan), false);
-    instance.handle_start(at(0), Some(OURS), false);
+    instance.handle_start(at(0), UP, false);
     instance
 }
 
@@ -52,21 +60,23 @@ fn outputs(instance: &mut Instance) -> Vec<Output> {
     core::iter::from_fn(|| instance.poll_output()).collect()
 }
 
-fn hear(instance: &mut Instance, now: Time, source: Ipv4Addr, priority: u8) -> Vec<Output> {
+fn hear(instance: &mut Instance, now: Time, source: IpAddr, priority: u8) -> Vec<Output> {
     let message = packet::emit(instance.plan(), priority);
-    instance.handle_advert(now, source, 255, &message).unwrap();
+    instance.handle_advert(now, &received(source, &message)).unwrap();
     outputs(instance)
 }
 
 /// A letter per output: s(end), g(oodbye), a(dd), r(emove), G(ARP), T(ransition).
 fn letters(outputs: &[Output]) -> String {
     let letter = |output: &Output| match output {
-        Output::SendAdvert { message, .. } if message[2] == 0 => 'g',
-        Output::SendAdvert { .. } => 's',
-        Output::AddAddresses(_) => 'a',
-        Output::RemoveAddresses(_) => 'r',
-        Output::GratuitousArp { .. } => 'G',
+        Output::SendAdvert(packet) if packet.payload[2] == 0 => 'g',
+        Output::SendAdvert(_) => 's',
+        Output::Hold | Output::Add(_) => 'a',
+        Output::Release | Output::Remove(_) => 'r',
+        Output::Announce { .. } => 'G',
         Output::Transition { .. } => 'T',
+        Output::Notice(..) => 'N',
+        Output::Alarm(_) => '!',
     };
     outputs.iter().map(letter).collect()
 }
@@ -75,14 +85,14 @@ fn letters(outputs: &[Output]) -> String {
 fn backup_takes_over_after_three_missed_adverts_and_the_skew() {
     let mut backup = started(plan(100));
     assert_eq!(backup.state(), VrrpState::Backup);
-    assert_eq!(letters(&outputs(&mut backup)), "rT");
+    assert_eq!(letters(&outputs(&mut backup)), "rTN");
     // 3 s and 156/256 s.
     assert_eq!(backup.next_deadline(), Time::from_nanos(3_609_375_000));
     backup.handle_timeout(at(3_609));
     assert_eq!(backup.state(), VrrpState::Backup);
     backup.handle_timeout(at(3_610));
     assert_eq!(backup.state(), VrrpState::Master);
-    assert_eq!(letters(&outputs(&mut backup)), "saGT");
+    assert_eq!(letters(&outputs(&mut backup)), "saGTN");
 }
 
 #[test]
@@ -132,17 +142,17 @@ fn a_goodbye_of_the_master_leaves_only_the_skew_to_wait() {
         at(1_000) + Duration::from_millis(62) + Duration::from_micros(500)
     );
     backup.handle_timeout(at(1_063));
-    let told = outputs(&mut backup).pop();
     let reason = Reason::MasterStopped;
-    let expected = Output::Transition { from: VrrpState::Backup, to: VrrpState::Master, reason };
-    assert_eq!(told, Some(expected));
+    let (from, to) = (VrrpState::Backup, VrrpState::Master);
+    let expected = Output::Transition { from, to, reason, priority: 240 };
+    assert!(outputs(&mut backup).contains(&expected));
 }
 
 #[test]
 fn the_owner_is_master_from_the_start() {
     let mut owner = started(plan(255));
     assert_eq!(owner.state(), VrrpState::Master);
-    assert_eq!(letters(&outputs(&mut owner)), "saGT");
+    assert_eq!(letters(&outputs(&mut owner)), "saGTN");
 }
 
 #[test]
@@ -153,7 +163,7 @@ fn master_yields_to_a_higher_priority_and_to_a_higher_address_of_the_same_priori
         let mut instance = master(plan(100));
         let told = letters(&hear(&mut instance, at(4_100), source, priority));
         assert_eq!(instance.state() == VrrpState::Backup, yields, "{source} {priority}");
-        assert_eq!(told, if yields { "rT" } else { "sG" });
+        assert_eq!(told, if yields { "rTN" } else { "sG" });
     }
 }
 
@@ -188,7 +198,7 @@ fn gratuitous_arp_is_repeated_after_its_delay_and_refreshed() {
     for second in 5..130 {
         instance.handle_timeout(at(second * 1_000));
         for output in outputs(&mut instance) {
-            if let Output::GratuitousArp { repeat, .. } = output {
+            if let Output::Announce { repeat, .. } = output {
                 bursts.push((second, repeat));
             }
         }
@@ -200,7 +210,7 @@ fn gratuitous_arp_is_repeated_after_its_delay_and_refreshed() {
 fn stop_says_goodbye_and_removes_the_addresses() {
     let mut instance = master(plan(100));
     instance.handle_stop(at(5_000));
-    assert_eq!(letters(&outputs(&mut instance)), "grT");
+    assert_eq!(letters(&outputs(&mut instance)), "grTN");
     assert_eq!((instance.state(), instance.next_deadline()), (VrrpState::Init, Time::NEVER));
 }
 
@@ -209,16 +219,16 @@ fn stop_of_a_backup_sends_nothing() {
     let mut instance = started(plan(100));
     outputs(&mut instance);
     instance.handle_stop(at(1_000));
-    assert_eq!(letters(&outputs(&mut instance)), "T");
+    assert_eq!(letters(&outputs(&mut instance)), "TN");
 }
 
 #[test]
 fn an_interface_that_goes_down_is_a_fault_and_coming_back_makes_a_backup() {
     let mut instance = master(plan(100));
-    instance.handle_interface(at(5_000), None);
-    assert_eq!(letters(&outputs(&mut instance)), "rT");
+    instance.handle_link(at(5_000), LinkState::default());
+    assert_eq!(letters(&outputs(&mut instance)), "rTN");
     assert_eq!((instance.state(), instance.next_deadline()), (VrrpState::Fault, Time::NEVER));
-    instance.handle_interface(at(6_000), Some(OURS));
+    instance.handle_link(at(6_000), UP);
     assert_eq!(instance.state(), VrrpState::Backup);
     instance.handle_timeout(at(10_000));
     assert_eq!(instance.state(), VrrpState::Master);
@@ -227,17 +237,17 @@ fn an_interface_that_goes_down_is_a_fault_and_coming_back_makes_a_backup() {
 #[test]
 fn without_an_interface_it_starts_in_fault() {
     let mut instance = Instance::new(Arc::new(plan(255)), false);
-    instance.handle_start(at(0), None, false);
+    instance.handle_start(at(0), LinkState::default(), false);
     assert_eq!(instance.state(), VrrpState::Fault);
-    instance.handle_interface(at(1), Some(OURS));
+    instance.handle_link(at(1), UP);
     assert_eq!(instance.state(), VrrpState::Master);
 }
 
 #[test]
-fn a_resumed_master_sends_an_advert_at_once_and_touches_no_address() {
+fn a_resumed_master_sends_an_advert_at_once_and_holds_what_is_there() {
     let mut instance = Instance::new(Arc::new(plan(100)), false);
-    instance.handle_start(at(0), Some(OURS), true);
-    assert_eq!(letters(&outputs(&mut instance)), "sGT");
+    instance.handle_start(at(0), UP, true);
+    assert_eq!(letters(&outputs(&mut instance)), "saGTN");
     assert_eq!(instance.state(), VrrpState::Master);
 }
 
@@ -247,7 +257,7 @@ fn a_discarded_advert_is_counted_and_changes_nothing() {
     let deadline = backup.next_deadline();
     let foreign = VrrpInstance { advert_interval: Centiseconds(200), ..plan(200) };
     let message = packet::emit(&foreign, 200);
-    let refused = backup.handle_advert(at(1_000), HIGHER, 255, &message);
+    let refused = backup.handle_advert(at(1_000), &received(HIGHER, &message));
     assert_eq!(refused, Err(Discard::Interval(2, 1)));
     assert_eq!(backup.next_deadline(), deadline);
     assert_eq!(backup.status(at(1_000)).adverts_discarded, 1);
@@ -270,8 +280,8 @@ fn a_reload_moves_only_the_addresses_that_differ() {
     instance.reconfigure(at(4_100), &Arc::new(new));
     let told = outputs(&mut instance);
     assert_eq!(letters(&told), "raGs");
-    assert_eq!(told[0], Output::RemoveAddresses(vec![address(100)]));
-    assert_eq!(told[1], Output::AddAddresses(vec![address(102)]));
+    assert_eq!(told[0], Output::Remove(vec![Holding::Address(address(100))]));
+    assert_eq!(told[1], Output::Add(vec![Holding::Address(address(102))]));
     assert_eq!(instance.state(), VrrpState::Master);
 }
 
@@ -291,6 +301,6 @@ fn a_changed_priority_of_a_master_is_told_at_once_and_of_a_backup_moves_its_time
 fn of_two_owners_the_one_with_the_lower_address_waits_as_a_backup() {
     let mut owner = started(plan(255));
     outputs(&mut owner);
-    assert_eq!(letters(&hear(&mut owner, at(100), HIGHER, 255)), "rT");
+    assert_eq!(letters(&hear(&mut owner, at(100), HIGHER, 255)), "rTN");
     assert_eq!(owner.next_deadline(), at(100) + owner.master_down_interval());
 }

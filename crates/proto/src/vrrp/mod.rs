@@ -7,12 +7,15 @@
 //! - [`router`]: all of them, with the groups that change state together.
 
 pub mod instance;
+mod output;
 pub mod packet;
 mod reload;
 pub mod router;
 pub mod transition;
+mod wire;
 
-pub use instance::{Instance, Output};
+pub use instance::Instance;
+pub use output::{Alarm, Announced, LinkState, Output, Subject, Surroundings, Task};
 pub use packet::{Advert, Discard};
 pub use router::Router;
 pub use transition::Reason;

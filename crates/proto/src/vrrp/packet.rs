@@ -7,6 +7,8 @@ use core::net::{IpAddr, Ipv4Addr};
 use model::units::VirtualRouterId;
 use model::vrrp::{Authentication, VirtualAddress, VrrpInstance};
 
+pub use super::wire::{Outgoing, Received};
+
 /// IP protocol number of VRRP.
 pub const PROTOCOL: u8 = 112;
 /// Where adverts go (RFC 3768 5.2.2).

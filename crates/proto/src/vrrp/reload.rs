@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 
 use model::status::VrrpState;
 use model::units::Time;
-use model::vrrp::{VirtualAddress, VrrpInstance};
+use model::vrrp::{Holding, VirtualAddress, VrrpInstance};
 
-use super::instance::{Instance, Output, after};
+use super::instance::{Instance, after};
+use super::output::{Announced, Output};
 
 impl Instance {
     /// Whether `plan` is this virtual router in another configuration, or another one.
@@ -44,12 +45,14 @@ impl Instance {
         let plan = self.plan.clone();
         let removed = missing(old, &plan);
         if !removed.is_empty() {
-            self.outputs.push_back(Output::RemoveAddresses(removed));
+            self.outputs
+                .push_back(Output::Remove(removed.into_iter().map(Holding::Address).collect()));
         }
         let added = missing(&plan, old);
         if !added.is_empty() {
-            self.outputs.push_back(Output::AddAddresses(added.clone()));
-            self.announce(added, plan.garp.repeat);
+            let holdings = added.iter().cloned().map(Holding::Address).collect();
+            self.outputs.push_back(Output::Add(holdings));
+            self.announce(Announced::These(added), plan.garp.repeat);
         }
         if old.garp != plan.garp {
             self.refresh = after(now, plan.garp.refresh);

@@ -1,29 +1,19 @@
 //! All virtual routers of this machine, and the groups that change state together.
 
 use alloc::collections::VecDeque;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
+use model::control::TrackerState;
 use model::status::{InstanceStatus, VrrpState};
 use model::units::Time;
-use model::vrrp::{SyncGroup, VrrpInstance, VrrpPlan};
+use model::vrrp::{Holding, SyncGroup, Tracked, VrrpInstance, VrrpPlan};
 
-use super::instance::{Instance, Output};
-use super::packet::{self, Discard};
+use super::instance::Instance;
+use super::output::{LinkState, Output, Subject, Surroundings, Task};
+use super::packet::{self, Discard, Received};
 use super::transition::Event;
-
-/// What the machine looks like when a configuration is taken over.
-pub trait Surroundings {
-    /// First IPv4 address of an interface, absent when the interface is not usable.
-    fn link(&self, interface: &str) -> Option<Ipv4Addr>;
-    /// A killed predecessor was master of this instance, and its addresses are still in place.
-    fn resumes(&self, plan: &VrrpInstance) -> bool;
-}
-
-/// Something to do for an instance: its configuration at that moment, and what.
-pub type Task = (Arc<VrrpInstance>, Output);
 
 /// Every virtual router of this machine.
 #[derive(Debug, Default)]
@@ -67,33 +57,52 @@ impl Router {
         self.remove_before_adding();
     }
 
-    /// An interface became usable with this first address, or stopped being so.
-    pub fn handle_interface(&mut self, now: Time, interface: &str, link: Option<Ipv4Addr>) {
+    /// An interface changed.
+    pub fn handle_link(&mut self, now: Time, interface: &str, link: LinkState) {
         for instance in self.instances.iter_mut().filter(|i| i.plan.interface == interface) {
-            instance.handle_interface(now, link);
+            instance.handle_link(now, link);
         }
         self.settle(now);
     }
 
     /// An advert arrived on an interface. Of a virtual router that is not ours it is nothing;
-    /// the error names the instance that would have been meant.
+    /// the error comes with the instance that would have been meant.
     pub fn handle_advert(
         &mut self,
         now: Time,
         interface: &str,
-        source: Ipv4Addr,
-        ttl: u8,
-        message: &[u8],
-    ) -> Result<(), (String, Discard)> {
-        let Some(id) = packet::addressee(message) else { return Ok(()) };
+        received: &Received<'_>,
+    ) -> Result<(), (Arc<VrrpInstance>, Discard)> {
+        let Some(id) = packet::addressee(received.payload) else { return Ok(()) };
         let ours = |i: &&mut Instance| {
             i.plan.interface == interface && i.plan.virtual_router_id.number() == id
         };
         let Some(instance) = self.instances.iter_mut().find(ours) else { return Ok(()) };
-        let result = instance.handle_advert(now, source, ttl, message);
-        let result = result.map_err(|discard| (instance.plan.name.clone(), discard));
+        let result = instance.handle_advert(now, received);
+        let result = result.map_err(|discard| (instance.plan.clone(), discard));
         self.settle(now);
         result
+    }
+
+    /// A script, file, process or BFD session changed. Interfaces are told by
+    /// [`handle_link`](Self::handle_link).
+    pub fn handle_tracker(&mut self, now: Time, what: &Tracked, state: TrackerState) {
+        let _ = (now, what, state);
+    }
+
+    /// An address came to this machine or left it (`track_src_ip`).
+    pub fn handle_source(&mut self, now: Time, address: IpAddr, present: bool) {
+        let _ = (now, address, present);
+    }
+
+    /// Somebody removed what a master holds, or something static, and it cannot be put back.
+    pub fn handle_lost(&mut self, now: Time, holding: &Holding) {
+        let _ = (now, holding);
+    }
+
+    /// What was lost is in place again.
+    pub fn handle_restored(&mut self, now: Time, holding: &Holding) {
+        let _ = (now, holding);
     }
 
     /// Time passed: does all that is due.
@@ -141,20 +150,22 @@ impl Router {
             let Router { instances, tasks, .. } = self;
             let instance = &mut instances[place];
             while let Some(output) = instance.poll_output() {
-                tasks.push_back((instance.plan.clone(), output));
+                let subject = Subject::Instance(instance.plan.clone());
+                tasks.push_back(Task { subject, output });
             }
         }
     }
 
     fn drain(&mut self, instance: &mut Instance) {
         while let Some(output) = instance.poll_output() {
-            self.tasks.push_back((instance.plan.clone(), output));
+            let subject = Subject::Instance(instance.plan.clone());
+            self.tasks.push_back(Task { subject, output });
         }
     }
 
     /// An address that a reload moves from one master to another must not be removed last.
     fn remove_before_adding(&mut self) {
-        let adds = |task: &Task| !matches!(task.1, Output::RemoveAddresses(_));
+        let adds = |task: &Task| !matches!(task.output, Output::Remove(_) | Output::Release);
         self.tasks.make_contiguous().sort_by_key(adds);
     }
 }

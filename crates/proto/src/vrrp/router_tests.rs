@@ -1,5 +1,5 @@
 use super::*;
-use crate::vrrp::instance::tests::{address, plan};
+use crate::vrrp::instance::tests::{UP, address, plan, received};
 use crate::vrrp::packet;
 use crate::vrrp::transition::Reason;
 use model::units::VirtualRouterId;
@@ -7,15 +7,21 @@ use model::units::VirtualRouterId;
 struct AllUp;
 
 impl Surroundings for AllUp {
-    fn link(&self, _: &str) -> Option<Ipv4Addr> {
-        Some(Ipv4Addr::new(10, 9, 0, 1))
+    fn link(&self, _: &str) -> LinkState {
+        UP
+    }
+    fn tracker(&self, _: &Tracked) -> TrackerState {
+        TrackerState::Up
+    }
+    fn has_address(&self, _: IpAddr) -> bool {
+        true
     }
     fn resumes(&self, _: &VrrpInstance) -> bool {
         false
     }
 }
 
-const PEER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 9);
+const PEER: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(10, 9, 0, 9));
 
 fn at(milliseconds: u64) -> Time {
     Time::from_nanos(milliseconds * 1_000_000)
@@ -60,7 +66,7 @@ fn states(router: &Router) -> Vec<VrrpState> {
 fn hear(router: &mut Router, now: Time, place: usize, priority: u8) {
     let plan = router.instances()[place].plan().clone();
     let message = packet::emit(&plan, priority);
-    router.handle_advert(now, &plan.interface, PEER, 255, &message).unwrap();
+    router.handle_advert(now, &plan.interface, &received(PEER, &message)).unwrap();
 }
 
 #[test]
@@ -89,8 +95,9 @@ fn a_member_that_is_thrown_back_takes_its_group_along_with_a_goodbye() {
     tasks(&mut router);
     hear(&mut router, at(4_500), 0, 200);
     assert_eq!(states(&router), [VrrpState::Backup; 2]);
-    let goodbyes = tasks(&mut router).into_iter().filter(|(plan, output)| {
-        matches!(output, Output::SendAdvert { message, .. } if message[2] == 0 && plan.name == "inside")
+    let goodbyes = tasks(&mut router).into_iter().filter(|task| {
+        matches!(&task.output, Output::SendAdvert(packet) if packet.payload[2] == 0)
+            && task.subject.name() == "inside"
     });
     assert_eq!(goodbyes.count(), 1);
 }
@@ -99,9 +106,9 @@ fn a_member_that_is_thrown_back_takes_its_group_along_with_a_goodbye() {
 fn one_interface_down_makes_the_whole_group_faulty_until_it_is_up_again() {
     let mut router = started(&grouped());
     router.handle_timeout(at(4_000));
-    router.handle_interface(at(5_000), "eth1", None);
+    router.handle_link(at(5_000), "eth1", LinkState::default());
     assert_eq!(states(&router), [VrrpState::Fault; 2]);
-    router.handle_interface(at(6_000), "eth1", Some(PEER));
+    router.handle_link(at(6_000), "eth1", UP);
     assert_eq!(states(&router), [VrrpState::Backup; 2]);
     router.handle_timeout(at(10_000));
     assert_eq!(states(&router), [VrrpState::Master; 2]);
@@ -127,9 +134,9 @@ fn an_instance_that_left_the_file_says_goodbye_and_the_others_notice_nothing() {
     plan.instances.remove(0);
     router.configure(at(4_100), &plan, &AllUp);
     let told = tasks(&mut router);
-    assert!(told.iter().all(|(plan, _)| plan.name == "outside"));
-    assert!(told.iter().any(|(_, output)| matches!(
-        output,
+    assert!(told.iter().all(|task| task.subject.name() == "outside"));
+    assert!(told.iter().any(|task| matches!(
+        task.output,
         Output::Transition { to: VrrpState::Init, reason: Reason::Stopped, .. }
     )));
     assert_eq!(states(&router), [VrrpState::Master]);
@@ -145,8 +152,8 @@ fn an_address_that_moves_between_masters_is_removed_before_it_is_added() {
     plan.instances[0].addresses.push(moved);
     router.configure(at(4_100), &plan, &AllUp);
     let told = tasks(&mut router);
-    assert!(matches!(told[0].1, Output::RemoveAddresses(_)));
-    assert!(told[1..].iter().any(|(_, output)| matches!(output, Output::AddAddresses(_))));
+    assert!(matches!(told[0].output, Output::Remove(_)));
+    assert!(told[1..].iter().any(|task| matches!(task.output, Output::Add(_))));
 }
 
 #[test]
@@ -179,6 +186,6 @@ fn an_advert_of_a_stranger_is_nothing() {
     let mut router = started(&grouped());
     let stranger = named("stranger", "eth0", 99, 100);
     let message = packet::emit(&stranger, 200);
-    assert_eq!(router.handle_advert(at(1), "eth0", PEER, 255, &message), Ok(()));
-    assert_eq!(router.handle_advert(at(1), "eth0", PEER, 255, &[]), Ok(()));
+    assert_eq!(router.handle_advert(at(1), "eth0", &received(PEER, &message)), Ok(()));
+    assert_eq!(router.handle_advert(at(1), "eth0", &received(PEER, &[])), Ok(()));
 }

@@ -2,7 +2,7 @@
 //! event.
 
 use core::fmt;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use model::status::VrrpState::{self, Backup, Fault, Init, Master};
 
@@ -90,14 +90,14 @@ pub enum Reason {
     /// The master has a lower priority, and we preempt.
     Preempted {
         /// The former master.
-        source: Ipv4Addr,
+        source: IpAddr,
         /// Its priority.
         priority: u8,
     },
     /// Another master won the election.
     StrongerAdvert {
         /// Its address.
-        source: Ipv4Addr,
+        source: IpAddr,
         /// Its priority.
         priority: u8,
     },

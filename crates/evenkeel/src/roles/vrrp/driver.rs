@@ -5,7 +5,7 @@ mod interfaces;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,11 +18,12 @@ use edge::poll::{Event as Ready, Interest, Poll};
 use edge::signal::Signals;
 use edge::timer::Timer;
 use model::Time;
+use model::control::TrackerState;
 use model::control::{Event, FromRole, RolePlan, RoleReport, Runtime, ToRole};
 use model::status::{VrrpReport, VrrpState};
-use model::vrrp::{VrrpInstance, VrrpPlan};
-use proto::vrrp::router::{Surroundings, Task};
-use proto::vrrp::{Output, Router};
+use model::vrrp::{Holding, Tracked, VirtualAddress, VrrpInstance, VrrpPlan};
+use proto::vrrp::packet::{GROUP, PROTOCOL, Received};
+use proto::vrrp::{Announced, LinkState, Output, Router, Subject, Surroundings, Task};
 
 use super::kernel::{Kernel, addresses};
 use super::memory::Memory;
@@ -51,7 +52,7 @@ pub(super) struct Driver {
     memory: Memory,
     plan: VrrpPlan,
     /// What the router was last told of each interface.
-    links: BTreeMap<String, Option<Ipv4Addr>>,
+    links: BTreeMap<String, LinkState>,
     /// Events of interfaces were lost, and reading them anew has not succeeded yet.
     stale: bool,
     worst_lateness: Duration,
@@ -137,10 +138,17 @@ impl Driver {
                     // An interface that is down says so here too; its events say more.
                     Err(_) => break,
                 };
-                let (source, ttl, payload) = (packet.source, packet.ttl, packet.payload);
-                let heard = self.router.handle_advert(clock::now(), &name, source, ttl, payload);
-                if let Err((instance, discard)) = heard {
-                    self.supervisor.warn_of_discard(&instance, source, discard);
+                let received = Received {
+                    source: packet.source.into(),
+                    destination: GROUP.into(),
+                    ttl: packet.ttl,
+                    protocol: PROTOCOL,
+                    ipv4_header: &[],
+                    payload: packet.payload,
+                };
+                let heard = self.router.handle_advert(clock::now(), &name, &received);
+                if let Err((plan, discard)) = heard {
+                    self.supervisor.warn_of_discard(&plan.name, packet.source, discard);
                 }
             }
         }
@@ -259,9 +267,10 @@ impl Driver {
     /// Does all that the router asks for.
     fn apply(&mut self) {
         let mut changed = false;
-        while let Some((plan, output)) = self.router.poll_output() {
+        while let Some(Task { subject, output }) = self.router.poll_output() {
             changed |= matches!(output, Output::Transition { .. });
-            if let Err(error) = self.apply_one(&(plan.clone(), output)) {
+            let Subject::Instance(plan) = subject else { continue };
+            if let Err(error) = self.apply_one(&plan, &output) {
                 self.supervisor.warn(format!("{}: {error}", plan.name));
             }
         }
@@ -270,44 +279,67 @@ impl Driver {
         }
     }
 
-    fn apply_one(&mut self, (plan, output): &Task) -> io::Result<()> {
-        let kernel = &mut self.kernel;
+    fn apply_one(&mut self, plan: &VrrpInstance, output: &Output) -> io::Result<()> {
         match output {
-            Output::SendAdvert { source, message } => {
-                explained(self.stations.send(&plan.interface, *source, message), || {
+            Output::SendAdvert(packet) => {
+                let IpAddr::V4(source) = packet.source else { return Ok(()) };
+                explained(self.stations.send(&plan.interface, source, &packet.payload), || {
                     format!("advert not sent on {}", plan.interface)
                 })
             }
-            Output::AddAddresses(list) => first_error(list, |address| {
-                explained(kernel.add(plan, address), || {
-                    format!("address {} not added", address.address)
-                })
-            }),
-            Output::RemoveAddresses(list) => first_error(list, |address| {
-                explained(kernel.remove(plan, address).map(drop), || {
-                    format!("address {} not removed", address.address)
-                })
-            }),
-            Output::GratuitousArp { addresses, repeat } => {
+            Output::Hold => self.add(plan, &addresses(plan).collect::<Vec<_>>()),
+            Output::Add(holdings) => self.add(plan, &only_addresses(holdings)),
+            Output::Release => self.remove(plan, &addresses(plan).collect::<Vec<_>>()),
+            Output::Remove(holdings) => self.remove(plan, &only_addresses(holdings)),
+            Output::Announce { addresses: announced, repeat } => {
+                let list: Vec<&VirtualAddress> = match announced {
+                    Announced::All => addresses(plan).collect(),
+                    Announced::These(list) => list.iter().collect(),
+                    Announced::ExtraInterfaces => Vec::new(),
+                };
                 for _ in 0..*repeat {
-                    first_error(addresses, |address| {
-                        explained(self.stations.announce(&kernel.interfaces, plan, address), || {
-                            format!("address {} not announced", address.address)
-                        })
+                    first_error(&list, |address| {
+                        explained(
+                            self.stations.announce(&self.kernel.interfaces, plan, address),
+                            || format!("address {} not announced", address.address),
+                        )
                     })?;
                 }
                 Ok(())
             }
-            Output::Transition { from, to, reason } => {
+            Output::Transition { from, to, reason, priority: _ } => {
                 for address in addresses(plan) {
-                    kernel.set_gate(address.address, *to == VrrpState::Master);
+                    self.kernel.set_gate(address.address, *to == VrrpState::Master);
                 }
                 let (instance, reason) = (plan.name.clone(), reason.to_string());
                 let event = Event::VrrpState { instance, from: *from, to: *to, reason };
                 self.supervisor.tell(event);
                 Ok(())
             }
+            Output::Notice(..) | Output::Alarm(_) => Ok(()),
         }
+    }
+
+    fn add(&mut self, plan: &VrrpInstance, list: &[&VirtualAddress]) -> io::Result<()> {
+        let kernel = &mut self.kernel;
+        first_error(list, |address| {
+            if kernel.holds(plan, address) {
+                kernel.set_gate(address.address, true);
+                return Ok(());
+            }
+            explained(kernel.add(plan, address), || {
+                format!("address {} not added", address.address)
+            })
+        })
+    }
+
+    fn remove(&mut self, plan: &VrrpInstance, list: &[&VirtualAddress]) -> io::Result<()> {
+        let kernel = &mut self.kernel;
+        first_error(list, |address| {
+            explained(kernel.remove(plan, address).map(drop), || {
+                format!("address {} not removed", address.address)
+            })
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -322,19 +354,35 @@ impl Driver {
 
 /// What the router may ask while it takes over a configuration.
 struct Snapshot<'a> {
-    links: &'a BTreeMap<String, Option<Ipv4Addr>>,
+    links: &'a BTreeMap<String, LinkState>,
     kernel: &'a Kernel,
     memory: &'a Memory,
 }
 
 impl Surroundings for Snapshot<'_> {
-    fn link(&self, interface: &str) -> Option<Ipv4Addr> {
-        self.links.get(interface).copied().flatten()
+    fn link(&self, interface: &str) -> LinkState {
+        self.links.get(interface).copied().unwrap_or_default()
+    }
+
+    fn tracker(&self, _: &Tracked) -> TrackerState {
+        TrackerState::Unknown
+    }
+
+    fn has_address(&self, _: IpAddr) -> bool {
+        true
     }
 
     fn resumes(&self, plan: &VrrpInstance) -> bool {
         self.memory.was_master(plan) && addresses(plan).all(|a| self.kernel.holds(plan, a))
     }
+}
+
+fn only_addresses(holdings: &[Holding]) -> Vec<&VirtualAddress> {
+    let address = |holding| match holding {
+        &Holding::Address(ref address) => Some(address),
+        Holding::Route(_) | Holding::Rule(_) => None,
+    };
+    holdings.iter().filter_map(address).collect()
 }
 
 fn interfaces(plan: &VrrpPlan) -> BTreeSet<String> {

@@ -95,6 +95,8 @@ mod tests {
     use super::*;
     use model::Time;
     use model::units::{Centiseconds, Priority, VirtualRouterId};
+    use proto::vrrp::LinkState;
+    use std::net::Ipv4Addr;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -116,9 +118,12 @@ mod tests {
         }
     }
 
+    const LINK: LinkState =
+        LinkState { up: true, ipv4: Some(Ipv4Addr::new(10, 0, 0, 1)), ipv6: None };
+
     fn instance(plan: VrrpInstance) -> Instance {
         let mut instance = Instance::new(Arc::new(plan), false);
-        instance.handle_start(Time::ZERO, Some([10, 0, 0, 1].into()), false);
+        instance.handle_start(Time::ZERO, LINK, false);
         instance
     }
 

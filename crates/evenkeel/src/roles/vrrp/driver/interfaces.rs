@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::Ipv4Addr;
 
 use edge::clock;
 use edge::poll::Interest;
 use model::control::Event;
 use model::status::VrrpState;
 use model::vrrp::VrrpPlan;
+use proto::vrrp::LinkState;
 
 use super::super::kernel::addresses;
 use super::{Driver, interfaces, token};
@@ -89,7 +89,7 @@ impl Driver {
             self.renew_station(&name);
             let link = self.link(&name, &self.plan);
             if self.links.insert(name.clone(), link) != Some(link) {
-                self.router.handle_interface(now, &name, link);
+                self.router.handle_link(now, &name, link);
             }
         }
         self.apply();
@@ -114,8 +114,10 @@ impl Driver {
         }
     }
 
-    pub(super) fn link(&self, name: &str, plan: &VrrpPlan) -> Option<Ipv4Addr> {
-        self.stations.open.contains_key(name).then(|| self.kernel.source(name, plan)).flatten()
+    pub(super) fn link(&self, name: &str, plan: &VrrpPlan) -> LinkState {
+        let open = self.stations.open.contains_key(name);
+        let ipv4 = open.then(|| self.kernel.source(name, plan)).flatten();
+        LinkState { up: ipv4.is_some(), ipv4, ipv6: None }
     }
 
     /// Puts back what somebody else took from us: a master whose address is gone.
