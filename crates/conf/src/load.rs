@@ -108,9 +108,10 @@ pub fn load(source: &dyn Source, files: &[(String, Option<Language>)]) -> Loaded
         }
     }
 
+    let surroundings = keepalived::Surroundings::new(source);
     let mut parsed = keepalived::ast::Configuration::default();
     for &file in &keepalived_files {
-        keepalived::parse(&texts, file, &mut parsed, &mut diagnostics);
+        keepalived::parse(&surroundings, &texts, file, &mut parsed, &mut diagnostics);
     }
     let proxies = haproxy::load(source, &texts, &haproxy_files, &mut diagnostics);
     let mut plan = lower::lower(parsed, proxies, &mut diagnostics);

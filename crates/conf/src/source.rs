@@ -23,6 +23,8 @@ pub trait Source {
     }
     /// Number of a user.
     fn user_id(&self, name: &str) -> Option<u32>;
+    /// Number of a user's own group.
+    fn primary_group(&self, user: &str) -> Option<u32>;
     /// Number of a group.
     fn group_id(&self, name: &str) -> Option<u32>;
 }

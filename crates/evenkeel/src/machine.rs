@@ -53,11 +53,15 @@ impl Source for Machine {
     }
 
     fn user_id(&self, name: &str) -> Option<u32> {
-        number_of(name, "/etc/passwd")
+        field_of(name, "/etc/passwd", 2)
+    }
+
+    fn primary_group(&self, user: &str) -> Option<u32> {
+        field_of(user, "/etc/passwd", 3)
     }
 
     fn group_id(&self, name: &str) -> Option<u32> {
-        number_of(name, "/etc/group")
+        field_of(name, "/etc/group", 2)
     }
 }
 
@@ -66,10 +70,11 @@ pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Users and groups have the same shape: `name:password:number:...`.
-fn number_of(name: &str, table: &str) -> Option<u32> {
+/// A numeric field of a line of /etc/passwd (`name:password:number:group:...`) or /etc/group,
+/// counted from 0.
+fn field_of(name: &str, table: &str, field: usize) -> Option<u32> {
     fs::read_to_string(table).ok()?.lines().find_map(|line| {
         let mut fields = line.split(':');
-        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
+        (fields.next() == Some(name)).then(|| fields.nth(field - 1)?.parse().ok()).flatten()
     })
 }

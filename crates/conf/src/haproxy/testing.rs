@@ -41,6 +41,10 @@ impl Source for Machine {
     fn user_id(&self, name: &str) -> Option<u32> {
         (name == "haproxy").then_some(99)
     }
+    fn primary_group(&self, _: &str) -> Option<u32> {
+        None
+    }
+
     fn group_id(&self, name: &str) -> Option<u32> {
         (name == "haproxy").then_some(98)
     }

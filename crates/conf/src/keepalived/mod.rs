@@ -9,7 +9,9 @@ mod keyword;
 mod lexer;
 mod reader;
 mod rejected;
+mod scripts;
 mod structure;
+mod surroundings;
 mod timers;
 mod virtual_server;
 mod vrrp;
@@ -21,6 +23,8 @@ use crate::row::RowInfo;
 use crate::source::{FileId, Files};
 use keyword::{Fill, Keywords, section};
 use reader::Reader;
+
+pub(crate) use surroundings::Surroundings;
 
 pub(crate) use virtual_server::PERSISTENCE_DEFAULT;
 
@@ -36,13 +40,14 @@ pub(crate) fn is_top_level(word: &str) -> bool {
 
 /// Parses one file and adds what it says.
 pub(crate) fn parse(
+    surroundings: &Surroundings<'_>,
     files: &Files,
     file: FileId,
     configuration: &mut ast::Configuration,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     let statements = structure::read(&Keywords::new(), file, &files.file(file).text, diagnostics);
-    Reader { diagnostics }.fields(&statements, |reader, statement, fill| {
+    Reader { surroundings, diagnostics }.fields(&statements, |reader, statement, fill| {
         if let Fill::Top(parse) = fill {
             parse(reader, statement, configuration);
         }

@@ -13,6 +13,7 @@ use super::ast::{Location, Written};
 use super::keyword::Fill;
 use super::lexer::Word;
 use super::structure::{Meaning, Statement};
+use super::surroundings::Surroundings;
 use crate::diagnostic::Diagnostic;
 use crate::row::Status;
 use crate::source::{Span, Spanned};
@@ -23,6 +24,8 @@ const INTERFACE_NAME_MAX: usize = 15;
 
 /// Collects what is wrong while statements become values.
 pub(crate) struct Reader<'r> {
+    #[allow(dead_code)] // Asked by rows to come.
+    pub(crate) surroundings: &'r Surroundings<'r>,
     pub(crate) diagnostics: &'r mut Vec<Diagnostic>,
 }
 

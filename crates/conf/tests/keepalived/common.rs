@@ -45,12 +45,16 @@ impl Source for Table {
         host.parse().map(|address| vec![address]).map_err(|_| format!("unknown host {host}"))
     }
 
-    fn user_id(&self, _: &str) -> Option<u32> {
-        Some(1000)
+    fn user_id(&self, name: &str) -> Option<u32> {
+        ["root", "keepalived", "nobody"].iter().position(|known| *known == name).map(|n| n as u32)
     }
 
-    fn group_id(&self, _: &str) -> Option<u32> {
-        Some(1000)
+    fn primary_group(&self, user: &str) -> Option<u32> {
+        self.user_id(user).map(|number| number + 100)
+    }
+
+    fn group_id(&self, name: &str) -> Option<u32> {
+        ["root", "wheel"].iter().position(|known| *known == name).map(|n| n as u32 + 200)
     }
 }
 

@@ -44,7 +44,10 @@ pub struct VirtualAddress {
     pub preferred: PreferredLifetime,
     /// Restored, or the instance leaves Master, when somebody removes it. False for `no_track`.
     pub track: bool,
-    /// It goes to a virtual MAC interface on its own interface (`use_vmac`).
+    /// It goes to a virtual MAC interface of its own: one of [`VrrpInstance::address_links`]
+    /// (`use_vmac`, `use_vmac_addr`).
+    ///
+    /// [`VrrpInstance::address_links`]: super::VrrpInstance::address_links
     pub virtual_mac: bool,
     /// Instances that depend on it (`track_group`; static addresses only).
     pub track_group: Option<String>,
@@ -191,6 +194,8 @@ pub struct VirtualRoute {
     pub ttl_propagate: Option<bool>,
     /// After routes that match, not before them (`append`).
     pub append: bool,
+    /// Only when no route matches (`add`).
+    pub exclusive: bool,
     /// Restored, or the instance leaves Master, when somebody removes it. False for `no_track`.
     pub track: bool,
     /// Instances that depend on it (`track_group`; static routes only).
@@ -219,6 +224,7 @@ impl VirtualRoute {
             expires: None,
             ttl_propagate: None,
             append: false,
+            exclusive: false,
             track: true,
             track_group: None,
         }

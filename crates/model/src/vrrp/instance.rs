@@ -57,8 +57,10 @@ pub struct VrrpInstance {
     pub higher_prio_send_advert: bool,
     /// The owner of the addresses ignores adverts of others (`owner_ignore_adverts`).
     pub owner_ignore_adverts: bool,
-    /// On expiry of the master-down timer stay backup, for rehearsals (`timer_expired_backup`).
-    pub timer_expired_backup: bool,
+    /// With `nopreempt`: a master whose own timer was so late that a router of this priority may
+    /// have taken over becomes backup (`timer_expired_backup`, 254 when it gives no number).
+    /// Without `nopreempt` always absent.
+    pub timer_expired_backup: Option<Priority>,
     /// Do not check the addresses of an advert of the same master as the last one
     /// (`skip_check_adv_addr`).
     pub skip_check_addresses: bool,
@@ -86,6 +88,10 @@ pub struct VrrpInstance {
     pub garp: Garp,
     /// An interface of its own with the virtual MAC address.
     pub link: VirtualLink,
+    /// More such interfaces, for addresses that are not on the instance's own interface or not
+    /// of its family (`use_vmac_addr`, `use_vmac` of an address). Their addresses have
+    /// [`VirtualAddress::virtual_mac`] and name the base interface.
+    pub address_links: Vec<AddressLink>,
     /// Fault while [`interface`](Self::interface) is down. False for `dont_track_primary`.
     pub track_primary: bool,
     /// What else it depends on.
@@ -119,7 +125,7 @@ impl VrrpInstance {
             lower_prio_no_advert: false,
             higher_prio_send_advert: false,
             owner_ignore_adverts: false,
-            timer_expired_backup: false,
+            timer_expired_backup: None,
             skip_check_addresses: false,
             strict: false,
             accept: true,
@@ -132,6 +138,7 @@ impl VrrpInstance {
             rules: Vec::new(),
             garp: Garp::default(),
             link: VirtualLink::None,
+            address_links: Vec::new(),
             track_primary: true,
             tracks: Vec::new(),
             notify: Notify::default(),
@@ -143,9 +150,17 @@ impl VrrpInstance {
         self.addresses.iter().chain(&self.excluded_addresses)
     }
 
-    /// Name of the interface that an address goes to: its own, or the instance's virtual one, or
-    /// the instance's.
+    /// Name of the interface that an address goes to: its own or a virtual one on it, or the
+    /// instance's virtual one, or the instance's.
     pub fn interface_of<'a>(&'a self, address: &'a VirtualAddress) -> &'a str {
+        if address.virtual_mac {
+            let base = address.interface.as_deref().unwrap_or(&self.interface);
+            let family = Family::of(address.address);
+            let mut links = self.address_links.iter();
+            if let Some(link) = links.find(|link| link.base == base && link.family == family) {
+                return &link.name;
+            }
+        }
         match (&address.interface, &self.link) {
             (Some(interface), _) => interface,
             (None, VirtualLink::Macvlan { name, .. } | VirtualLink::Ipvlan { name, .. }) => name,
@@ -212,8 +227,52 @@ pub enum Authentication {
     Pass([u8; 8]),
     /// Type 2: an IPsec authentication header, HMAC-MD5-96 under this key (RFC 2402, 2403).
     Ah([u8; 8]),
-    /// A trailer with an HMAC-SHA256 under this key (`auth_hmac`, Keepalived after 2.3).
-    Hmac(Vec<u8>),
+    /// A trailer with an HMAC-SHA256 (`auth_hmac`, Keepalived after 2.4.3).
+    Hmac(Hmac),
+}
+
+/// `auth_hmac`: a trailer of 28 bytes after the message with scheme, key number, time stamp,
+/// counter, and an HMAC-SHA256 cut to 16 bytes. Every version and family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hmac {
+    /// The keys, numbers unique. [`active`](Self::active) is among them.
+    pub keys: Vec<HmacKey>,
+    /// Number of the key that signs (`active_key`).
+    pub active: u8,
+    /// What a replayed advert is known by (`anti_replay`, `time_window`).
+    pub anti_replay: AntiReplay,
+    /// Who must sign (`mode`).
+    pub mode: HmacMode,
+}
+
+/// `key NUMBER VALUE`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HmacKey {
+    /// Its number on the wire, 1 to 255.
+    pub id: u8,
+    /// 32 to 64 bytes.
+    pub secret: Vec<u8>,
+}
+
+/// `anti_replay`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AntiReplay {
+    /// Sequence numbers grow and are no further from the own clock than this (`time_window`).
+    Time(Duration),
+    /// Sequence numbers grow.
+    Monotonic,
+}
+
+/// `mode` of `auth_hmac`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HmacMode {
+    /// Signs, and discards what is not signed.
+    #[default]
+    Enforce,
+    /// Signs, and takes what is not signed; a wrong signature is discarded.
+    Permissive,
+    /// As permissive, but does not sign.
+    ReceiveOnly,
 }
 
 /// Where adverts go.
@@ -230,7 +289,8 @@ pub enum Destination {
 pub struct Unicast {
     /// The other directors.
     pub peers: Vec<Peer>,
-    /// TTL or hop limit of adverts sent (`unicast_ttl`); absent for 255.
+    /// TTL or hop limit of adverts sent (`unicast_ttl`; 255 for IPv4 when the file gives none,
+    /// resolved already); absent for the kernel's own.
     pub ttl: Option<u8>,
     /// Discard adverts that come from no peer (`check_unicast_src`).
     pub check_source: bool,
@@ -342,4 +402,18 @@ pub enum VirtualLink {
         /// `bridge`, `private` or `vepa` as the kernel's flags: 0, 1, 2.
         flags: u16,
     },
+}
+
+/// A macvlan with the virtual MAC address on an interface that is not the instance's own, or for
+/// the other family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressLink {
+    /// The interface it is on.
+    pub base: String,
+    /// Family of its addresses.
+    pub family: Family,
+    /// Its name.
+    pub name: String,
+    /// Its MAC address.
+    pub mac: [u8; 6],
 }

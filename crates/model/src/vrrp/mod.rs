@@ -18,8 +18,9 @@ pub use holdings::{
     RuleAction, VirtualAddress, VirtualRoute, VirtualRule,
 };
 pub use instance::{
-    Authentication, Destination, ExtraGarp, Family, Garp, InitialState, OldChecksum, Peer, Unicast,
-    V3Checksum, Version, VirtualLink, VrrpInstance,
+    AddressLink, AntiReplay, Authentication, Destination, ExtraGarp, Family, Garp, Hmac, HmacKey,
+    HmacMode, InitialState, OldChecksum, Peer, Unicast, V3Checksum, Version, VirtualLink,
+    VrrpInstance,
 };
 pub use script::{Command, Fifo, HelperPlan, Notify, NotifySubject, User};
 pub use tracking::{

@@ -90,17 +90,8 @@ pub(crate) struct Garp {
 pub(crate) struct Statics {
     pub(crate) addresses: Vec<Spanned<VirtualAddress>>,
     pub(crate) routes: Vec<Spanned<VirtualRoute>>,
-    pub(crate) rules: Vec<Spanned<Rule>>,
+    pub(crate) rules: Vec<Spanned<VirtualRule>>,
     pub(crate) track_groups: Vec<Spanned<TrackGroup>>,
-}
-
-/// One line of `static_rules` or `virtual_rules`.
-#[derive(Clone, Debug)]
-pub(crate) struct Rule {
-    /// Its preference is meaningless unless [`has_preference`](Self::has_preference).
-    pub(crate) rule: VirtualRule,
-    /// The file gives a preference; otherwise `lower` assigns one.
-    pub(crate) has_preference: bool,
 }
 
 /// `vrrp_instance`
