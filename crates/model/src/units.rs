@@ -51,6 +51,23 @@ impl Sub<Duration> for Time {
     }
 }
 
+/// A point on the wall clock, in nanoseconds since the Unix epoch (UTC). It may jump both ways, so
+/// nothing waits for it; `auth_hmac` writes it into adverts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WallTime(u64);
+
+impl WallTime {
+    /// Nanoseconds since the Unix epoch, as a time.
+    pub const fn from_nanos(nanos: u64) -> WallTime {
+        WallTime(nanos)
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+}
+
 /// Hundredths of a second, the unit of VRRP intervals (RFC 5798 5.2.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Centiseconds(pub u32);

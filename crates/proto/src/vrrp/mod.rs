@@ -12,7 +12,6 @@ pub mod packet;
 mod reload;
 pub mod router;
 pub mod transition;
-mod wire;
 
 pub use instance::Instance;
 pub use output::{Alarm, Announced, LinkState, Output, Subject, Surroundings, Task};

@@ -73,7 +73,7 @@ impl Router {
         interface: &str,
         received: &Received<'_>,
     ) -> Result<(), (Arc<VrrpInstance>, Discard)> {
-        let Some(id) = packet::addressee(received.payload) else { return Ok(()) };
+        let Some(id) = packet::addressee(received) else { return Ok(()) };
         let ours = |i: &&mut Instance| {
             i.plan.interface == interface && i.plan.virtual_router_id.number() == id
         };

@@ -146,7 +146,11 @@ mod tests {
         let (ours, mut theirs) = Channel::pair().unwrap();
         let mut supervisor = Supervisor::over(ours);
         for number in 0..1_000_u32 {
-            supervisor.warn_of_discard("VI_1", number.into(), Discard::Address(number.into()));
+            supervisor.warn_of_discard(
+                "VI_1",
+                number.into(),
+                Discard::Address(Ipv4Addr::from(number).into()),
+            );
             supervisor.warn_of_discard("VI_1", number.into(), Discard::Password);
         }
         supervisor.warn("address not added".to_owned());

@@ -1,82 +1,16 @@
 //! The advert on the wire: RFC 3768 5.1, authentication data as in RFC 2338 5.3.10.
 
 use alloc::vec::Vec;
-use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 
 use model::units::VirtualRouterId;
 use model::vrrp::{Authentication, VirtualAddress, VrrpInstance};
 
-pub use super::wire::{Outgoing, Received};
-
-/// IP protocol number of VRRP.
-pub const PROTOCOL: u8 = 112;
-/// Where adverts go (RFC 3768 5.2.2).
-pub const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
-/// TTL of every advert: proof that it was not routed (RFC 3768 5.2.3).
-pub const TTL: u8 = 255;
-/// Most addresses of one advert: their number is one byte.
-pub const ADDRESSES_MAX: usize = 255;
+use super::{ADDRESSES_MAX, Discard, TTL};
 
 const VERSION_AND_TYPE: u8 = 0x21;
 const HEADER: usize = 8;
 const AUTHENTICATION: usize = 8;
-
-/// Why an advert was thrown away (RFC 3768 7.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Discard {
-    /// It passed a router: the TTL is not 255.
-    Ttl(u8),
-    /// It is not version 2.
-    Version(u8),
-    /// Shorter than its header says.
-    Truncated,
-    /// The checksum is wrong.
-    Checksum,
-    /// Version 2 has one type of message, 1.
-    Type(u8),
-    /// Virtual router id zero.
-    VirtualRouterId,
-    /// An authentication type that RFC 2338 and we do not use.
-    UnknownAuthentication(u8),
-    /// Another authentication type than configured: theirs, ours.
-    AuthenticationType(u8, u8),
-    /// Another password.
-    Password,
-    /// Another interval, in seconds, than configured: theirs, ours. Keepalived discards it too.
-    Interval(u8, u8),
-    /// Another number of addresses than configured: theirs, ours. Keepalived discards it too.
-    AddressCount(u8, u8),
-    /// An address that is not configured.
-    Address(Ipv4Addr),
-}
-
-impl fmt::Display for Discard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Discard::Ttl(ttl) => write!(f, "TTL {ttl} instead of 255"),
-            Discard::Version(version) => write!(f, "version {version} instead of 2"),
-            Discard::Truncated => f.write_str("truncated"),
-            Discard::Checksum => f.write_str("wrong checksum"),
-            Discard::Type(kind) => write!(f, "unknown type {kind}"),
-            Discard::VirtualRouterId => f.write_str("virtual router id 0"),
-            Discard::UnknownAuthentication(kind) => {
-                write!(f, "unknown authentication type {kind}")
-            }
-            Discard::AuthenticationType(theirs, ours) => {
-                write!(f, "authentication type {theirs}, {ours} is configured")
-            }
-            Discard::Password => f.write_str("wrong password"),
-            Discard::Interval(theirs, ours) => {
-                write!(f, "advert interval of {theirs} s, {ours} s is configured")
-            }
-            Discard::AddressCount(theirs, ours) => {
-                write!(f, "lists {theirs} addresses, {ours} are configured")
-            }
-            Discard::Address(address) => write!(f, "lists {address}, which is not configured"),
-        }
-    }
-}
 
 /// A well-formed advert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,11 +26,6 @@ pub struct Advert<'a> {
     authentication: &'a [u8],
 }
 
-/// Which virtual router a message is about, before anything is checked.
-pub fn addressee(message: &[u8]) -> Option<u8> {
-    message.get(1).copied()
-}
-
 /// Reads a message (what follows the IP header) and checks all that needs no configuration.
 pub fn parse(message: &[u8], ttl: u8) -> Result<Advert<'_>, Discard> {
     if ttl != TTL {
@@ -107,7 +36,7 @@ pub fn parse(message: &[u8], ttl: u8) -> Result<Advert<'_>, Discard> {
     };
     let [version_and_type, id, priority, count, authentication_type, interval, _, _] = *header;
     if version_and_type >> 4 != 2 {
-        return Err(Discard::Version(version_and_type >> 4));
+        return Err(Discard::Version(version_and_type >> 4, 2));
     }
     let Some((addresses, rest)) = rest.split_at_checked(usize::from(count) * 4) else {
         return Err(Discard::Truncated);
@@ -166,7 +95,7 @@ impl Advert<'_> {
             return Err(Discard::AddressCount(theirs as u8, ours as u8));
         }
         match self.addresses().find(|theirs| !advertised(plan).any(|ours| ours == *theirs)) {
-            Some(stranger) => Err(Discard::Address(stranger)),
+            Some(stranger) => Err(Discard::Address(stranger.into())),
             None => Ok(()),
         }
     }
@@ -281,7 +210,7 @@ mod tests {
             with_checksum(message)
         };
         assert_eq!(parse(&CAPTURED, 254), Err(Discard::Ttl(254)));
-        assert_eq!(parse(&changed(0, 0x31), 255), Err(Discard::Version(3)));
+        assert_eq!(parse(&changed(0, 0x31), 255), Err(Discard::Version(3, 2)));
         assert_eq!(parse(&changed(0, 0x22), 255), Err(Discard::Type(2)));
         assert_eq!(parse(&changed(1, 0), 255), Err(Discard::VirtualRouterId));
         assert_eq!(parse(&changed(3, 2), 255), Err(Discard::Truncated));
@@ -294,7 +223,7 @@ mod tests {
         assert_eq!(check(&changed(4, 0)), Err(Discard::AuthenticationType(0, 1)));
         assert_eq!(check(&changed(12, b'S')), Err(Discard::Password));
         assert_eq!(check(&changed(5, 2)), Err(Discard::Interval(2, 1)));
-        assert_eq!(check(&changed(11, 101)), Err(Discard::Address(Ipv4Addr::new(10, 9, 0, 101))));
+        assert_eq!(check(&changed(11, 101)), Err(Discard::Address(IpAddr::from([10, 9, 0, 101]))));
         let mut none = captured_plan();
         none.addresses.clear();
         assert_eq!(check(&emit(&none, 100)), Err(Discard::AddressCount(0, 1)));
