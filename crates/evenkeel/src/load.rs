@@ -4,8 +4,9 @@ use std::fs;
 
 use conf::{Diagnostic, Language, Summary};
 use model::Plan;
+use model::layer4::Layer4Plan;
 use model::units::Priority;
-use model::vrrp::InitialState;
+use model::vrrp::{InitialState, Track, Tracked, VrrpPlan};
 
 use crate::cli::FileArgs;
 use crate::machine::Machine;
@@ -19,6 +20,21 @@ pub(crate) struct Files {
     paths: Vec<(String, Option<Language>)>,
     standby: bool,
     priority_offset: i16,
+    only: Only,
+    without_bfd: bool,
+    namespace: Option<String>,
+}
+
+/// Which part of a configuration is run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Only {
+    /// All of it.
+    #[default]
+    Everything,
+    /// VRRP alone.
+    Vrrp,
+    /// Checkers and layer-4 balancing alone.
+    Layer4,
 }
 
 /// The outcome of reading the files.
@@ -59,7 +75,37 @@ impl Files {
                         /etc/keepalived/keepalived.conf or /etc/haproxy/haproxy.cfg"
                 .into());
         }
-        Ok(Files { paths, standby: false, priority_offset: 0 })
+        Ok(Files::of(paths))
+    }
+
+    /// These files, as they are.
+    pub(crate) fn of(paths: Vec<(String, Option<Language>)>) -> Files {
+        Files {
+            paths,
+            standby: false,
+            priority_offset: 0,
+            only: Only::Everything,
+            without_bfd: false,
+            namespace: None,
+        }
+    }
+
+    /// Runs a part of the configuration only.
+    pub(crate) fn with_only(mut self, only: Only) -> Files {
+        self.only = only;
+        self
+    }
+
+    /// Runs in this network namespace, whatever the configuration says.
+    pub(crate) fn in_namespace(mut self, name: &str) -> Files {
+        self.namespace = Some(name.to_owned());
+        self
+    }
+
+    /// Runs no BFD session; instances that follow one do without.
+    pub(crate) fn without_bfd(mut self) -> Files {
+        self.without_bfd = true;
+        self
     }
 
     /// The command line's changes to VRRP.
@@ -75,6 +121,20 @@ impl Files {
     }
 
     fn adjust(&self, plan: &mut Plan) {
+        match self.only {
+            Only::Everything => {}
+            Only::Vrrp => plan.layer4 = Layer4Plan::default(),
+            Only::Layer4 => plan.vrrp = VrrpPlan::default(),
+        }
+        if self.namespace.is_some() {
+            plan.global.network_namespace.clone_from(&self.namespace);
+        }
+        if self.without_bfd {
+            let is_bfd = |track: &Track| matches!(track.what, Tracked::Bfd(_));
+            plan.vrrp.bfd.clear();
+            plan.vrrp.instances.iter_mut().for_each(|one| one.tracks.retain(|t| !is_bfd(t)));
+            plan.vrrp.sync_groups.iter_mut().for_each(|one| one.tracks.retain(|t| !is_bfd(t)));
+        }
         let offset =
             self.priority_offset.saturating_add(if self.standby { STANDBY_OFFSET } else { 0 });
         for instance in &mut plan.vrrp.instances {

@@ -5,14 +5,28 @@ use std::sync::{Arc, OnceLock};
 
 use edge::syslog::Datagram;
 
-/// Facility daemon, severity notice (RFC 3164).
-const PRIORITY: u8 = 3 * 8 + 5;
+/// Severity notice (RFC 3164 4.1.1).
+const NOTICE: u8 = 5;
 
 /// A destination that can be changed once, by every holder of a copy.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct LogLines(Arc<OnceLock<Option<Datagram>>>);
+#[derive(Clone, Debug)]
+pub(crate) struct LogLines {
+    receiver: Arc<OnceLock<Option<Datagram>>>,
+    facility: u8,
+    name: &'static str,
+}
 
 impl LogLines {
+    /// To standard error until told otherwise; in syslog under this facility and name.
+    pub(crate) fn new(facility: u8, name: &'static str) -> LogLines {
+        LogLines { receiver: Arc::default(), facility, name }
+    }
+
+    /// Later lines go to nobody.
+    pub(crate) fn to_nobody(&self) {
+        let _ = self.receiver.set(None);
+    }
+
     /// Later lines go to /dev/log; to nobody where there is none.
     pub(crate) fn to_syslog(&self) {
         self.to_receiver("/dev/log");
@@ -20,16 +34,17 @@ impl LogLines {
 
     fn to_receiver(&self, path: &str) {
         let socket = Datagram::unix().ok().filter(|socket| socket.connect_path(path).is_ok());
-        let _ = self.0.set(socket);
+        let _ = self.receiver.set(socket);
     }
 }
 
 impl Write for LogLines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match self.0.get() {
+        match self.receiver.get() {
             None => io::stderr().write_all(line)?,
             Some(Some(socket)) => {
-                let head = format!("<{PRIORITY}>evenkeel[{}]: ", std::process::id());
+                let priority = self.facility * 8 + NOTICE;
+                let head = format!("<{priority}>{}[{}]: ", self.name, std::process::id());
                 // Logging never blocks: a full queue drops the line.
                 let _ = socket.send(&[head.as_bytes(), line.trim_ascii_end()].concat());
             }
@@ -52,7 +67,7 @@ mod tests {
     fn in_the_background_lines_go_to_syslog_from_every_copy() {
         let path = std::env::temp_dir().join(format!("evenkeel-lines-{}", std::process::id()));
         let receiver = UnixDatagram::bind(&path).unwrap();
-        let lines = LogLines::default();
+        let lines = LogLines::new(3, "evenkeel");
         let mut copy = lines.clone();
         lines.to_receiver(path.to_str().unwrap());
         copy.write_all(b"it runs\n").unwrap();

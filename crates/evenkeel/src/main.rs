@@ -7,6 +7,7 @@ mod control;
 mod load;
 mod log_lines;
 mod machine;
+mod personality;
 mod probes;
 mod roles;
 mod supervisor;
@@ -16,8 +17,14 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::Command;
+use personality::Personality;
 
 fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    match Personality::of(&arguments) {
+        Personality::Keepalived => return personality::keepalived::run(arguments),
+        Personality::Evenkeel => {}
+    }
     match cli::Cli::parse().command {
         Command::Run(args) => commands::run::run(&args),
         Command::Check(args) => commands::check::check(&args),

@@ -24,6 +24,10 @@ pub struct Runtime {
     pub pin_directory: String,
     /// `auto`, `native` or `generic`: how XDP programs attach.
     pub xdp_mode: XdpMode,
+    /// At the end the virtual addresses stay, and nobody is told (Keepalived's `-V`).
+    pub keep_addresses: bool,
+    /// At the end layer-4 forwarding stays (Keepalived's `-I`).
+    pub keep_forwarding: bool,
 }
 
 /// How XDP programs attach.

@@ -4,28 +4,113 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use model::control::{Runtime, XdpMode as Mode};
 use tracing_subscriber::fmt::time::SystemTime;
 
-use crate::cli::{RunArgs, XdpMode};
+use crate::cli::{Role, RunArgs, XdpMode};
 use crate::load::{self, Files};
 use crate::log_lines::LogLines;
-use crate::supervisor::{self, Notifier, Options};
+use crate::supervisor::{self, Habits, Notifier, Options};
 
 /// Set in the process that went to the background: its inherited descriptor says it is ready.
 const BACKGROUND: &str = "EVENKEEL_BACKGROUND";
 
+/// Everything that a command line says about one run, whichever program's command line it is.
+pub(crate) struct Settings {
+    /// What to read.
+    pub(crate) files: Files,
+    /// Directories and modes of this run.
+    pub(crate) runtime: Runtime,
+    /// Waits before every restart of a role, for rehearsals.
+    pub(crate) restart_delays: Vec<(Role, Duration)>,
+    /// What is logged, and where.
+    pub(crate) log: Log,
+    /// Whether to leave the terminal.
+    pub(crate) background: Background,
+    /// Log the Plan at start.
+    pub(crate) dump_configuration: bool,
+    /// The habits of another program that it takes over.
+    pub(crate) habits: Habits,
+}
+
+/// Whether to leave the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Background {
+    /// If haproxy.cfg says `daemon`.
+    AsConfigured,
+    /// Unless systemd waits for us.
+    Always,
+    /// In no case.
+    Never,
+}
+
+/// What is logged, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Log {
+    /// Debugging messages too.
+    pub(crate) verbose: bool,
+    /// Where it goes while in the foreground.
+    pub(crate) to: LogTo,
+    /// Syslog facility (RFC 3164 4.1.1) and name in the background.
+    pub(crate) facility: u8,
+    /// Name of the program in syslog.
+    pub(crate) name: &'static str,
+}
+
+/// Where log lines go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogTo {
+    /// To standard error.
+    StandardError,
+    /// To syslog.
+    Syslog,
+    /// Nowhere.
+    Nowhere,
+}
+
 /// Runs until stopped. Exit code 0 after an orderly stop.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
-    let log = start_log(args.verbose);
-    // The roles inherit it: every checker and every session needs descriptors.
-    edge::privileges::raise_descriptors();
     let files = match Files::from_args(&args.files) {
         Ok(files) => files.with_vrrp(args.standby, args.priority_offset),
         Err(error) => return super::fail(&error),
     };
-    let loaded = load::load(&files);
+    go(Settings {
+        files,
+        runtime: Runtime {
+            directory: args.runtime.runtime_dir.clone(),
+            pin_directory: args.pin_dir.clone(),
+            xdp_mode: match args.xdp {
+                XdpMode::Auto => Mode::Auto,
+                XdpMode::Native => Mode::Native,
+                XdpMode::Generic => Mode::Generic,
+            },
+            keep_addresses: false,
+            keep_forwarding: false,
+        },
+        restart_delays: args.restart_delay.clone(),
+        log: Log {
+            verbose: args.verbose > 0,
+            to: LogTo::StandardError,
+            facility: FACILITY_DAEMON,
+            name: "evenkeel",
+        },
+        background: if args.foreground { Background::Never } else { Background::AsConfigured },
+        dump_configuration: false,
+        habits: Habits::default(),
+    })
+}
+
+/// Syslog's number of daemons (RFC 3164 4.1.1).
+pub(crate) const FACILITY_DAEMON: u8 = 3;
+
+/// Loads, starts and serves until stopped.
+pub(crate) fn go(settings: Settings) -> ExitCode {
+    let log = start_log(&settings.log);
+    // The roles inherit it: every checker and every session needs descriptors.
+    edge::privileges::raise_descriptors();
+    let loaded = load::load(&settings.files);
     if loaded.plan.as_ref().is_some_and(|plan| plan.has_keepalived) {
         become_keepalived();
     }
@@ -37,8 +122,19 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
         return super::fail(&format!("the configuration does not load: {}", loaded.summary));
     };
     let notifier = Notifier::from_environment();
-    let background = std::env::var_os(BACKGROUND).is_some();
-    if plan.proxy.process.daemon && !args.foreground && !notifier.present() && !background {
+    let in_background = std::env::var_os(BACKGROUND).is_some();
+    let leave = match settings.background {
+        Background::AsConfigured => plan.proxy.process.daemon,
+        Background::Always => true,
+        Background::Never => false,
+    };
+    if settings.dump_configuration && !in_background {
+        match serde_json::to_string_pretty(plan) {
+            Ok(text) => tracing::info!("the configuration:\n{text}"),
+            Err(error) => tracing::warn!("the configuration cannot be shown: {error}"),
+        }
+    }
+    if leave && !notifier.present() && !in_background {
         return go_to_background();
     }
     if plan.vrrp.instances.is_empty()
@@ -49,22 +145,16 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
             "nothing to run: the files define no vrrp_instance, no virtual_server and no frontend",
         );
     }
-    let pid_file = plan.proxy.process.pid_file.clone();
+    let mut habits = settings.habits;
+    habits.pid_files.extend(plan.proxy.process.pid_file.iter().map(|path| (None, path.into())));
     let options = Options {
-        files,
-        runtime: Runtime {
-            directory: args.runtime.runtime_dir.clone(),
-            pin_directory: args.pin_dir.clone(),
-            xdp_mode: match args.xdp {
-                XdpMode::Auto => Mode::Auto,
-                XdpMode::Native => Mode::Native,
-                XdpMode::Generic => Mode::Generic,
-            },
-        },
-        restart_delays: args.restart_delay.clone(),
-        background,
+        files: settings.files,
+        runtime: settings.runtime,
+        restart_delays: settings.restart_delays,
+        background: in_background,
+        habits,
     };
-    let starter = if background {
+    let starter = if in_background {
         match edge::process::inherited(edge::process::CHANNEL) {
             Ok(descriptor) => Some(UnixStream::from(descriptor)),
             Err(error) => return super::fail(&format!("cannot go to the background: {error}")),
@@ -77,7 +167,7 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
             settle_in_background(starter, &log);
         }
     });
-    let ended = supervisor::run(options, loaded, notifier, pid_file.as_deref(), on_ready);
+    let ended = supervisor::run(options, loaded, notifier, on_ready);
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if !rustix::process::geteuid().is_root() => super::fail(&format!(
@@ -104,9 +194,14 @@ fn become_keepalived() {
 const KEEPALIVED: &str = "keepalived";
 
 /// Log lines go to standard error; under systemd without a time, which the journal adds.
-fn start_log(verbose: u8) -> LogLines {
-    let level = if verbose > 0 { tracing::Level::DEBUG } else { tracing::Level::INFO };
-    let lines = LogLines::default();
+fn start_log(to: &Log) -> LogLines {
+    let level = if to.verbose { tracing::Level::DEBUG } else { tracing::Level::INFO };
+    let lines = LogLines::new(to.facility, to.name);
+    match to.to {
+        LogTo::StandardError => {}
+        LogTo::Syslog => lines.to_syslog(),
+        LogTo::Nowhere => lines.to_nobody(),
+    }
     let writer = lines.clone();
     let log = tracing_subscriber::fmt()
         .with_writer(move || writer.clone())
@@ -126,7 +221,8 @@ fn go_to_background() -> ExitCode {
     let start = || -> io::Result<ExitCode> {
         let (mut ready, theirs) = UnixStream::pair()?;
         let mut command = Command::new("/proc/self/exe");
-        command.arg0("evenkeel").args(std::env::args_os().skip(1)).env(BACKGROUND, "1");
+        let name = std::env::args_os().next().unwrap_or_else(|| "evenkeel".into());
+        command.arg0(name).args(std::env::args_os().skip(1)).env(BACKGROUND, "1");
         // What goes wrong before it is ready is still seen here, on standard error.
         command.stdin(Stdio::null()).stdout(Stdio::null());
         edge::process::with_channel(&mut command, theirs.into())?;

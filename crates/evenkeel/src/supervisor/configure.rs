@@ -155,6 +155,7 @@ impl Supervisor {
         let runtime = self.options.runtime.clone();
         let background = self.options.background;
         self.slot(role).start(now, &runtime, background)?;
+        self.note_pid(role);
         self.configure(role, plan, generation)
     }
 

@@ -5,6 +5,7 @@ mod alerts;
 mod child;
 mod clients;
 mod configure;
+mod habits;
 mod listeners;
 mod notify;
 mod report;
@@ -18,6 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use edge::signal::Signals;
 use model::control::{Event, FromRole, Runtime, ToRole};
+use model::status::VrrpReport;
 use model::{Plan, Time};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -25,11 +27,14 @@ use rustix::io::Errno;
 use crate::cli::Role;
 use crate::control::ReloadOutcome;
 use crate::load::{Files, Loaded};
+use crate::personality::keepalived::Function;
 
 use alerts::Alerts;
 use child::{Phase, Running, Slot};
 use clients::{ClientId, Clients};
 use configure::Pending;
+pub(crate) use habits::Habits;
+use habits::PidFiles;
 use listeners::Listeners;
 pub(crate) use notify::Notifier;
 use report::Collecting;
@@ -50,6 +55,8 @@ pub(crate) struct Options {
     pub(crate) restart_delays: Vec<(Role, Duration)>,
     /// No terminal: nothing may hold one open.
     pub(crate) background: bool,
+    /// What another program's command line asks for.
+    pub(crate) habits: Habits,
 }
 
 /// A process that finishes: a replaced proxy, or a role no longer needed.
@@ -82,6 +89,9 @@ struct Supervisor {
     /// Set once a stop was asked for: until when roles may take.
     stop_by: Option<Time>,
     failed: bool,
+    pid_files: PidFiles,
+    /// Counters at the last signal that asked to count anew.
+    counted: VrrpReport,
     on_ready: Option<Box<dyn FnOnce()>>,
 }
 
@@ -101,7 +111,6 @@ pub(crate) fn run(
     options: Options,
     loaded: Loaded,
     notifier: Notifier,
-    pid_file: Option<&str>,
     on_ready: Box<dyn FnOnce()>,
 ) -> Result<(), String> {
     let signals = Signals::blocked(&[
@@ -111,11 +120,16 @@ pub(crate) fn run(
         libc::SIGCHLD,
         libc::SIGUSR1,
         libc::SIGUSR2,
+        Function::StatsClear.signal(),
+        Function::Json.signal(),
     ])
     .map_err(|error| format!("cannot watch signals: {error}"))?;
     // First of all, because it is refused while another Evenkeel runs here.
     let clients = Clients::listen(&options.runtime.directory)?;
-    let _pid_file = pid_file.map(PidFile::write).transpose()?;
+    let mut pid_files = PidFiles::default();
+    for (_, path) in options.habits.pid_files.iter().filter(|(role, _)| role.is_none()) {
+        pid_files.write(path, std::process::id())?;
+    }
     if let Err(error) = edge::bpf::ensure_gate(Path::new(&options.runtime.pin_directory)) {
         tracing::warn!(
             "no BPF here ({error}): layer-4 balancing in XDP is not possible, VRRP and the proxy are"
@@ -143,6 +157,8 @@ pub(crate) fn run(
         started: edge::clock::now(),
         stop_by: None,
         failed: false,
+        pid_files,
+        counted: VrrpReport::default(),
         on_ready: Some(on_ready),
     };
     supervisor.renew_memory();
@@ -153,23 +169,6 @@ pub(crate) fn run(
         return Err("stopped: the configuration could not be put in force".into());
     }
     Ok(())
-}
-
-/// The pidfile, as long as the supervisor runs.
-struct PidFile(String);
-
-impl PidFile {
-    fn write(path: &str) -> Result<PidFile, String> {
-        fs::write(path, format!("{}\n", std::process::id()))
-            .map_err(|error| format!("cannot write the pidfile {path}: {error}"))?;
-        Ok(PidFile(path.to_owned()))
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
 }
 
 /// After an orderly end the gate is the last thing pinned. While a data plane that lost its
@@ -342,12 +341,28 @@ impl Supervisor {
     }
 
     fn on_signal(&mut self, signal: i32) {
+        if self.options.habits.dumps.is_some() {
+            return self.on_function(signal);
+        }
         match signal {
             libc::SIGTERM | libc::SIGINT => self.stop(),
             libc::SIGHUP | libc::SIGUSR2 => self.reload(Vec::new()),
             libc::SIGUSR1 => tracing::info!("SIGUSR1: use `evenkeel status` for the state"),
             // A role's end is noticed at its channel; this only wakes the loop.
             _ => {}
+        }
+    }
+
+    /// A signal, as Keepalived understands it.
+    fn on_function(&mut self, signal: i32) {
+        match Function::of(signal) {
+            Some(Function::Stop) => self.stop(),
+            Some(Function::Reload) => self.reload(Vec::new()),
+            Some(
+                one @ (Function::Data | Function::Stats | Function::StatsClear | Function::Json),
+            ) => self.ask_for_dump(one),
+            // A role's end is noticed at its channel; this only wakes the loop.
+            None => {}
         }
     }
 
@@ -403,6 +418,12 @@ impl Supervisor {
         if self.stop_by.is_some() {
             slot.phase = Phase::Idle;
             return;
+        }
+        if self.options.habits.no_respawn {
+            tracing::error!("{} role ended ({how}); so does everything", role.name());
+            slot.phase = Phase::Idle;
+            self.failed = true;
+            return self.stop();
         }
         let next = slot.died(now);
         let wait = next.since(now);

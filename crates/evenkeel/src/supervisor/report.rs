@@ -8,6 +8,7 @@ use model::status::{ConnectionStatus, DirectorReport, ProxyReport, VrrpReport};
 
 use crate::cli::Role;
 use crate::control::{Request, Response, RoleStatus, Status};
+use crate::personality::keepalived::Function;
 
 use super::Supervisor;
 use super::child::Phase;
@@ -18,10 +19,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One client's question and the answers so far.
 pub(super) struct Collecting {
-    client: ClientId,
+    asker: Asker,
     pub(super) until: Time,
     missing: usize,
     wants: Wants,
+}
+
+/// Who gets the answer.
+#[derive(Clone, Copy)]
+enum Asker {
+    /// Somebody at the control socket.
+    Client(ClientId),
+    /// A file, by a signal.
+    Signal(Function),
 }
 
 enum Wants {
@@ -44,18 +54,27 @@ impl Supervisor {
             }
             Request::Status => {
                 let wants = Wants::Status { vrrp: None, director: None, proxy: None };
-                self.ask_roles(client, &Role::ALL, wants, |id| ToRole::Report { id });
+                self.ask_roles(Asker::Client(client), &Role::ALL, wants, |id| ToRole::Report {
+                    id,
+                });
             }
             Request::Connections => {
                 let wants = Wants::Connections(Vec::new());
-                self.ask_roles(client, &[Role::Director], wants, |id| ToRole::Connections { id });
+                let asker = Asker::Client(client);
+                self.ask_roles(asker, &[Role::Director], wants, |id| ToRole::Connections { id });
             }
         }
     }
 
+    /// Writes one of Keepalived's files when the vrrp role has spoken.
+    pub(super) fn ask_for_dump(&mut self, function: Function) {
+        let wants = Wants::Status { vrrp: None, director: None, proxy: None };
+        self.ask_roles(Asker::Signal(function), &[Role::Vrrp], wants, |id| ToRole::Report { id });
+    }
+
     fn ask_roles(
         &mut self,
-        client: ClientId,
+        asker: Asker,
         roles: &[Role],
         wants: Wants,
         question: impl Fn(u64) -> ToRole,
@@ -69,7 +88,7 @@ impl Supervisor {
             }
         }
         let until = edge::clock::now() + PATIENCE;
-        self.collecting.insert(id, Collecting { client, until, missing, wants });
+        self.collecting.insert(id, Collecting { asker, until, missing, wants });
         if missing == 0 {
             self.finish_question(id);
         }
@@ -116,13 +135,20 @@ impl Supervisor {
 
     fn finish_question(&mut self, id: u64) {
         let Some(collecting) = self.collecting.remove(&id) else { return };
+        let client = match (collecting.asker, &collecting.wants) {
+            (Asker::Client(client), _) => client,
+            (Asker::Signal(function), Wants::Status { vrrp, .. }) => {
+                return self.write_dump(function, vrrp.as_deref());
+            }
+            (Asker::Signal(_), Wants::Connections(_)) => return,
+        };
         let response = match collecting.wants {
             Wants::Connections(connections) => Response::Connections(connections),
             Wants::Status { vrrp, director, proxy } => {
                 Response::Status(Box::new(self.status(vrrp, director, proxy)))
             }
         };
-        self.clients.answer(collecting.client, &response);
+        self.clients.answer(client, &response);
     }
 
     fn status(

@@ -144,7 +144,15 @@ impl Dump<'_> {
     fn script_command(&self, what: &Tracked) -> Option<String> {
         let Tracked::Script(name) = what else { return None };
         let script = self.plan.vrrp.trackers.scripts.iter().find(|one| one.name == *name)?;
-        Some(script.command.words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "))
+        Some(
+            script
+                .command
+                .words
+                .iter()
+                .map(|word| format!("'{word}'"))
+                .collect::<Vec<_>>()
+                .join(" "),
+        )
     }
 
     fn write_instance(
@@ -462,7 +470,10 @@ mod tests {
         assert_eq!(data["vips"][1], "10.9.0.101 dev eth0 scope global set");
         assert_eq!((&data["state"], &data["adver_int"]), (&json!(2), &json!(1)));
         assert_eq!((&data["auth_type"], &data["auth_data"]), (&json!(1), &json!("secret")));
-        assert_eq!((&data["base_priority"], &data["effective_priority"]), (&json!(100), &json!(105)));
+        assert_eq!(
+            (&data["base_priority"], &data["effective_priority"]),
+            (&json!(100), &json!(105))
+        );
         assert_eq!(data["last_transition"], json!(995.0));
         assert_eq!((&stats["advert_rcvd"], &stats["pri_zero_rcvd"]), (&json!(2), &json!(4)));
     }

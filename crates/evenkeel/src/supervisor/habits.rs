@@ -1,0 +1,152 @@
+//! Habits of Keepalived that the supervisor takes over when it is called by that name: pid files
+//! of the roles, dumps on signals, ending with the first role that ends.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use model::status::{AdvertErrors, InstanceStatus, VrrpReport};
+
+use crate::cli::Role;
+use crate::personality::keepalived::{Dump, Function};
+
+use super::Supervisor;
+
+/// What another program's command line asks for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Habits {
+    /// Where process ids go: the supervisor's own, and those of roles.
+    pub(crate) pid_files: Vec<(Option<Role>, PathBuf)>,
+    /// End when a role ends, instead of starting it again.
+    pub(crate) no_respawn: bool,
+    /// Directory of the files that SIGUSR1 and others write; absent when these signals have our
+    /// own meaning.
+    pub(crate) dumps: Option<PathBuf>,
+}
+
+/// Pid files that are there; removed at the end.
+#[derive(Debug, Default)]
+pub(super) struct PidFiles(Vec<PathBuf>);
+
+impl PidFiles {
+    /// Writes a process id.
+    pub(super) fn write(&mut self, path: &Path, pid: u32) -> Result<(), String> {
+        fs::write(path, format!("{pid}\n"))
+            .map_err(|error| format!("cannot write the pidfile {}: {error}", path.display()))?;
+        if !self.0.iter().any(|known| known == path) {
+            self.0.push(path.to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for PidFiles {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Supervisor {
+    /// Writes the process id of a role that was started to the files that want it.
+    pub(super) fn note_pid(&mut self, role: Role) {
+        let Some(pid) = self.slot(role).running().map(|running| running.pid()) else { return };
+        for (of, path) in &self.options.habits.pid_files {
+            if *of == Some(role)
+                && let Err(error) = self.pid_files.write(path, pid)
+            {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+
+    /// Writes what a signal asked for.
+    pub(super) fn write_dump(&mut self, function: Function, report: Option<&VrrpReport>) {
+        let Some(directory) = &self.options.habits.dumps else { return };
+        let nothing = VrrpReport::default();
+        let mut report = report.unwrap_or(&nothing).clone();
+        let counted = report.clone();
+        subtract(&mut report, &self.counted);
+        let dump = Dump { plan: &self.plan, report: &report, now: SystemTime::now() };
+        let (name, text) = match function {
+            Function::Data => ("keepalived.data", dump.data()),
+            Function::Stats | Function::StatsClear => ("keepalived.stats", dump.stats()),
+            Function::Json => ("keepalived.json", dump.json()),
+            Function::Stop | Function::Reload => return,
+        };
+        let path = directory.join(self.dump_name(name));
+        match write_privately(&path, &text) {
+            Ok(()) => tracing::info!("wrote {}", path.display()),
+            Err(error) => tracing::error!("cannot write {}: {error}", path.display()),
+        }
+        if function == Function::StatsClear {
+            self.counted = counted;
+        }
+    }
+
+    /// With the instance's name in it where `data_use_instance` asks for that.
+    fn dump_name(&self, name: &str) -> String {
+        let global = &self.plan.global;
+        let parts = [&global.instance, &global.network_namespace];
+        let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+        match name.split_once('.') {
+            Some((stem, extension)) if global.dump_names_instance && !parts.is_empty() => {
+                format!("{stem}_{}.{extension}", parts.join("_"))
+            }
+            Some(_) | None => name.to_owned(),
+        }
+    }
+}
+
+/// Replaces the file; nobody else may read it, as it may hold passwords. A link that somebody put
+/// there is replaced and not followed.
+fn write_privately(path: &Path, text: &str) -> std::io::Result<()> {
+    let new = path.with_extension(format!("{}.new", std::process::id()));
+    fs::write(&new, text)?;
+    fs::set_permissions(&new, Permissions::from_mode(0o600))?;
+    fs::rename(&new, path)
+}
+
+/// Takes away what was counted before the counters were cleared.
+fn subtract(report: &mut VrrpReport, before: &VrrpReport) {
+    for now in &mut report.instances {
+        if let Some(old) = before.instances.iter().find(|old| old.name == now.name) {
+            subtract_instance(now, old);
+        }
+    }
+}
+
+fn subtract_instance(now: &mut InstanceStatus, old: &InstanceStatus) {
+    let less = |now: &mut u64, old: u64| *now = now.saturating_sub(old);
+    less(&mut now.adverts_sent, old.adverts_sent);
+    less(&mut now.adverts_received, old.adverts_received);
+    less(&mut now.adverts_discarded, old.adverts_discarded);
+    less(&mut now.became_master, old.became_master);
+    less(&mut now.released_master, old.released_master);
+    less(&mut now.zero_sent, old.zero_sent);
+    less(&mut now.zero_received, old.zero_received);
+    let AdvertErrors {
+        packet_length,
+        advert_interval,
+        ttl,
+        invalid_type,
+        checksum,
+        address_list,
+        invalid_authentication,
+        authentication_mismatch,
+        authentication_failure,
+        other,
+    } = &mut now.errors;
+    less(packet_length, old.errors.packet_length);
+    less(advert_interval, old.errors.advert_interval);
+    less(ttl, old.errors.ttl);
+    less(invalid_type, old.errors.invalid_type);
+    less(checksum, old.errors.checksum);
+    less(address_list, old.errors.address_list);
+    less(invalid_authentication, old.errors.invalid_authentication);
+    less(authentication_mismatch, old.errors.authentication_mismatch);
+    less(authentication_failure, old.errors.authentication_failure);
+    less(other, old.errors.other);
+}
