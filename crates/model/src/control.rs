@@ -24,10 +24,6 @@ pub struct Runtime {
     pub pin_directory: String,
     /// `auto`, `native` or `generic`: how XDP programs attach.
     pub xdp_mode: XdpMode,
-    /// At the end the virtual addresses stay, and nobody is told (Keepalived's `-V`).
-    pub keep_addresses: bool,
-    /// At the end layer-4 forwarding stays (Keepalived's `-I`).
-    pub keep_forwarding: bool,
 }
 
 /// How XDP programs attach.
@@ -78,6 +74,9 @@ pub enum ToRole {
     /// supervisor died: vrrp does the same, the director leaves forwarding in place, the proxy
     /// stops accepting and drains.
     Stop,
+    /// End at once and leave behind what is there: virtual addresses without a word to anybody,
+    /// forwarding (Keepalived's `-V` and `-I`). The proxy drains.
+    Leave,
 }
 
 /// The part of the Plan a role gets.

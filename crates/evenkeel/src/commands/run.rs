@@ -86,8 +86,6 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
                 XdpMode::Native => Mode::Native,
                 XdpMode::Generic => Mode::Generic,
             },
-            keep_addresses: false,
-            keep_forwarding: false,
         },
         restart_delays: args.restart_delay.clone(),
         log: Log {

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use model::control::ToRole;
 use model::status::{AdvertErrors, InstanceStatus, VrrpReport};
 
 use crate::cli::Role;
@@ -20,9 +21,24 @@ pub(crate) struct Habits {
     pub(crate) pid_files: Vec<(Option<Role>, PathBuf)>,
     /// End when a role ends, instead of starting it again.
     pub(crate) no_respawn: bool,
+    /// At the end virtual addresses stay where they are.
+    pub(crate) leave_addresses: bool,
+    /// At the end layer-4 forwarding stays.
+    pub(crate) leave_forwarding: bool,
     /// Directory of the files that SIGUSR1 and others write; absent when these signals have our
     /// own meaning.
     pub(crate) dumps: Option<PathBuf>,
+}
+
+impl Habits {
+    /// How a role is told to end.
+    pub(super) fn farewell(&self, role: Role) -> ToRole {
+        match role {
+            Role::Vrrp if self.leave_addresses => ToRole::Leave,
+            Role::Director if self.leave_forwarding => ToRole::Leave,
+            Role::Vrrp | Role::Director | Role::Proxy => ToRole::Stop,
+        }
+    }
 }
 
 /// Pid files that are there; removed at the end.

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use edge::signal::Signals;
-use model::control::{Event, FromRole, Runtime, ToRole};
+use model::control::{Event, FromRole, Runtime};
 use model::status::VrrpReport;
 use model::{Plan, Time};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -486,7 +486,7 @@ impl Supervisor {
         for slot in &mut self.slots {
             match &mut slot.phase {
                 Phase::Running(running) => {
-                    let _ = running.say(&ToRole::Stop);
+                    let _ = running.say(&self.options.habits.farewell(slot.role));
                 }
                 Phase::Waiting(_) | Phase::Idle => slot.phase = Phase::Idle,
             }

@@ -6,6 +6,7 @@ mod director;
 mod director_role;
 mod lab;
 mod mutual;
+mod personality;
 mod proxy;
 mod proxy_hostile;
 mod proxy_role;

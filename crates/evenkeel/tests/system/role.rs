@@ -38,8 +38,6 @@ impl RoleProcess {
             directory: "/run/evenkeel-test".into(),
             pin_directory: pin_directory.into(),
             xdp_mode: XdpMode::Auto,
-            keep_addresses: false,
-            keep_forwarding: false,
         };
         self.send(&ToRole::Hello(runtime), memory);
     }

@@ -33,8 +33,6 @@ const CANNOT_RUN: u8 = 4;
 const ERRORS: u8 = 5;
 /// Where pid files go that the command line does not name.
 const PID_DIRECTORY: &str = "/run";
-/// Where dumps go.
-const DUMP_DIRECTORY: &str = "/tmp";
 
 /// Does what Keepalived would do for this command line.
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
@@ -157,13 +155,7 @@ fn settings(options: &Options, files: Files) -> Settings {
     let (directory, pin_directory) = directories(options.pid.as_deref());
     Settings {
         files,
-        runtime: Runtime {
-            directory,
-            pin_directory,
-            xdp_mode: XdpMode::Auto,
-            keep_addresses: options.keep_addresses && !options.release_addresses,
-            keep_forwarding: options.keep_forwarding,
-        },
+        runtime: Runtime { directory, pin_directory, xdp_mode: XdpMode::Auto },
         restart_delays: Vec::new(),
         log: Log {
             verbose: options.log_detail,
@@ -180,7 +172,10 @@ fn settings(options: &Options, files: Files) -> Settings {
                 (Some(Role::Director), pid_file(&options.checkers_pid, "checkers.pid")),
             ],
             no_respawn: options.no_respawn,
-            dumps: Some(DUMP_DIRECTORY.into()),
+            leave_addresses: options.keep_addresses && !options.release_addresses,
+            leave_forwarding: options.keep_forwarding,
+            // /tmp, or where TMPDIR says.
+            dumps: Some(std::env::temp_dir()),
         },
     }
 }

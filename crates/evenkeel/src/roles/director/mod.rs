@@ -133,6 +133,7 @@ impl Director {
                 // Between the vrrp and helper roles only.
                 ToRole::Link => {}
                 ToRole::Stop => return Ok(Some(End::Stop)),
+                ToRole::Leave => return Ok(Some(End::Orphaned)),
             }
         }
     }

@@ -107,7 +107,7 @@ impl Driver {
                 }
                 // Between the vrrp and helper roles only.
                 ToRole::Link => {}
-                ToRole::Stop => return Ok(true),
+                ToRole::Stop | ToRole::Leave => return Ok(true),
             }
         }
     }

@@ -207,6 +207,7 @@ impl Driver {
                     self.supervisor.answer(&FromRole::Connections { id, connections, last: true });
                 }
                 ToRole::Stop => self.stop(),
+                ToRole::Leave => self.stopped = true,
             }
         }
         Ok(())

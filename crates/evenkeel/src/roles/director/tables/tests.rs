@@ -180,8 +180,6 @@ fn without_virtual_servers_there_is_no_engine() {
         directory: String::new(),
         pin_directory: "/does/not/exist".to_string(),
         xdp_mode: model::control::XdpMode::Auto,
-        keep_addresses: false,
-        keep_forwarding: false,
     });
     assert_eq!(keeper.open(&Layer4Plan::default()), Ok(None));
 }
