@@ -31,6 +31,8 @@ pub enum Status {
     Supported,
     /// It is known and refused, with what to do instead.
     Rejected(&'static str),
+    /// Its arguments are checked and it changes nothing, for this reason.
+    NoEffect(&'static str),
 }
 
 /// Everything people may want to know about a keyword.
@@ -50,6 +52,12 @@ pub struct RowInfo {
     pub default: &'static str,
     /// One line: what it does, with units.
     pub doc: &'static str,
+    /// Arguments that parse, as they would be written after the name; a block's content stands
+    /// in braces. Empty for a keyword without arguments.
+    pub example: &'static str,
+    /// Version of the original program that brought it; empty when the version on Debian 12
+    /// (Keepalived 2.2.7, HAProxy 2.6) has it.
+    pub since: &'static str,
     /// Whether it works.
     pub status: Status,
 }
@@ -76,7 +84,7 @@ pub struct Row<P: 'static> {
 }
 
 /// Begins a row: `row(Language::Keepalived, "lb_algo").alias(&["lvs_sched"]).within(..)...`,
-/// ended by [`RowInfo::parse`] or [`RowInfo::rejected`].
+/// ended by [`RowInfo::parse`], [`RowInfo::no_effect`] or [`RowInfo::rejected`].
 pub const fn row(language: Language, name: &'static str) -> RowInfo {
     RowInfo {
         language,
@@ -86,6 +94,8 @@ pub const fn row(language: Language, name: &'static str) -> RowInfo {
         syntax: "",
         default: "",
         doc: "",
+        example: "",
+        since: "",
         status: Status::Supported,
     }
 }
@@ -121,8 +131,27 @@ impl RowInfo {
         self
     }
 
+    /// Arguments that parse.
+    pub const fn example(mut self, example: &'static str) -> RowInfo {
+        self.example = example;
+        self
+    }
+
+    /// The version of the original program that brought it.
+    pub const fn since(mut self, since: &'static str) -> RowInfo {
+        self.since = since;
+        self
+    }
+
     /// A keyword that works, parsed by `parse`.
     pub const fn parse<P>(self, parse: P) -> Row<P> {
+        Row { info: self, parse: Some(parse) }
+    }
+
+    /// A keyword whose arguments `parse` checks and that changes nothing: `why` is a sentence
+    /// without a full stop (`the roles choose their priorities themselves`).
+    pub const fn no_effect<P>(mut self, why: &'static str, parse: P) -> Row<P> {
+        self.status = Status::NoEffect(why);
         Row { info: self, parse: Some(parse) }
     }
 
@@ -154,11 +183,22 @@ fn reference_line(row: &RowInfo) -> String {
     for alias in row.aliases {
         names += &format!(", `{alias}`");
     }
-    let doc = match row.status {
-        Status::Supported => String::from(row.doc),
-        Status::Rejected(instead) if row.doc.is_empty() => format!("Not supported: {instead}."),
-        Status::Rejected(instead) => format!("{} Not supported: {instead}.", row.doc),
+    let mut doc = String::from(row.doc);
+    let outcome = match row.status {
+        Status::Supported => String::new(),
+        Status::Rejected(instead) => format!("Not supported: {instead}."),
+        Status::NoEffect(why) => format!("Accepted, no effect: {why}."),
     };
+    let since = match row.since {
+        "" => String::new(),
+        version => format!("New in {version}."),
+    };
+    for sentence in [since, outcome].iter().filter(|sentence| !sentence.is_empty()) {
+        if !doc.is_empty() {
+            doc.push(' ');
+        }
+        doc += sentence;
+    }
     let cell = |text: &str| text.replace('|', "\\|");
     format!(
         "| {} | {} | {} | {} | {} |\n",
@@ -180,6 +220,11 @@ mod tests {
         .default("1")
         .doc("Share of new connections.")
         .parse(7);
+    const PRIORITY: Row<u8> = row(Language::Keepalived, "vrrp_priority")
+        .within(&["global_defs"])
+        .doc("Nice value.")
+        .since("2.3.0")
+        .no_effect("the role sets it", 9);
     const TUNNEL: Row<u8> =
         row(Language::Keepalived, "quorum").within(&["virtual_server"]).rejected("planned");
 
@@ -191,10 +236,18 @@ mod tests {
     }
 
     #[test]
+    fn a_row_without_effect_has_a_parser_and_a_reason() {
+        assert_eq!(PRIORITY.parse, Some(9));
+        assert_eq!(PRIORITY.info.status, Status::NoEffect("the role sets it"));
+    }
+
+    #[test]
     fn the_reference_has_one_line_per_row() {
-        static INFOS: [RowInfo; 2] = [WEIGHT.info, TUNNEL.info];
+        static INFOS: [RowInfo; 3] = [WEIGHT.info, TUNNEL.info, PRIORITY.info];
         let text = reference_markdown(INFOS.iter());
         assert!(text.contains("| `weight` | real_server | 0..65535 | 1 | Share of new"));
         assert!(text.contains("| `quorum` | virtual_server |  |  | Not supported: planned. |"));
+        let no_effect = "Nice value. New in 2.3.0. Accepted, no effect: the role sets it. |";
+        assert!(text.contains(no_effect), "{text}");
     }
 }

@@ -97,13 +97,15 @@ impl Reader {
         }
         if let Some(row) = section::TABLE.find(first) {
             match (row.parse, row.info.status) {
-                (Some(kind), Status::Supported) => self.begin(kind, line, context),
+                (Some(kind), Status::Supported | Status::NoEffect(_)) => {
+                    self.begin(kind, line, context)
+                }
                 (_, status) => {
                     self.close();
                     self.open = Open::Refused;
                     let instead = match status {
                         Status::Rejected(instead) => instead,
-                        Status::Supported => "remove it",
+                        Status::Supported | Status::NoEffect(_) => "remove it",
                     };
                     let mut diagnostic = refusal(line.span(), first, instead);
                     diagnostic.message =
@@ -338,7 +340,9 @@ fn try_proxy_line(
     let keyword = match (keyword, info.status) {
         (Some(keyword), _) => keyword,
         (None, Status::Rejected(instead)) => return Err(refusal(span, info.name, instead)),
-        (None, Status::Supported) => return Err(refusal(span, info.name, "remove it")),
+        (None, Status::Supported | Status::NoEffect(_)) => {
+            return Err(refusal(span, info.name, "remove it"));
+        }
     };
     let is_option = info.name.starts_with("option ");
     if sense != Sense::Plain && (!keyword.invertible || sense == Sense::Default && !is_option) {

@@ -75,9 +75,11 @@ impl<P: Copy> Table<P> {
             return Err(self.unknown(name, span));
         };
         match (row.parse, row.info.status) {
-            (Some(parse), Status::Supported) => Ok((parse, &row.info)),
+            (Some(parse), Status::Supported | Status::NoEffect(_)) => Ok((parse, &row.info)),
             (_, Status::Rejected(instead)) => Err(refusal(span, row.info.name, instead)),
-            (None, Status::Supported) => Err(refusal(span, row.info.name, "remove it")),
+            (None, Status::Supported | Status::NoEffect(_)) => {
+                Err(refusal(span, row.info.name, "remove it"))
+            }
         }
     }
 

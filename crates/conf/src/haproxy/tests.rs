@@ -369,6 +369,7 @@ fn every_row_is_documented_or_says_what_to_do_instead() {
         assert!(!info.name.is_empty());
         match info.status {
             crate::row::Status::Supported => assert!(!info.doc.is_empty(), "{}", info.name),
+            crate::row::Status::NoEffect(why) => assert!(!why.is_empty(), "{}", info.name),
             crate::row::Status::Rejected(instead) => assert!(!instead.is_empty(), "{}", info.name),
         }
     }

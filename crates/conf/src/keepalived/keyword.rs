@@ -28,19 +28,25 @@ pub(crate) mod section {
     pub(crate) const TCP_CHECK: &str = "TCP_CHECK";
     pub(crate) const HTTP_GET: &str = "HTTP_GET";
     pub(crate) const URL: &str = "url";
+    pub(crate) const LINKBEAT: &str = "linkbeat_interfaces";
     /// Not a block: the keyword may stand in all of them.
     pub(crate) const ANYWHERE: &str = "anywhere";
 
     /// Blocks whose lines are values, not keywords.
-    pub(crate) const LISTS: &[&str] = &[EMAIL, GROUP, ADDRESSES, EXCLUDED];
+    pub(crate) const LISTS: &[&str] = &[EMAIL, GROUP, ADDRESSES, EXCLUDED, LINKBEAT];
 }
 
 /// Reads one statement into the block it stands in.
 pub(crate) type Parse<T> = for<'r, 's, 'a> fn(&mut Reader<'r>, &'s Statement<'a>, &mut T);
 
+/// Reads the arguments of a keyword without effect.
+pub(crate) type Check = for<'r, 's, 'a> fn(&mut Reader<'r>, &'s Statement<'a>);
+
 /// Which block's field a keyword fills, and how.
 #[derive(Clone, Copy)]
 pub(crate) enum Fill {
+    /// None.
+    Check(Check),
     Top(Parse<Configuration>),
     Global(Parse<Global>),
     Garp(Parse<Garp>),
@@ -91,8 +97,14 @@ pub(crate) const fn keyword(name: &'static str, within: &'static [&'static str])
 }
 
 /// The rows that work, one table per family.
-static TABLES: &[&[KeywordRow]] =
-    &[global::ROWS, vrrp::ROWS, virtual_server::ROWS, timers::ROWS, checker::ROWS];
+static TABLES: &[&[KeywordRow]] = &[
+    global::ROWS,
+    global::processes::ROWS,
+    vrrp::ROWS,
+    virtual_server::ROWS,
+    timers::ROWS,
+    checker::ROWS,
+];
 
 /// Every row, those that work first.
 pub(crate) fn rows() -> impl Iterator<Item = &'static KeywordRow> {
@@ -168,6 +180,7 @@ mod tests {
     /// The block whose fields a keyword of `section` fills.
     fn fits(fill: Fill, section: &str) -> bool {
         match fill {
+            Fill::Check(_) => true,
             Fill::Top(_) => section == section::TOP,
             Fill::Global(_) => section == section::GLOBAL,
             Fill::Garp(_) => [section::GLOBAL, section::INSTANCE].contains(&section),

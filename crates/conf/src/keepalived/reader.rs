@@ -73,7 +73,14 @@ impl Reader<'_> {
                     self.diagnostics.push(diagnostic.related(first, "given here first"));
                 }
             }
-            fill(self, statement, rule.fill);
+            if let Status::NoEffect(why) = row.info.status {
+                let message = format!("{} has no effect", keyword.text);
+                self.diagnostics.push(Diagnostic::note(keyword.span, message).help(why));
+            }
+            match rule.fill {
+                Fill::Check(check) => check(self, statement),
+                other => fill(self, statement, other),
+            }
         }
         Written(written.into_iter().map(|(name, _)| name).collect())
     }
@@ -116,10 +123,31 @@ impl Reader<'_> {
         self.error(first.span.to(last.span), message, "remove it, or begin a new line");
     }
 
-    /// A keyword without arguments.
+    /// A keyword without arguments. Keepalived ignores what follows it, even `false`.
     pub(crate) fn flag(&mut self, statement: &Statement<'_>) -> Span {
-        self.no_more(statement, 0);
+        if let (Some(first), Some(last)) =
+            (statement.arguments().first(), statement.arguments().last())
+        {
+            let keyword = &statement.keyword().text;
+            let message = format!("\"{}\" is ignored: {keyword} alone says it all", first.text);
+            self.warning(first.span.to(last.span), message, "remove it, or the whole line");
+        }
         statement.header()
+    }
+
+    /// A keyword that may say `true`, `on`, `yes`, `false`, `off` or `no`; alone it means true.
+    pub(crate) fn boolean(&mut self, statement: &Statement<'_>) -> Option<bool> {
+        self.no_more(statement, 1);
+        let Some(word) = statement.arguments().first() else { return Some(true) };
+        match word.text.as_ref() {
+            "true" | "on" | "yes" => Some(true),
+            "false" | "off" | "no" => Some(false),
+            _ => {
+                let message = format!("\"{}\" is neither true nor false", word.text);
+                self.error(word.span, message, "write true or false");
+                None
+            }
+        }
     }
 
     /// A whole number as the only argument.
@@ -142,6 +170,29 @@ impl Reader<'_> {
     ) -> Option<u32> {
         let digits = !word.text.is_empty() && word.text.bytes().all(|b| b.is_ascii_digit());
         let number = word.text.parse::<u32>().ok().filter(|n| digits && range.contains(n));
+        if number.is_none() {
+            let (least, most) = (range.start(), range.end());
+            let message = if digits {
+                format!("{} is not between {least} and {most}", word.text)
+            } else {
+                format!("\"{}\" is not {needs}", word.text)
+            };
+            let help = format!("write {needs} between {least} and {most}");
+            self.error(word.span, message, &help);
+        }
+        number
+    }
+
+    /// A whole number that may be negative.
+    pub(crate) fn integer_of(
+        &mut self,
+        word: &Word<'_>,
+        needs: &str,
+        range: RangeInclusive<i64>,
+    ) -> Option<i64> {
+        let digits = word.text.strip_prefix('-').unwrap_or(&word.text);
+        let digits = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        let number = word.text.parse::<i64>().ok().filter(|n| digits && range.contains(n));
         if number.is_none() {
             let (least, most) = (range.start(), range.end());
             let message = if digits {

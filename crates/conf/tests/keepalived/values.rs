@@ -175,3 +175,36 @@ fn a_keyword_given_twice_is_warned_of() {
     assert!(lines(&loaded)[0].contains("priority is given twice; the last one counts"));
     assert_eq!(loaded.plan.unwrap().vrrp.instances[0].priority.number(), 20);
 }
+
+#[test]
+fn what_the_roles_do_themselves_is_checked_and_noted() {
+    let text = |line: &str| format!("global_defs {{\n    {line}\n}}\n");
+    let loaded = keepalived(&text("vrrp_rt_priority 50"));
+    assert!(loaded.plan.is_some());
+    assert_eq!(
+        lines(&loaded),
+        [
+            "2:5 note: vrrp_rt_priority has no effect; the vrrp role, which speaks BFD too, asks for \
+          real-time scheduling from its start"
+        ]
+    );
+    for wrong in [
+        "vrrp_rt_priority 100",
+        "vrrp_rt_priority",
+        "vrrp_priority -21",
+        "vrrp_rx_bufs_policy MTU 500",
+        "vrrp_netlink_cmd_rcv_bufs many",
+        "process_name keepalived_director",
+        "vrrp_netlink_cmd_rcv_bufs_force maybe",
+        "dynamic_interfaces sometimes",
+    ] {
+        assert!(keepalived(&text(wrong)).plan.is_none(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_word_after_a_switch_is_ignored_with_a_warning() {
+    let loaded = keepalived("global_defs {\n    vrrp_no_swap false\n}\n");
+    assert!(loaded.plan.is_some());
+    assert!(lines(&loaded)[1].contains("warning: \"false\" is ignored"), "{:?}", lines(&loaded));
+}

@@ -47,8 +47,16 @@ fn keyword(row: &RowInfo) -> String {
     if !row.default.is_empty() {
         text.push_str(&format!("    default: {}\n", row.default));
     }
-    if let Status::Rejected(instead) = row.status {
-        text.push_str(&format!("    not supported: {instead}\n"));
+    if !row.example.is_empty() {
+        text.push_str(&format!("    example: {} {}\n", row.name, row.example));
+    }
+    if !row.since.is_empty() {
+        text.push_str(&format!("    new in {}\n", row.since));
+    }
+    match row.status {
+        Status::Supported => {}
+        Status::Rejected(instead) => text.push_str(&format!("    not supported: {instead}\n")),
+        Status::NoEffect(why) => text.push_str(&format!("    accepted, no effect: {why}\n")),
     }
     text
 }

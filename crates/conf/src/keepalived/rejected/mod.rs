@@ -22,7 +22,6 @@ pub(crate) static TABLES: &[&[KeywordRow]] = &[
     global::OLD_NAMES,
     global::TOP_LEVEL,
     global::ALERTS,
-    global::PROCESSES,
     global::FIREWALL,
     global::MONITORING,
     global::SYNC,

@@ -1,14 +1,16 @@
 //! `global_defs`.
 
+pub(crate) mod processes;
+
 use alloc::format;
 use alloc::string::ToString;
 use core::time::Duration;
 
-use super::ast::{Configuration, Global};
-use super::keyword::section::{EMAIL, GLOBAL, TOP};
-use super::keyword::{Fill, KeywordRow, Rule, keyword};
-use super::reader::Reader;
-use super::structure::Statement;
+use crate::keepalived::ast::{Configuration, Global};
+use crate::keepalived::keyword::section::{EMAIL, GLOBAL, TOP};
+use crate::keepalived::keyword::{Fill, KeywordRow, Rule, keyword};
+use crate::keepalived::reader::Reader;
+use crate::keepalived::structure::Statement;
 
 pub(crate) const ROWS: &[KeywordRow] = &[
     keyword("global_defs", &[TOP])
@@ -50,7 +52,7 @@ fn global_defs(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Conf
 }
 
 /// Web pages replace addresses by two words in brackets: they cannot be used, but the rest can.
-fn is_obfuscated(words: &[super::lexer::Word<'_>]) -> bool {
+fn is_obfuscated(words: &[crate::keepalived::lexer::Word<'_>]) -> bool {
     words.first().is_some_and(|word| word.text.starts_with('['))
         && words.last().is_some_and(|word| word.text.ends_with(']'))
 }
