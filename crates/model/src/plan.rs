@@ -37,6 +37,9 @@ pub struct Global {
     /// Sets several Evenkeels or Keepaliveds on one machine apart in names of files
     /// (`instance`).
     pub instance: Option<String>,
+    /// Pid files and their like go to /run/keepalived instead of /run (`use_pid_dir`; implied by
+    /// `instance` and `net_namespace`).
+    pub pid_directory: bool,
     /// Network namespace to run in (`net_namespace`).
     pub network_namespace: Option<String>,
     /// Whom programs run as that name nobody (`script_user`; `keepalived_script` if it exists).

@@ -99,7 +99,10 @@ pub(crate) const fn keyword(name: &'static str, within: &'static [&'static str])
 /// The rows that work, one table per family.
 static TABLES: &[&[KeywordRow]] = &[
     global::ROWS,
+    global::files::ROWS,
     global::processes::ROWS,
+    global::programs::ROWS,
+    global::vrrp::ROWS,
     vrrp::ROWS,
     virtual_server::ROWS,
     timers::ROWS,
@@ -246,7 +249,7 @@ mod tests {
     fn what_keepalived_knows_and_we_do_not_is_refused_with_advice() {
         let keywords = Keywords::new();
         for (section, word) in [
-            (section::GLOBAL, "vrrp_strict"),
+            (section::GLOBAL, "enable_dbus"),
             (section::INSTANCE, "track_script"),
             (section::INSTANCE, "unicast_peer"),
             (section::VIRTUAL_SERVER, "sorry_server"),

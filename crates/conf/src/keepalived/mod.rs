@@ -46,6 +46,9 @@ pub(crate) fn parse(
     configuration: &mut ast::Configuration,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
+    if configuration.global.default_user.is_none() {
+        configuration.global.default_user = scripts::default_user(surroundings.source);
+    }
     let statements = structure::read(&Keywords::new(), file, &files.file(file).text, diagnostics);
     Reader { surroundings, diagnostics }.fields(&statements, |reader, statement, fill| {
         if let Fill::Top(parse) = fill {

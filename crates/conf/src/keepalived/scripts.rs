@@ -11,6 +11,10 @@ use model::vrrp::{Command, User};
 use super::lexer::Word;
 use super::reader::Reader;
 use super::structure::Statement;
+use crate::source::Source;
+
+/// Keepalived's default user of programs.
+const DEFAULT_USER: &str = "keepalived_script";
 
 /// Reads `SCRIPT [USER [GROUP]]`.
 pub(crate) fn command(reader: &mut Reader<'_>, statement: &Statement<'_>) -> Option<Command> {
@@ -69,6 +73,13 @@ pub(crate) fn user(reader: &mut Reader<'_>, words: &[Word<'_>]) -> Option<User> 
         reader.error(span, message, "create the group, or name one that exists");
     }
     Some(User { name: name.text.to_string(), uid, gid: gid? })
+}
+
+/// The user that programs run as by default, if the machine has it.
+pub(crate) fn default_user(source: &dyn Source) -> Option<User> {
+    let uid = source.user_id(DEFAULT_USER)?;
+    let gid = source.primary_group(DEFAULT_USER)?;
+    Some(User { name: DEFAULT_USER.to_string(), uid, gid })
 }
 
 /// What a command line lacks at its end.

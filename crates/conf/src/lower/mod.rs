@@ -2,6 +2,7 @@
 
 mod across;
 mod checker;
+mod global;
 mod layer4;
 mod vrrp;
 
@@ -28,6 +29,8 @@ pub(crate) fn lower(
     let held = across::held_addresses(&keepalived.instances);
     across::interfaces(&keepalived, &held, &mut plan.layer4, diagnostics);
     across::binds(&keepalived, &held, &proxies.binds, &mut plan.proxy, diagnostics);
-    plan.global = keepalived.global.plan;
+    let security = keepalived.global.script_security;
+    plan.global = global::lower(keepalived.global, diagnostics);
+    global::users(security, &plan, diagnostics);
     plan
 }

@@ -4,6 +4,7 @@
 mod across;
 mod common;
 mod documents;
+mod global;
 mod render;
 mod robustness;
 mod structure;

@@ -10,6 +10,7 @@ use core::time::Duration;
 use model::check::UrlCheck;
 use model::layer4::{Forwarding, Protocol, Scheduler};
 use model::plan;
+use model::vrrp::{Command, User};
 
 use crate::source::{Span, Spanned};
 
@@ -35,8 +36,36 @@ pub(crate) struct Configuration {
 pub(crate) struct Global {
     /// The part that goes into the plan as it is.
     pub(crate) plan: plan::Global,
+    /// The user that programs run as where no `script_user` is given, if it exists.
+    pub(crate) default_user: Option<User>,
+    /// `enable_script_security`
+    pub(crate) script_security: Option<Span>,
+    /// `startup_script`
+    pub(crate) startup_script: Option<Command>,
+    /// `startup_script_timeout`
+    pub(crate) startup_timeout: Option<Spanned<Duration>>,
+    /// `shutdown_script`
+    pub(crate) shutdown_script: Option<Command>,
+    /// `shutdown_script_timeout`
+    pub(crate) shutdown_timeout: Option<Spanned<Duration>>,
+    /// `notify_fifo*`
+    pub(crate) pipe: Pipe,
+    /// `vrrp_notify_fifo*`
+    pub(crate) vrrp_pipe: Pipe,
+    /// `lvs_notify_fifo*`
+    pub(crate) lvs_pipe: Pipe,
+    /// `reload_file` without a path.
+    pub(crate) default_reload_file: bool,
     /// What instances that say nothing use.
     pub(crate) vrrp: VrrpDefaults,
+}
+
+/// A pipe of `global_defs`, in parts.
+#[derive(Debug, Default)]
+pub(crate) struct Pipe {
+    pub(crate) path: Option<Spanned<String>>,
+    pub(crate) user: Option<User>,
+    pub(crate) script: Option<Spanned<Command>>,
 }
 
 /// One block's name and the keywords that were written in it, right or wrong: what failed to

@@ -9,8 +9,8 @@ use core::time::Duration;
 
 use model::units::{Priority, VirtualRouterId};
 use model::vrrp::{
-    ExtraGarp, InitialState, Settings, TrackGroup, Version, VirtualAddress, VirtualRoute,
-    VirtualRule,
+    ExtraGarp, InitialState, Settings, TrackGroup, V3Checksum, Version, VirtualAddress,
+    VirtualRoute, VirtualRule,
 };
 
 use super::Written;
@@ -54,6 +54,8 @@ pub(crate) struct VrrpDefaults {
     pub(crate) higher_prio_send_advert: Option<bool>,
     /// `vrrp_owner_ignore_adverts` (Keepalived 2.3)
     pub(crate) owner_ignore_adverts: Option<bool>,
+    /// `v3_checksum_as_v2` (Keepalived 2.2.8)
+    pub(crate) v3_checksum: Option<V3Checksum>,
     /// `vrrp_down_timer_adverts`
     pub(crate) down_timer_adverts: Option<u8>,
     /// `vrrp_notify_priority_changes`
@@ -62,8 +64,6 @@ pub(crate) struct VrrpDefaults {
     pub(crate) smtp_alert: Option<bool>,
     /// `smtp_alert_vrrp`
     pub(crate) smtp_alert_vrrp: Option<bool>,
-    /// `dynamic_interfaces`
-    pub(crate) dynamic_interfaces: Option<Span>,
 }
 
 /// Gratuitous ARP settings given so far.

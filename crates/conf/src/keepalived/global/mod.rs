@@ -1,6 +1,9 @@
 //! `global_defs`.
 
+pub(crate) mod files;
 pub(crate) mod processes;
+pub(crate) mod programs;
+pub(crate) mod vrrp;
 
 use alloc::format;
 use alloc::string::ToString;
@@ -18,24 +21,54 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .doc("Settings of the director itself.")
         .parse(Rule::blocks(Fill::Top(global_defs), GLOBAL)),
     keyword("notification_email", &[GLOBAL])
+        .example("{ admin@example.com }")
         .syntax("{ ADDRESS ... }")
         .doc("Recipients of alerts, one per line.")
         .parse(Rule::block(Fill::Global(notification_email), EMAIL)),
     keyword("notification_email_from", &[GLOBAL])
+        .example("director@example.com")
         .syntax("ADDRESS")
         .default("keepalived@HOST")
         .doc("Sender of alerts.")
         .parse(Rule::value(Fill::Global(notification_email_from))),
     keyword("smtp_server", &[GLOBAL])
+        .example("127.0.0.1 25")
         .syntax("HOST [PORT]")
         .doc("Mail server that takes alerts.")
         .parse(Rule::value(Fill::Global(smtp_server))),
     keyword("smtp_connect_timeout", &[GLOBAL])
+        .example("30")
         .syntax("SECONDS")
         .default("30")
         .doc("Bound on connecting to the mail server.")
         .parse(Rule::value(Fill::Global(smtp_connect_timeout))),
+    keyword("smtp_helo_name", &[GLOBAL])
+        .syntax("NAME")
+        .default("the host's name")
+        .example("director.example.com")
+        .doc("Name in the HELO message to the mail server.")
+        .parse(Rule::value(Fill::Global(smtp_helo_name))),
+    keyword("smtp_alert", &[GLOBAL])
+        .syntax("[BOOL]")
+        .example("true")
+        .doc("smtp_alert of everything that gives none: mail on changes of state.")
+        .parse(Rule::value(Fill::Global(smtp_alert))),
+    keyword("smtp_alert_checker", &[GLOBAL])
+        .syntax("[BOOL]")
+        .default("smtp_alert")
+        .example("true")
+        .doc("smtp_alert of virtual servers that give none.")
+        .parse(Rule::value(Fill::Global(smtp_alert_checker))),
+    keyword("no_email_faults", &[GLOBAL])
+        .doc("No mail of fault states.")
+        .parse(Rule::value(Fill::Global(no_email_faults))),
+    keyword("no_checker_emails", &[GLOBAL])
+        .syntax("[BOOL]")
+        .example("true")
+        .doc("Mail of real servers only when one comes or goes, not for each of its checkers.")
+        .parse(Rule::value(Fill::Global(no_checker_emails))),
     keyword("router_id", &[GLOBAL])
+        .example("director-1")
         .syntax("NAME")
         .default("the host's name")
         .doc("Name of this director in alerts.")
@@ -108,4 +141,26 @@ fn smtp_connect_timeout(reader: &mut Reader<'_>, statement: &Statement<'_>, glob
 
 fn router_id(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
     global.plan.router_id = reader.argument(statement, "a name").map(|word| word.text.to_string());
+}
+
+fn smtp_helo_name(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
+    let name = reader.argument(statement, "a name");
+    global.plan.alerts.helo_name = name.map(|word| word.text.to_string());
+}
+
+fn smtp_alert(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
+    global.vrrp.smtp_alert = reader.boolean(statement);
+}
+
+fn smtp_alert_checker(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
+    global.plan.alerts.checkers = reader.boolean(statement);
+}
+
+fn no_email_faults(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
+    reader.flag(statement);
+    global.plan.alerts.no_faults = true;
+}
+
+fn no_checker_emails(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
+    global.plan.alerts.no_checkers = reader.boolean(statement).unwrap_or_default();
 }

@@ -1,8 +1,9 @@
-//! What Keepalived 2.2.7 knows and this version does not: refused by name, never ignored.
-//! Source: keepalived.conf(5) of 2.2.7.
+//! What Keepalived knows and this version does not: refused by name, never ignored.
+//! Source: keepalived.conf(5) of 2.2.7; for [`newer`] that of 2.4.3.
 
 mod checkers;
 mod global;
+mod newer;
 mod servers;
 mod vrrp;
 
@@ -21,11 +22,15 @@ pub(crate) static TABLES: &[&[KeywordRow]] = &[
     global::LANGUAGE,
     global::OLD_NAMES,
     global::TOP_LEVEL,
-    global::ALERTS,
-    global::FIREWALL,
-    global::MONITORING,
+    global::NAMESPACES,
+    global::RANDOM,
+    global::CHECKERS,
+    global::MARKS,
+    global::IPTABLES,
+    global::SNMP,
+    global::DBUS,
+    newer::ROWS,
     global::SYNC,
-    global::BEHAVIOUR,
     vrrp::BLOCKS,
     vrrp::BLOCK_KEYWORDS,
     vrrp::TRACKING,
