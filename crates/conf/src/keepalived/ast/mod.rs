@@ -26,6 +26,7 @@ pub(crate) struct Configuration {
     /// `vrrp_sync_group`, in file order.
     pub(crate) groups: Vec<SyncGroup>,
     /// `static_*` and `track_group`
+    #[allow(dead_code)] // Being filled.
     pub(crate) statics: Statics,
     /// `virtual_server`, in file order.
     pub(crate) virtual_servers: Vec<VirtualServer>,
