@@ -1,11 +1,13 @@
 //! System calls and nothing else: sockets, netlink, BPF, processes, timers, signals, syslog.
 //! Drivers call these; nothing here decides anything.
 
-pub mod arp;
+pub mod announce;
 pub mod arp_probe;
+mod batch;
 pub mod bpf;
 pub mod clock;
 pub mod connect;
+mod control;
 pub mod ipc;
 pub mod listen;
 pub mod netlink;
@@ -16,6 +18,9 @@ pub mod process;
 pub mod raw;
 pub mod realtime;
 pub mod signal;
+mod sockopt;
 pub mod syslog;
 pub mod timer;
+pub mod ttl_socket;
+pub mod wake;
 pub mod xdp_pass;

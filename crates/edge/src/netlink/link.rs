@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::NLM_F_DUMP;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
@@ -91,6 +91,21 @@ impl Interfaces {
             }
             _ => None,
         })
+    }
+
+    /// The IPv6 addresses of an interface with their prefix lengths.
+    pub fn ipv6(&self, index: u32) -> impl Iterator<Item = (Ipv6Addr, u8)> {
+        self.addresses.iter().filter_map(move |assigned| match assigned.address {
+            std::net::IpAddr::V6(address) if assigned.interface == index => {
+                Some((address, assigned.prefix_len))
+            }
+            _ => None,
+        })
+    }
+
+    /// All interfaces, by index.
+    pub fn links(&self) -> impl Iterator<Item = &Link> {
+        self.links.values()
     }
 
     /// Whether an interface has an address.

@@ -7,8 +7,10 @@
 //! - [`supervisor`]: the conversation with the supervisor, which never blocks;
 //! - [`withdraw`]: what the supervisor does when the role cannot be kept alive.
 
+mod announcements;
 mod driver;
 mod kernel;
+mod lateness;
 mod memory;
 mod stations;
 mod supervisor;
@@ -23,10 +25,24 @@ pub(crate) use withdraw::withdraw;
 /// Priority under SCHED_FIFO: above ordinary work, below the kernel's own interrupt threads.
 const REALTIME_PRIORITY: u8 = 49;
 
+/// Set in the environment, this switches real-time priority and locked memory off, for
+/// measurements of what they are worth.
+const NO_REALTIME: &str = "EVENKEEL_NO_REALTIME";
+
 /// Runs the role until its supervisor says stop or goes away.
 pub(crate) fn run(channel: Channel) -> io::Result<()> {
-    // Where they are not permitted, it goes on without, as punctual as the machine lets it be.
+    driver::Driver::new(channel, be_on_time())?.run()
+}
+
+/// Has memory locked and this thread before all ordinary work. Where that is not permitted, it
+/// goes on without, as punctual as the machine lets it be; the answer says whether it has
+/// real-time priority.
+fn be_on_time() -> bool {
+    edge::realtime::warm_memory();
+    edge::realtime::sharpen_timers();
+    if std::env::var_os(NO_REALTIME).is_some() {
+        return false;
+    }
     let _ = edge::realtime::lock_memory();
-    let _ = edge::realtime::raise_priority(REALTIME_PRIORITY);
-    driver::Driver::new(channel)?.run()
+    edge::realtime::raise_priority(REALTIME_PRIORITY).is_ok()
 }

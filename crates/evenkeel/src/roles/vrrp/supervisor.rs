@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::mem;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use edge::ipc::{Channel, Received};
@@ -82,7 +82,7 @@ impl Supervisor {
 
     /// Tells it of the first discarded advert of a kind, of an instance. The others are counted
     /// only, so that a forger neither floods the log nor uses up what is left for warnings.
-    pub(super) fn warn_of_discard(&mut self, instance: &str, source: Ipv4Addr, why: Discard) {
+    pub(super) fn warn_of_discard(&mut self, instance: &str, source: IpAddr, why: Discard) {
         if self.discards.len() < DISCARDS_MAX
             && self.discards.insert((instance.to_owned(), mem::discriminant(&why)))
         {
@@ -146,12 +146,9 @@ mod tests {
         let (ours, mut theirs) = Channel::pair().unwrap();
         let mut supervisor = Supervisor::over(ours);
         for number in 0..1_000_u32 {
-            supervisor.warn_of_discard(
-                "VI_1",
-                number.into(),
-                Discard::Address(Ipv4Addr::from(number).into()),
-            );
-            supervisor.warn_of_discard("VI_1", number.into(), Discard::Password);
+            let source = IpAddr::from(number.to_be_bytes());
+            supervisor.warn_of_discard("VI_1", source, Discard::Address(source));
+            supervisor.warn_of_discard("VI_1", source, Discard::Password);
         }
         supervisor.warn("address not added".to_owned());
         supervisor.flush();

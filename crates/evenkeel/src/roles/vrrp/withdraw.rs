@@ -1,13 +1,14 @@
 //! Giving the addresses away when the role cannot be kept alive.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
-use model::vrrp::VrrpPlan;
+use model::vrrp::{VrrpInstance, VrrpPlan};
 use proto::vrrp::packet;
 
 use super::kernel::{Kernel, addresses};
-use super::stations::Stations;
+use super::stations::{Leaving, Stations};
 
 /// Removes every virtual address from this machine and says goodbye (priority 0) for the
 /// instances that held some, so that a backup takes over. For the supervisor, in the place of a
@@ -15,6 +16,7 @@ use super::stations::Stations;
 pub(crate) fn withdraw(plan: &VrrpPlan) -> io::Result<()> {
     let mut kernel = Kernel::open()?;
     let mut stations = Stations::new()?;
+    stations.learn_ways(plan, &kernel.interfaces);
     let mut first_error = Ok(());
     let mut note = |result: io::Result<()>| {
         if first_error.is_ok() {
@@ -33,22 +35,37 @@ pub(crate) fn withdraw(plan: &VrrpPlan) -> io::Result<()> {
                 Err(error) => note(Err(error)),
             }
         }
-        let index = kernel.interfaces.link(&instance.interface).map(|link| link.index);
-        if let (true, Some(source), Some(index)) = (held, source, index) {
-            note(stations.open(&instance.interface, index).map(drop));
-            note(stations.send(&instance.interface, source, &packet::emit(instance, 0)));
+        if let (true, Some(source)) = (held, source) {
+            let adverts = goodbyes(instance, source, &stations);
+            stations.send(&adverts, |_, error| note(Err(error)));
         }
     }
     first_error
 }
 
+/// Adverts of priority zero, to the group or to every peer.
+fn goodbyes(instance: &VrrpInstance, source: Ipv4Addr, stations: &Stations) -> Vec<Leaving> {
+    let Some(interface) = stations.way(instance) else { return Vec::new() };
+    let plan = Arc::new(instance.clone());
+    let mut sealer = packet::Sealer::default();
+    let mut guard = packet::Guard::default();
+    let wall = edge::clock::wall();
+    let packets = sealer.emit(&mut guard, &plan, source.into(), 0, wall);
+    let leaving = |packet: &packet::Outgoing| Leaving {
+        plan: plan.clone(),
+        interface,
+        packet: packet.clone(),
+    };
+    packets.iter().map(leaving).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use edge::raw::Receiver;
     use lab::net::Net;
     use model::units::{Centiseconds, Priority, VirtualRouterId};
     use model::vrrp::{Authentication, Garp, InitialState, VirtualAddress, VrrpInstance};
-    use std::net::Ipv4Addr;
     use std::time::{Duration, Instant};
 
     fn instance(id: u8) -> VrrpInstance {
@@ -84,24 +101,25 @@ mod tests {
         let mut listener = theirs
             .enter(|| {
                 let kernel = Kernel::open().unwrap();
-                let mut stations = Stations::new().unwrap();
-                stations.open("eth0", kernel.interfaces.link("eth0").unwrap().index).unwrap();
-                stations
+                let index = kernel.interfaces.link("eth0").unwrap().index;
+                let family = model::vrrp::Family::Ipv4;
+                let listener = Receiver::open(family, packet::PROTOCOL, Some("eth0")).unwrap();
+                listener.join(packet::GROUP.into(), index).unwrap();
+                listener
             })
             .unwrap();
         let instances = vec![instance(50), instance(51)];
         let plan = VrrpPlan { instances, ..VrrpPlan::default() };
         ours.enter(|| withdraw(&plan)).unwrap().unwrap();
         assert!(!ours.ip("addr show dev eth0").unwrap().contains("10.9.0.51"));
-        let station = listener.open.get_mut("eth0").unwrap();
         let mut heard = Vec::new();
         let end = Instant::now() + Duration::from_secs(10);
         while heard.is_empty() && Instant::now() < end {
-            while let Some(packet) = station.socket.receive().unwrap() {
+            while let Some(packet) = listener.receive().unwrap() {
                 let advert = packet::parse(packet.payload, packet.ttl).unwrap();
                 heard.push((packet.source, advert.virtual_router_id.number(), advert.priority));
             }
         }
-        assert_eq!(heard, [(Ipv4Addr::new(10, 9, 0, 1), 51, 0)]);
+        assert_eq!(heard, [(IpAddr::from([10, 9, 0, 1]), 51, 0)]);
     }
 }

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::Ipv6Addr;
 
 use edge::clock;
-use edge::poll::Interest;
 use model::control::Event;
 use model::status::VrrpState;
-use model::vrrp::VrrpPlan;
-use proto::vrrp::LinkState;
+use model::vrrp::{Tracked, VrrpInstance, VrrpPlan};
+use proto::vrrp::{Announced, LinkState};
 
-use super::super::kernel::addresses;
-use super::{Driver, interfaces, token};
+use super::{Driver, STATIONS};
+use crate::roles::vrrp::kernel::addresses;
 
 impl Driver {
     pub(super) fn follow_interfaces(&mut self) -> io::Result<()> {
@@ -53,71 +53,77 @@ impl Driver {
     /// The Ethernet addresses of the interfaces that have addresses of a master.
     fn macs(&self) -> BTreeMap<String, [u8; 6]> {
         let masters = self.router.instances().iter().filter(|i| i.state() == VrrpState::Master);
-        let names: BTreeSet<&String> = masters
-            .flat_map(|i| {
-                addresses(i.plan()).map(|a| a.interface.as_ref().unwrap_or(&i.plan().interface))
-            })
+        let names: BTreeSet<&str> = masters
+            .flat_map(|i| addresses(i.plan()).map(|address| i.plan().interface_of(address)))
             .collect();
-        let mac = |name: &String| Some((name.clone(), self.kernel.interfaces.link(name)?.mac?));
+        let mac = |name: &str| Some((name.to_owned(), self.kernel.interfaces.link(name)?.mac?));
         names.into_iter().filter_map(mac).collect()
     }
 
     /// Tells the link where the addresses are of an interface that got another Ethernet address.
-    fn announce_moved(&self, before: &BTreeMap<String, [u8; 6]>) {
+    fn announce_moved(&mut self, before: &BTreeMap<String, [u8; 6]>) {
         let now = self.macs();
-        let moved = |name: &String| {
+        let moved = |name: &str| {
             before.get(name).is_some_and(|old| now.get(name).is_some_and(|new| new != old))
         };
-        for instance in self.router.instances().iter().filter(|i| i.state() == VrrpState::Master) {
-            let plan = instance.plan();
-            for address in addresses(plan) {
-                if !moved(address.interface.as_ref().unwrap_or(&plan.interface)) {
-                    continue;
-                }
-                for _ in 0..plan.garp.repeat {
-                    // An interface that is down meanwhile is announced when it is master again.
-                    let _ = self.stations.announce(&self.kernel.interfaces, plan, address);
-                }
-            }
+        let masters = self.router.instances().iter().filter(|i| i.state() == VrrpState::Master);
+        let plans: Vec<_> = masters.map(|instance| instance.plan().clone()).collect();
+        for plan in plans {
+            let of_moved = |a: &&_| moved(plan.interface_of(a));
+            let list: Vec<_> = addresses(&plan).filter(of_moved).cloned().collect();
+            self.announce(&plan, &Announced::These(list), plan.garp.repeat);
         }
     }
 
     /// Tells the router which interfaces became usable or stopped being so.
     fn tell_links(&mut self) {
+        self.renew_stations();
         let now = clock::now();
-        for name in interfaces(&self.plan) {
-            self.renew_station(&name);
-            let link = self.link(&name, &self.plan);
-            if self.links.insert(name.clone(), link) != Some(link) {
+        for (name, link) in self.current_links() {
+            if self.links.get(&name) != Some(&link) {
                 self.router.handle_link(now, &name, link);
+                self.links.insert(name, link);
             }
         }
-        self.apply();
+        self.collect();
     }
 
-    /// Opens an interface's socket when the interface appeared, also as another one of the same
-    /// name.
-    pub(super) fn renew_station(&mut self, name: &str) {
-        let index = self.kernel.interfaces.link(name).map(|link| link.index);
-        if self.stations.open.get(name).map(|station| station.index) == index {
-            return;
-        }
-        self.stations.open.remove(name);
-        let Some(index) = index else { return };
-        let opened = match self.stations.open(name, index) {
-            Ok(station) => self.poll.add(&station.socket, token(index), Interest::Read),
-            Err(error) => Err(error),
+    /// Opens the sockets of interfaces that appeared, also as other ones of the same name, and
+    /// closes those of the vanished.
+    pub(super) fn renew_stations(&mut self) {
+        let Driver { stations, plan, kernel, poll, .. } = self;
+        let warnings = stations.arrange(plan, &kernel.interfaces, poll, STATIONS);
+        warnings.into_iter().for_each(|warning| self.supervisor.warn(warning));
+        self.routers =
+            self.kernel.interfaces.links().filter(|l| routes(&l.name)).map(|l| l.index).collect();
+    }
+
+    /// Every interface that the plan follows, as it is now.
+    pub(super) fn current_links(&self) -> BTreeMap<String, LinkState> {
+        let link = |name: String| {
+            let state = self.link(&name);
+            (name, state)
         };
-        if let Err(error) = opened {
-            self.stations.open.remove(name);
-            self.supervisor.warn(format!("{name}: no socket for adverts: {error}"));
+        interfaces(&self.plan).into_iter().map(link).collect()
+    }
+
+    fn link(&self, name: &str) -> LinkState {
+        let Some(link) = self.kernel.interfaces.link(name) else { return LinkState::default() };
+        LinkState {
+            up: link.usable,
+            ipv4: self.kernel.source(name, &self.plan),
+            ipv6: self.link_local(link.index),
         }
     }
 
-    pub(super) fn link(&self, name: &str, plan: &VrrpPlan) -> LinkState {
-        let open = self.stations.open.contains_key(name);
-        let ipv4 = open.then(|| self.kernel.source(name, plan)).flatten();
-        LinkState { up: ipv4.is_some(), ipv4, ipv6: None }
+    /// The first link-local address of an interface that is no virtual address.
+    fn link_local(&self, index: u32) -> Option<Ipv6Addr> {
+        let moves = |address: Ipv6Addr| {
+            let held = self.plan.instances.iter().flat_map(VrrpInstance::held_addresses);
+            held.into_iter().any(|virtual_address| virtual_address.address == address)
+        };
+        let own = self.kernel.interfaces.ipv6(index).map(|(address, _)| address);
+        own.into_iter().find(|address| address.is_unicast_link_local() && !moves(*address))
     }
 
     /// Puts back what somebody else took from us: a master whose address is gone.
@@ -125,17 +131,36 @@ impl Driver {
         let masters = self.router.instances().iter().filter(|i| i.state() == VrrpState::Master);
         let plans: Vec<_> = masters.map(|instance| instance.plan().clone()).collect();
         for plan in plans {
-            for address in addresses(&plan) {
+            let mut restored = Vec::new();
+            for address in addresses(&plan).filter(|address| address.track) {
                 if self.kernel.holds(&plan, address) || self.kernel.add(&plan, address).is_err() {
                     continue;
                 }
                 let text = format!("{}: {} was removed; put back", plan.name, address.address);
                 self.supervisor.tell(Event::Log { severity: 4, text });
-                for _ in 0..plan.garp.repeat {
-                    // It fails where the interface just went; then the address goes with it.
-                    let _ = self.stations.announce(&self.kernel.interfaces, &plan, address);
-                }
+                restored.push(address.clone());
             }
+            self.announce(&plan, &Announced::These(restored), plan.garp.repeat);
         }
     }
+}
+
+/// The interfaces that instances use or track.
+fn interfaces(plan: &VrrpPlan) -> BTreeSet<String> {
+    let tracks = |what: &Tracked| match what {
+        Tracked::Interface(name) => Some(name.clone()),
+        Tracked::Script(_) | Tracked::File(_) | Tracked::Process(_) | Tracked::Bfd(_) => None,
+    };
+    let of_instances = plan.instances.iter().flat_map(|instance| {
+        let tracked = instance.tracks.iter().filter_map(|track| tracks(&track.what));
+        tracked.chain([instance.interface.clone()])
+    });
+    let of_groups = plan.sync_groups.iter().flat_map(|group| &group.tracks);
+    of_instances.chain(of_groups.filter_map(|track| tracks(&track.what))).collect()
+}
+
+/// Whether this machine routes IPv6 on an interface. The kernel keeps that in memory.
+fn routes(interface: &str) -> bool {
+    let path = format!("/proc/sys/net/ipv6/conf/{interface}/forwarding");
+    std::fs::read(path).is_ok_and(|value| value.starts_with(b"1"))
 }

@@ -1,0 +1,188 @@
+//! Waits for adverts, timers, interfaces and the supervisor, gives them to the router and has
+//! the kernel do what the router asks for. Decides nothing.
+//!
+//! - [`punctual`]: adverts and timers, which come before everything else;
+//! - [`work`]: what the router asks for besides adverts, one small piece at a time;
+//! - [`interfaces`]: links and addresses that come, go and change;
+//! - [`orders`]: what the supervisor says.
+
+mod interfaces;
+mod orders;
+mod punctual;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use edge::clock;
+use edge::ipc::Channel;
+use edge::netlink::Socket;
+use edge::netlink::link::GROUPS;
+use edge::poll::{Event as Ready, Interest, Poll};
+use edge::signal::Signals;
+use edge::timer::Timer;
+use model::Time;
+use model::vrrp::{VrrpInstance, VrrpPlan};
+use proto::vrrp::{Discard, LinkState, Router, Task};
+
+use super::announcements::Announcements;
+use super::kernel::Kernel;
+use super::lateness::Lateness;
+use super::memory::Memory;
+use super::stations::{Leaving, Stations};
+use super::supervisor::Supervisor;
+
+const SUPERVISOR: u64 = 0;
+const TIMER: u64 = 1;
+const INTERFACES: u64 = 2;
+const SIGNALS: u64 = 3;
+/// Receivers of adverts have this and a number of their own.
+const STATIONS: u64 = 1 << 32;
+/// Adverts of one burst that are sent without allocating; a larger burst allocates once.
+const BURST: usize = 1024;
+
+/// The role's one loop.
+pub(super) struct Driver {
+    supervisor: Supervisor,
+    router: Router,
+    kernel: Kernel,
+    stations: Stations,
+    announcements: Announcements,
+    events: Socket,
+    timer: Timer,
+    signals: Signals,
+    poll: Poll,
+    memory: Memory,
+    plan: VrrpPlan,
+    /// What the router was last told of each interface.
+    links: BTreeMap<String, LinkState>,
+    /// Indices of the interfaces on which this machine routes IPv6.
+    routers: BTreeSet<u32>,
+    /// Events of interfaces were lost, and reading them anew has not succeeded yet.
+    stale: bool,
+    lateness: Lateness,
+    realtime: bool,
+    polling_writes: bool,
+    stopped: bool,
+    /// Adverts of the burst at hand.
+    adverts: Vec<Leaving>,
+    /// Adverts that found their virtual MAC interface down: they leave once it is up.
+    late: Vec<Leaving>,
+    /// Adverts discarded in the turn at hand, to be told of when there is time.
+    discarded: Vec<(Arc<VrrpInstance>, IpAddr, Discard)>,
+    /// What the router asked for besides adverts, in order.
+    work: VecDeque<Task>,
+}
+
+impl Driver {
+    /// `realtime` says whether this thread has real-time priority.
+    pub(super) fn new(channel: Channel, realtime: bool) -> io::Result<Driver> {
+        // Before the interfaces are read, so that no change of them is missed.
+        let events = Socket::open()?;
+        events.subscribe(&GROUPS)?;
+        let kernel = Kernel::open()?;
+        let timer = Timer::new()?;
+        // Ctrl-C goes to the whole foreground group: the supervisor says when to stop.
+        let signals = Signals::blocked(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP])?;
+        let supervisor = Supervisor::over(channel);
+        let poll = Poll::new()?;
+        poll.add(&supervisor, SUPERVISOR, Interest::Read)?;
+        poll.add(&timer, TIMER, Interest::Read)?;
+        poll.add(&events, INTERFACES, Interest::Read)?;
+        poll.add(&signals, SIGNALS, Interest::Read)?;
+        Ok(Driver {
+            supervisor,
+            router: Router::default(),
+            kernel,
+            stations: Stations::new()?,
+            announcements: Announcements::new()?,
+            events,
+            timer,
+            signals,
+            poll,
+            memory: Memory::default(),
+            plan: VrrpPlan::default(),
+            links: BTreeMap::new(),
+            routers: BTreeSet::new(),
+            stale: false,
+            lateness: Lateness::default(),
+            realtime,
+            polling_writes: false,
+            stopped: false,
+            adverts: Vec::with_capacity(BURST),
+            late: Vec::new(),
+            discarded: Vec::with_capacity(punctual::DISCARDED_MAX),
+            work: VecDeque::with_capacity(BURST),
+        })
+    }
+
+    /// Runs until the supervisor says stop or goes away.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut ready = Vec::new();
+        while !self.stopped {
+            self.timer.set(self.next_deadline())?;
+            self.poll.wait(&mut ready, Time::NEVER)?;
+            if ready.iter().any(|event| event.token == TIMER) {
+                self.timer.clear()?;
+            }
+            self.hear_adverts(&ready);
+            self.be_punctual();
+            self.work_off();
+            self.announce_due();
+            self.tell_discarded();
+            self.attend(&ready)?;
+            self.work_off();
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn next_deadline(&self) -> Time {
+        self.router.next_deadline().min(self.announcements.next_deadline())
+    }
+
+    /// Everything that may wait for adverts and timers.
+    fn attend(&mut self, ready: &[Ready]) -> io::Result<()> {
+        if self.stale {
+            self.reread_interfaces();
+        }
+        for event in ready {
+            match event.token {
+                INTERFACES => self.follow_interfaces()?,
+                SIGNALS => self.hear_signals()?,
+                SUPERVISOR if event.readable => self.hear_supervisor()?,
+                _ => {}
+            }
+            self.be_punctual();
+        }
+        Ok(())
+    }
+
+    fn hear_signals(&mut self) -> io::Result<()> {
+        while let Some(signal) = self.signals.arrived()? {
+            if signal == libc::SIGTERM {
+                self.stop();
+            }
+        }
+        Ok(())
+    }
+
+    /// Adverts of priority zero, then everything taken away.
+    fn stop(&mut self) {
+        self.router.handle_stop(clock::now());
+        self.collect();
+        self.work_off();
+        self.stopped = true;
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let left = self.supervisor.flush();
+        if left != self.polling_writes {
+            self.poll.modify(&self.supervisor, SUPERVISOR, Interest::read_and(left))?;
+            self.polling_writes = left;
+        }
+        Ok(())
+    }
+}

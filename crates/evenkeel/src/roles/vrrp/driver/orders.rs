@@ -1,0 +1,135 @@
+//! What the supervisor says, and what it is answered.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use edge::bpf::Gate;
+use edge::clock;
+use model::control::{FromRole, RolePlan, RoleReport, Runtime, ToRole, TrackerState};
+use model::status::{VrrpReport, VrrpState};
+use model::vrrp::{Tracked, VrrpInstance, VrrpPlan};
+use proto::vrrp::{LinkState, Surroundings};
+
+use super::Driver;
+use crate::roles::vrrp::kernel::addresses;
+use crate::roles::vrrp::memory::Memory;
+use crate::roles::vrrp::supervisor::Said;
+
+impl Driver {
+    /// Adverts come between two messages.
+    pub(super) fn hear_supervisor(&mut self) -> io::Result<()> {
+        while !self.stopped {
+            match self.supervisor.hear()? {
+                Said::Message(message, descriptors) => self.obey(*message, descriptors),
+                Said::Nothing => return Ok(()),
+                Said::Gone => self.stop(),
+            }
+            self.be_punctual();
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, message: ToRole, mut descriptors: Vec<OwnedFd>) {
+        match message {
+            ToRole::Hello(runtime) => {
+                self.open_gate(&runtime);
+                self.memory = descriptors.pop().map(Memory::over).unwrap_or_default();
+            }
+            ToRole::Configure { generation, plan, .. } => self.configure(generation, plan),
+            ToRole::Report { id } => {
+                let report = RoleReport::Vrrp(self.report());
+                self.supervisor.answer(&FromRole::Report { id, report });
+            }
+            ToRole::Link => {}
+            // For the director only: nothing to list here.
+            ToRole::Connections { id } => {
+                let connections = Vec::new();
+                self.supervisor.answer(&FromRole::Connections { id, connections, last: true });
+            }
+            ToRole::Stop => self.stop(),
+            ToRole::Leave => self.stopped = true,
+        }
+    }
+
+    fn report(&self) -> VrrpReport {
+        VrrpReport {
+            instances: self.router.status(clock::now()),
+            worst_lateness_ns: self.lateness.worst().as_nanos() as u64,
+            lateness: self.lateness.buckets(),
+            realtime: self.realtime,
+            ..VrrpReport::default()
+        }
+    }
+
+    fn open_gate(&mut self, runtime: &Runtime) {
+        match Gate::open(Path::new(&runtime.pin_directory)) {
+            Ok(gate) => self.kernel.gate = Some(gate),
+            Err(error) => self
+                .supervisor
+                .warn(format!("no gate for layer-4 traffic in {}: {error}", runtime.pin_directory)),
+        }
+    }
+
+    fn configure(&mut self, generation: u64, plan: RolePlan) {
+        let RolePlan::Vrrp(plan) = plan else {
+            let error = Some("not a plan for the vrrp role".to_owned());
+            self.supervisor.answer(&FromRole::Configured { generation, error });
+            return;
+        };
+        self.supervisor.forget_warnings();
+        let former = std::mem::replace(&mut self.plan, *plan);
+        self.announcements.configure(&self.plan.garp_groups);
+        self.renew_stations();
+        self.links = self.current_links();
+        let mut router = std::mem::take(&mut self.router);
+        router.configure(clock::now(), &self.plan, &Snapshot { driver: self });
+        self.router = router;
+        self.collect();
+        self.work_off();
+        self.memory.forget();
+        self.memory.write(self.router.instances());
+        self.renew_gates(&former);
+        self.supervisor.answer(&FromRole::Configured { generation, error: None });
+    }
+
+    fn renew_gates(&self, former: &VrrpPlan) {
+        let managed = |plan: &VrrpPlan| -> BTreeSet<IpAddr> {
+            plan.instances.iter().flat_map(addresses).map(|address| address.address).collect()
+        };
+        for gone in managed(former).difference(&managed(&self.plan)) {
+            self.kernel.remove_gate(*gone);
+        }
+        for instance in self.router.instances() {
+            for address in addresses(instance.plan()) {
+                self.kernel.set_gate(address.address, instance.state() == VrrpState::Master);
+            }
+        }
+    }
+}
+
+/// What the router may ask while it takes over a configuration.
+struct Snapshot<'a> {
+    driver: &'a Driver,
+}
+
+impl Surroundings for Snapshot<'_> {
+    fn link(&self, interface: &str) -> LinkState {
+        self.driver.links.get(interface).copied().unwrap_or_default()
+    }
+
+    fn tracker(&self, _: &Tracked) -> TrackerState {
+        TrackerState::Unknown
+    }
+
+    fn has_address(&self, _: IpAddr) -> bool {
+        true
+    }
+
+    fn resumes(&self, plan: &VrrpInstance) -> bool {
+        let Driver { memory, kernel, .. } = self.driver;
+        memory.was_master(plan) && addresses(plan).all(|address| kernel.holds(plan, address))
+    }
+}
