@@ -203,6 +203,8 @@ pub(crate) enum XdpMode {
 /// The roles of the executable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Role {
+    /// Programs, files and pipes on behalf of VRRP.
+    Helper,
     /// VRRP and nothing else.
     Vrrp,
     /// Checkers and layer-4 tables.
@@ -213,11 +215,12 @@ pub(crate) enum Role {
 
 impl Role {
     /// Every role, in the order they are configured.
-    pub(crate) const ALL: [Role; 3] = [Role::Vrrp, Role::Director, Role::Proxy];
+    pub(crate) const ALL: [Role; 4] = [Role::Helper, Role::Vrrp, Role::Director, Role::Proxy];
 
     /// Its name on the command line and in log lines.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Role::Helper => "helper",
             Role::Vrrp => "vrrp",
             Role::Director => "director",
             Role::Proxy => "proxy",
@@ -228,7 +231,7 @@ impl Role {
 fn restart_delay(text: &str) -> Result<(Role, Duration), String> {
     let (role, seconds) = text.split_once('=').ok_or("write ROLE=SECONDS, such as director=15")?;
     let role = Role::from_str(role, false)
-        .map_err(|_| format!("{role:?} is no role: vrrp, director or proxy"))?;
+        .map_err(|_| format!("{role:?} is no role: helper, vrrp, director or proxy"))?;
     let seconds = seconds.parse::<f64>().ok().and_then(|one| Duration::try_from_secs_f64(one).ok());
     Ok((role, seconds.ok_or("the delay is a number of seconds")?))
 }

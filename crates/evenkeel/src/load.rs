@@ -10,6 +10,7 @@ use model::vrrp::{InitialState, Track, Tracked, VrrpPlan};
 
 use crate::cli::FileArgs;
 use crate::machine::Machine;
+use crate::scripts::{self, Finding};
 
 /// How much lower the second director's priorities are.
 const STANDBY_OFFSET: i16 = -10;
@@ -45,18 +46,38 @@ pub(crate) struct Loaded {
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// What the files define.
     pub(crate) summary: Summary,
+    /// What is to be said about programs of the configuration.
+    pub(crate) findings: Vec<Finding>,
     texts: conf::Files,
 }
 
 impl Loaded {
     /// The findings as text for people.
     pub(crate) fn render(&self, colours: bool) -> String {
-        conf::render::text(&self.texts, &self.diagnostics, colours)
+        let mut text = conf::render::text(&self.texts, &self.diagnostics, colours);
+        for finding in &self.findings {
+            if !text.is_empty() && !text.ends_with('\n') {
+                text.push('\n');
+            }
+            text.push_str(&format!("warning: {}\n", finding.text));
+        }
+        text
     }
 
     /// The findings as a JSON array.
     pub(crate) fn render_json(&self) -> String {
-        conf::render::json(&self.texts, &self.diagnostics)
+        let json = conf::render::json(&self.texts, &self.diagnostics);
+        let findings = self
+            .findings
+            .iter()
+            .map(|finding| serde_json::json!({ "severity": "warning", "message": finding.text }));
+        match serde_json::from_str(&json) {
+            Ok(Value::Array(mut all)) if !self.findings.is_empty() => {
+                all.extend(findings);
+                Value::Array(all).to_string()
+            }
+            Ok(_) | Err(_) => json,
+        }
     }
 }
 
@@ -174,9 +195,12 @@ fn usual_places() -> Vec<(String, Option<Language>)> {
 /// Reads and checks the files, together.
 pub(crate) fn load(files: &Files) -> Loaded {
     let parsed = conf::load(&Machine, &files.paths);
+    let mut findings = Vec::new();
     let plan = parsed.plan.map(|mut plan| {
         files.adjust(&mut plan);
+        findings = scripts::vet(&mut plan);
         plan
     });
-    Loaded { plan, diagnostics: parsed.diagnostics, summary: parsed.summary, texts: parsed.files }
+    let (diagnostics, summary) = (parsed.diagnostics, parsed.summary);
+    Loaded { plan, diagnostics, summary, findings, texts: parsed.files }
 }

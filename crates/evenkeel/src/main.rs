@@ -10,6 +10,7 @@ mod machine;
 mod personality;
 mod probes;
 mod roles;
+mod scripts;
 mod supervisor;
 
 use std::process::ExitCode;

@@ -242,6 +242,8 @@ pub enum Event {
         /// The check's last result.
         reason: String,
     },
+    /// An instance or group whose changes are mailed (`smtp_alert`) changed. From the helper.
+    Notice(Notice),
     /// Anything else, for the log.
     Log {
         /// Syslog severity: 3 error, 4 warning, 5 notice, 6 info.

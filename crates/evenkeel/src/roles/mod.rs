@@ -2,6 +2,7 @@
 //! the channel it inherited.
 
 mod director;
+mod helper;
 mod proxy;
 mod vrrp;
 
@@ -26,12 +27,14 @@ pub(crate) fn run(role: Role) -> ExitCode {
         }
     };
     edge::process::set_name(match role {
+        Role::Helper => "evenkeel-helper",
         Role::Vrrp => "evenkeel-vrrp",
         Role::Director => "evenkeel-l4",
         // A vrrp_script that asks `killall -0 haproxy` must find it.
         Role::Proxy => "haproxy",
     });
     let done = match role {
+        Role::Helper => helper::run(channel),
         Role::Vrrp => vrrp::run(channel),
         Role::Director => director::run(channel),
         Role::Proxy => proxy::run(channel),

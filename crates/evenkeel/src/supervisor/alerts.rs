@@ -1,6 +1,7 @@
 //! Mail to the administrators (`notification_email`), with Keepalived's subjects. A thread of its
 //! own sends it, so that a mail server that hangs holds up nothing else.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use lettre::message::Mailbox;
 use lettre::transport::smtp::SmtpTransport;
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{Message, Transport};
+use model::control::{Notice, NoticeKind};
 use model::plan::Global;
 
 /// Mails that may wait; further ones are dropped and counted in the log.
@@ -20,6 +22,9 @@ const RETRY: Duration = Duration::from_secs(10);
 /// Bound on the connection when `smtp_connect_timeout` is absent, as Keepalived's.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long mails that wait may take when the program ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// One mail on its way.
 struct Mail {
     to: Vec<Mailbox>,
@@ -29,22 +34,53 @@ struct Mail {
     timeout: Duration,
     subject: String,
     body: String,
+    helo: String,
 }
 
 /// The way to the mail thread.
 pub(super) struct Alerts {
-    queue: SyncSender<Mail>,
+    queue: Option<SyncSender<Mail>>,
+    /// Closed when the thread has sent everything.
+    done: Receiver<()>,
+    /// The last state of each instance and group that was mailed: the same twice is not news.
+    mailed: BTreeMap<(bool, String), NoticeKind>,
 }
 
 impl Alerts {
     /// Starts the thread.
     pub(super) fn start() -> Alerts {
         let (queue, waiting) = sync_channel(WAITING_MAX);
-        let started = thread::Builder::new().name("alerts".into()).spawn(move || deliver(&waiting));
+        let (until_done, done) = sync_channel(0);
+        let started = thread::Builder::new().name("alerts".into()).spawn(move || {
+            deliver(&waiting);
+            drop(until_done);
+        });
         if let Err(error) = started {
             tracing::error!("no thread for alerts: {error}");
         }
-        Alerts { queue }
+        Alerts { queue: Some(queue), done, mailed: BTreeMap::new() }
+    }
+
+    /// The end: gives mails that wait a little time.
+    pub(super) fn finish(&mut self) {
+        self.queue = None;
+        let _ = self.done.recv_timeout(FAREWELL);
+    }
+
+    /// An instance or group changed state.
+    pub(super) fn vrrp(&mut self, global: &Global, host: &str, notice: &Notice) {
+        let kind = notice.kind;
+        let key = (notice.group, notice.name.clone());
+        let fault_unwanted = kind == NoticeKind::Fault && global.alerts.no_faults;
+        let Some((subject, body)) = vrrp_words(notice.group, kind) else { return };
+        if fault_unwanted || self.mailed.get(&key) == Some(&kind) {
+            return;
+        }
+        self.mailed.insert(key, kind);
+        let router = global.router_id.as_deref().unwrap_or(host);
+        let what = if notice.group { "Group" } else { "Instance" };
+        let subject = format!("[{router}] VRRP {what} {} - {subject}", notice.name);
+        self.send(global, subject, format!("{body}\r\n\r\n"));
     }
 
     /// A real server of a layer-4 virtual server went down or came back.
@@ -83,14 +119,49 @@ impl Alerts {
         let host = words.next().unwrap_or("127.0.0.1").to_owned();
         let port = words.next().and_then(|port| port.parse().ok()).unwrap_or(25);
         let timeout = alerts.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
-        let mail = Mail { to, from, host, port, timeout, subject, body };
-        match self.queue.try_send(mail) {
+        let helo = alerts.helo_name.clone().unwrap_or_else(crate::machine::host_name);
+        let mail = Mail { to, from, host, port, timeout, subject, body, helo };
+        let Some(queue) = &self.queue else { return };
+        match queue.try_send(mail) {
             Ok(()) => {}
             Err(TrySendError::Full(mail) | TrySendError::Disconnected(mail)) => {
                 tracing::error!("alert dropped, {WAITING_MAX} are waiting: {}", mail.subject);
             }
         }
     }
+}
+
+/// Keepalived's words for a state: the end of the subject, and the body. Priorities and weaker
+/// masters are not mailed.
+fn vrrp_words(group: bool, kind: NoticeKind) -> Option<(&'static str, &'static str)> {
+    Some(match (group, kind) {
+        (false, NoticeKind::Master) => {
+            ("Entering MASTER state", "=> VRRP Instance is now owning VRRP VIPs <=")
+        }
+        (false, NoticeKind::Backup) => {
+            ("Entering BACKUP state", "=> VRRP Instance is no longer owning VRRP VIPs <=")
+        }
+        (false, NoticeKind::Fault) => {
+            ("Entering FAULT state", "=> VRRP Instance is no longer owning VRRP VIPs <=")
+        }
+        (false, NoticeKind::Stop) => ("Stopping", "=> VRRP Instance stopping <="),
+        (false, NoticeKind::Deleted) => ("Deleted", "=> VRRP Deleted at reload <="),
+        (true, NoticeKind::Master) => {
+            ("Entering MASTER state", "=> All VRRP group instances are now in MASTER state <=")
+        }
+        (true, NoticeKind::Backup) => {
+            ("Entering BACKUP state", "=> All VRRP group instances are now in BACKUP state <=")
+        }
+        (true, NoticeKind::Fault) => {
+            ("Entering FAULT state", "=> All VRRP group instances are now in FAULT state <=")
+        }
+        (true, NoticeKind::Stop) => ("Stopping", "=> All VRRP group instances are now stopping <="),
+        (true, NoticeKind::Deleted)
+        | (
+            _,
+            NoticeKind::MasterRxLowerPri | NoticeKind::MasterPriority | NoticeKind::BackupPriority,
+        ) => return None,
+    })
 }
 
 /// `[10.0.0.1]:80`, as Keepalived writes endpoints.
@@ -146,7 +217,7 @@ fn post(mail: &Mail) -> Result<(), String> {
     SmtpTransport::builder_dangerous(&mail.host)
         .port(mail.port)
         .timeout(Some(mail.timeout))
-        .hello_name(ClientId::Domain(crate::machine::host_name()))
+        .hello_name(ClientId::Domain(mail.helo.clone()))
         .build()
         .send(&message)
         .map(|_| ())

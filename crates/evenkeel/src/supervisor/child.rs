@@ -108,7 +108,7 @@ fn wait(role: Role, failures: u32) -> Duration {
     let doublings = match role {
         Role::Vrrp if failures <= 2 => return Duration::ZERO,
         Role::Vrrp => failures - 3,
-        Role::Director | Role::Proxy => failures - 1,
+        Role::Helper | Role::Director | Role::Proxy => failures - 1,
     };
     FIRST_WAIT.saturating_mul(1 << doublings.min(16)).min(LONGEST_WAIT)
 }
@@ -121,7 +121,7 @@ impl Running {
         // `killall -0 haproxy` in a vrrp_script must go on working, and so must `pgrep -f`.
         command.arg0(match role {
             Role::Proxy => "haproxy",
-            Role::Vrrp | Role::Director => "evenkeel",
+            Role::Helper | Role::Vrrp | Role::Director => "evenkeel",
         });
         command.arg("role").arg(role.name()).stdin(Stdio::null());
         if background {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use model::control::{FromRole, RolePlan, ToRole};
 use model::diff::{Change, diff};
+use model::vrrp::HelperPlan;
 use model::{Plan, Time};
 
 use crate::cli::Role;
@@ -15,8 +16,10 @@ use crate::load::{self, Loaded};
 
 use super::child::{Phase, Running};
 use super::clients::ClientId;
+use super::events::log;
+use super::link::has_work;
 use super::listeners::Listeners;
-use super::{DRAIN_PATIENCE, Leaving, STOP_PATIENCE, Supervisor, log, wall_clock};
+use super::{DRAIN_PATIENCE, Leaving, STOP_PATIENCE, Supervisor, wall_clock};
 
 /// How long roles may take to put a Plan in force.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,7 +54,7 @@ impl Supervisor {
         if self.stop_by.is_some() {
             return self.refuse(clients, Vec::new(), "Evenkeel is stopping\n".into());
         }
-        if self.pending.is_some() || self.one_is_leaving() {
+        if self.pending.is_some() || self.one_is_leaving() || self.errand.is_some() {
             self.reload_again.get_or_insert_default().extend(clients);
             return;
         }
@@ -156,7 +159,19 @@ impl Supervisor {
         let background = self.options.background;
         self.slot(role).start(now, &runtime, background)?;
         self.note_pid(role);
-        self.configure(role, plan, generation)
+        match role {
+            // What it says about its first states finds its way already.
+            Role::Vrrp => {
+                self.connect_helper()?;
+                self.configure(role, plan, generation)
+            }
+            // It tells of trackers that it knows.
+            Role::Helper => {
+                self.configure(role, plan, generation)?;
+                self.connect_helper()
+            }
+            Role::Director | Role::Proxy => self.configure(role, plan, generation),
+        }
     }
 
     fn configure(&mut self, role: Role, plan: &Plan, generation: u64) -> io::Result<()> {
@@ -247,6 +262,7 @@ impl Supervisor {
     pub(super) fn reload_for_those_who_wait(&mut self) {
         if self.pending.is_none()
             && !self.one_is_leaving()
+            && self.errand.is_none()
             && let Some(clients) = self.reload_again.take()
         {
             self.reload(clients);
@@ -271,7 +287,8 @@ impl Supervisor {
             }
         }
         for role in Role::ALL {
-            if needed(role, &self.plan) {
+            // The helper goes when nobody needs it any more.
+            if needed(role, &self.plan) || role == Role::Helper {
                 continue;
             }
             let slot = self.slot(role);
@@ -315,6 +332,9 @@ impl Supervisor {
         let (plan, generation) = (self.plan.clone(), self.generation);
         for role in Role::ALL {
             if !needed(role, &plan) {
+                if role == Role::Helper {
+                    continue;
+                }
                 let slot = self.slot(role);
                 if let Phase::Running(running) = std::mem::replace(&mut slot.phase, Phase::Idle) {
                     self.dismiss(role, running, now + PATIENCE);
@@ -336,7 +356,7 @@ impl Supervisor {
     }
 
     /// Lets a process finish in order, away from its slot.
-    fn dismiss(&mut self, role: Role, mut process: Running, until: Time) {
+    pub(super) fn dismiss(&mut self, role: Role, mut process: Running, until: Time) {
         if process.say(&ToRole::Stop).is_err() {
             process.kill();
             return;
@@ -377,6 +397,7 @@ fn tell(
     listeners: &Listeners,
 ) -> io::Result<()> {
     let (part, addresses) = match role {
+        Role::Helper => (RolePlan::Helper(HelperPlan::of(plan)), Vec::new()),
         Role::Vrrp => (RolePlan::Vrrp(Box::new(plan.vrrp.clone())), Vec::new()),
         Role::Director => (RolePlan::Director(plan.layer4.clone()), Vec::new()),
         Role::Proxy => {
@@ -400,8 +421,9 @@ fn tell(
 }
 
 /// The Plan has something for this role.
-fn needed(role: Role, plan: &Plan) -> bool {
+pub(super) fn needed(role: Role, plan: &Plan) -> bool {
     match role {
+        Role::Helper => has_work(plan),
         Role::Vrrp => !plan.vrrp.instances.is_empty(),
         Role::Director => !plan.layer4.virtual_servers.is_empty(),
         Role::Proxy => !plan.proxy.frontends.is_empty(),
@@ -411,6 +433,7 @@ fn needed(role: Role, plan: &Plan) -> bool {
 /// The role would notice going from one Plan to the other.
 fn part_changed(role: Role, old: &Plan, new: &Plan) -> bool {
     match role {
+        Role::Helper => HelperPlan::of(old) != HelperPlan::of(new),
         Role::Vrrp => old.vrrp != new.vrrp,
         Role::Director => old.layer4 != new.layer4,
         Role::Proxy => old.proxy != new.proxy,

@@ -36,7 +36,7 @@ impl Habits {
         match role {
             Role::Vrrp if self.leave_addresses => ToRole::Leave,
             Role::Director if self.leave_forwarding => ToRole::Leave,
-            Role::Vrrp | Role::Director | Role::Proxy => ToRole::Stop,
+            Role::Helper | Role::Vrrp | Role::Director | Role::Proxy => ToRole::Stop,
         }
     }
 }

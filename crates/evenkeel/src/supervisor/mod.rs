@@ -5,7 +5,11 @@ mod alerts;
 mod child;
 mod clients;
 mod configure;
+mod ending;
+mod errands;
+mod events;
 mod habits;
+mod link;
 mod listeners;
 mod notify;
 mod report;
@@ -18,7 +22,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use edge::signal::Signals;
-use model::control::{Event, FromRole, Runtime};
+use model::control::Runtime;
 use model::status::VrrpReport;
 use model::{Plan, Time};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -33,13 +37,14 @@ use alerts::Alerts;
 use child::{Phase, Running, Slot};
 use clients::{ClientId, Clients};
 use configure::Pending;
+use errands::Errand;
 pub(crate) use habits::Habits;
 use habits::PidFiles;
 use listeners::Listeners;
 pub(crate) use notify::Notifier;
 use report::Collecting;
 
-/// How long roles may take to finish in order after a stop.
+/// How long roles may take to finish in order after a stop, without `child_wait_time`.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// The same after a second request to stop.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
@@ -88,6 +93,10 @@ struct Supervisor {
     started: Time,
     /// Set once a stop was asked for: until when roles may take.
     stop_by: Option<Time>,
+    /// The program of the start or the end, while it runs.
+    errand: Option<Errand>,
+    /// The program of the end has run.
+    shut_down: bool,
     failed: bool,
     pid_files: PidFiles,
     /// Counters at the last signal that asked to count anew.
@@ -156,14 +165,17 @@ pub(crate) fn run(
         last_reload: None,
         started: edge::clock::now(),
         stop_by: None,
+        errand: None,
+        shut_down: false,
         failed: false,
         pid_files,
         counted: VrrpReport::default(),
         on_ready: Some(on_ready),
     };
     supervisor.renew_memory();
-    supervisor.begin(loaded)?;
+    supervisor.start_up(loaded)?;
     supervisor.serve().map_err(|error| format!("the supervisor failed: {error}"))?;
+    supervisor.alerts.finish();
     remove_gate(Path::new(&supervisor.options.runtime.pin_directory));
     if supervisor.failed {
         return Err("stopped: the configuration could not be put in force".into());
@@ -190,18 +202,13 @@ impl Supervisor {
         loop {
             let now = edge::clock::now();
             self.on_time(now);
-            if self.stop_by.is_some() && self.quiet() {
+            if self.stop_by.is_some() && self.quiet() && self.last_errand_done() {
                 return Ok(());
             }
             for source in self.wait(now)? {
                 self.on_readable(source);
             }
         }
-    }
-
-    /// Nothing of ours runs any more.
-    fn quiet(&self) -> bool {
-        self.leaving.is_empty() && self.slots.iter().all(|slot| matches!(slot.phase, Phase::Idle))
     }
 
     /// Polls everything until something is readable or a deadline passes.
@@ -264,7 +271,8 @@ impl Supervisor {
             .chain(leaving)
             .chain(collecting)
             .chain(self.pending.as_ref().map(|pending| pending.until))
-            .chain(self.stop_by)
+            .chain(self.stop_by.filter(|_| !self.quiet()))
+            .chain(self.errand.as_ref().map(Errand::deadline))
             .min()
     }
 
@@ -274,29 +282,9 @@ impl Supervisor {
                 self.restart(index, now);
             }
         }
-        if self.stop_by.is_some_and(|by| by <= now) {
-            for slot in &mut self.slots {
-                if let Phase::Running(running) = &mut slot.phase {
-                    tracing::warn!("{} role does not finish: ended", slot.role.name());
-                    running.kill();
-                }
-                slot.phase = Phase::Idle;
-            }
-            for leaving in &mut self.leaving {
-                leaving.until = now;
-            }
-        }
-        for leaving in &mut self.leaving {
-            if leaving.until <= now {
-                tracing::warn!(
-                    "{} role, process {}, does not finish: ended",
-                    leaving.role.name(),
-                    leaving.process.pid()
-                );
-                leaving.process.kill();
-            }
-        }
-        self.leaving.retain(|one| one.until > now);
+        self.run_errands(now);
+        self.end_what_takes_too_long(now);
+        self.release_helper(now);
         self.reload_for_those_who_wait();
         self.finish_late_questions(now);
         if self.pending.as_ref().is_some_and(|pending| pending.until <= now) {
@@ -319,24 +307,7 @@ impl Supervisor {
             }
             Source::Slot(index) => self.hear_slot(index),
             Source::Successor => self.hear_successor(),
-            Source::Leaving(index) => {
-                let Some(leaving) = self.leaving.get_mut(index) else { return };
-                let role = leaving.role;
-                loop {
-                    match leaving.process.hear() {
-                        Ok(Some(FromRole::Event(event))) => log(role, &event),
-                        Ok(Some(_)) => {}
-                        Ok(None) => break,
-                        // Its end is noticed by SIGCHLD; until then nothing more is said.
-                        Err(_) => {
-                            leaving.process.kill();
-                            self.leaving.remove(index);
-                            self.reload_for_those_who_wait();
-                            break;
-                        }
-                    }
-                }
-            }
+            Source::Leaving(index) => self.hear_leaving(index),
         }
     }
 
@@ -378,27 +349,6 @@ impl Supervisor {
                 Ok(None) => return,
                 Err(_) => return self.lost(index),
             }
-        }
-    }
-
-    fn on_message(&mut self, role: Role, message: FromRole) {
-        match message {
-            FromRole::Configured { generation, error } => {
-                self.configured(role, generation, error);
-            }
-            FromRole::Report { id, report } => self.collect_report(id, report),
-            FromRole::Connections { id, connections, last } => {
-                self.collect_connections(id, connections, last);
-            }
-            FromRole::Event(event) => self.on_event(role, &event),
-        }
-    }
-
-    fn on_event(&self, role: Role, event: &Event) {
-        log(role, event);
-        if let (Role::Director, Event::Health { service, server, up, reason }) = (role, event) {
-            let host = crate::machine::host_name();
-            self.alerts.real_server(&self.plan.global, &host, service, server, *up, reason);
         }
     }
 
@@ -469,57 +419,9 @@ impl Supervisor {
     fn slot(&mut self, role: Role) -> &mut Slot {
         &mut self.slots[role as usize]
     }
-
-    fn stop(&mut self) {
-        let now = edge::clock::now();
-        if let Some(by) = self.stop_by {
-            // Asked twice: little patience left. (`timeout` asks both the group and the child.)
-            self.stop_by = Some(by.min(now + LAST_PATIENCE));
-            return;
-        }
-        tracing::info!("stopping");
-        self.notifier.stopping();
-        self.stop_by = Some(now + STOP_PATIENCE);
-        if let Some(mut successor) = self.successor.take() {
-            successor.kill();
-        }
-        for slot in &mut self.slots {
-            match &mut slot.phase {
-                Phase::Running(running) => {
-                    let _ = running.say(&self.options.habits.farewell(slot.role));
-                }
-                Phase::Waiting(_) | Phase::Idle => slot.phase = Phase::Idle,
-            }
-        }
-        for leaving in &mut self.leaving {
-            leaving.until = leaving.until.min(now + STOP_PATIENCE);
-        }
-    }
 }
 
 /// Seconds since the epoch.
 fn wall_clock() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// A role's event as a log line.
-fn log(role: Role, event: &Event) {
-    match event {
-        Event::VrrpState { instance, from, to, reason } => {
-            tracing::info!("({instance}) {from} -> {to}: {reason}");
-        }
-        Event::Health { service, server, up, reason } => {
-            let state = if *up { "up" } else { "down" };
-            tracing::warn!("{service}: server {server} is {state}: {reason}");
-        }
-        Event::Log { severity, text } => {
-            let role = role.name();
-            match severity {
-                0..=3 => tracing::error!("{role}: {text}"),
-                4 => tracing::warn!("{role}: {text}"),
-                5 | 6 => tracing::info!("{role}: {text}"),
-                _ => tracing::debug!("{role}: {text}"),
-            }
-        }
-    }
 }

@@ -17,6 +17,9 @@ use super::clients::ClientId;
 /// How long a role may take to answer before the rest is shown without it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Roles with something to report: what the helper knows the vrrp role shows.
+const REPORTING: [Role; 3] = [Role::Vrrp, Role::Director, Role::Proxy];
+
 /// One client's question and the answers so far.
 pub(super) struct Collecting {
     asker: Asker,
@@ -54,7 +57,7 @@ impl Supervisor {
             }
             Request::Status => {
                 let wants = Wants::Status { vrrp: None, director: None, proxy: None };
-                self.ask_roles(Asker::Client(client), &Role::ALL, wants, |id| ToRole::Report {
+                self.ask_roles(Asker::Client(client), &REPORTING, wants, |id| ToRole::Report {
                     id,
                 });
             }
@@ -159,6 +162,8 @@ impl Supervisor {
     ) -> Status {
         let now = edge::clock::now();
         let answered = |role| match role {
+            // It is not asked.
+            Role::Helper => true,
             Role::Vrrp => vrrp.is_some(),
             Role::Director => director.is_some(),
             Role::Proxy => proxy.is_some(),

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -93,7 +94,12 @@ pub struct HelperPlan {
     /// Programs that others than root can change are not run as root
     /// (`enable_script_security`).
     pub script_security: bool,
+    /// At the end programs that still run have this long to finish (`child_wait_time`).
+    pub finish_within: Duration,
 }
+
+/// How long programs may take to finish at the end, without `child_wait_time`: Keepalived's.
+pub const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
 impl HelperPlan {
     /// The helper's part of a plan.
@@ -117,6 +123,30 @@ impl HelperPlan {
             write_states_on_reload: fifos.write_states_on_reload,
             script_user: plan.global.script_user.clone(),
             script_security: plan.global.script_security,
+            finish_within: plan.global.child_wait_time.unwrap_or(FINISH_WITHIN),
         }
+    }
+
+    /// There is nothing to follow, nobody to tell and nothing to write.
+    pub fn is_idle(&self) -> bool {
+        let Trackers { scripts, files, processes } = &self.trackers;
+        scripts.is_empty()
+            && files.is_empty()
+            && processes.is_empty()
+            && self.fifos.is_empty()
+            && self.subjects.iter().all(|subject| subject.notify.is_nobody())
+    }
+}
+
+impl Notify {
+    /// Nobody is told of anything.
+    pub fn is_nobody(&self) -> bool {
+        self.commands().next().is_none() && !self.smtp_alert
+    }
+
+    /// Every program that is told of something.
+    pub fn commands(&self) -> impl Iterator<Item = &Command> {
+        let states = [&self.master, &self.backup, &self.fault, &self.stop, &self.deleted];
+        states.into_iter().chain([&self.any, &self.lower_priority]).flatten()
     }
 }

@@ -1,0 +1,397 @@
+//! The helper role: everything that runs programs or touches files on behalf of the vrrp role,
+//! which does neither.
+//!
+//! One thread. It follows scripts, files and processes and tells the vrrp role how they are; and
+//! it is told of changes of state, for which it runs programs and writes to pipes. Killed, it is
+//! started again and follows everything afresh; the vrrp role keeps what it knew meanwhile.
+
+mod fifos;
+mod notices;
+mod proc_table;
+mod programs;
+mod rise_fall;
+mod track_files;
+mod track_processes;
+mod track_scripts;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use edge::clock::now;
+use edge::ipc::{Channel, Received};
+use edge::poll::{Event, Interest, Poll};
+use edge::signal::Signals;
+use model::Time;
+use model::control::{
+    Event as Told, FromHelper, FromRole, Notice, RolePlan, ToHelper, ToRole, TrackerState,
+};
+use model::vrrp::{HelperPlan, Tracked};
+
+use fifos::Fifos;
+use notices::Subjects;
+use programs::{Programs, Purpose};
+use track_files::Files;
+use track_processes::Processes;
+use track_scripts::Scripts;
+
+/// Tokens of the role's descriptors. Pipes and programs count from theirs.
+const CHANNEL: u64 = 0;
+const LINK: u64 = 1;
+const FILES: u64 = 2;
+const PROCESSES: u64 = 3;
+const FIFOS: u64 = 16;
+const PROGRAMS: u64 = 1 << 16;
+
+/// Runs the role until its supervisor says stop or goes away.
+pub(crate) fn run(channel: Channel) -> io::Result<()> {
+    // Its end is the supervisor's to say, and a pipe without a reader is no reason to end.
+    let _signals = Signals::blocked(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE])?;
+    Helper::new(channel)?.run()
+}
+
+/// What the parts of the helper share: the descriptors it waits for, the programs it runs, and
+/// what it has to tell.
+struct Shared {
+    poll: Poll,
+    programs: Programs,
+    plan: HelperPlan,
+    /// Lines for the log: severity and text.
+    log: Vec<(u8, String)>,
+    /// Trackers that changed.
+    changes: Vec<(Tracked, TrackerState)>,
+}
+
+impl Shared {
+    fn note(&mut self, severity: u8, text: String) {
+        self.log.push((severity, text));
+    }
+}
+
+struct Helper {
+    /// To the supervisor, as long as it lives.
+    channel: Option<Channel>,
+    writing: bool,
+    link: Option<Link>,
+    shared: Shared,
+    scripts: Scripts,
+    files: Files,
+    processes: Processes,
+    fifos: Fifos,
+    subjects: Subjects,
+    configured: bool,
+    /// How everything followed is.
+    states: BTreeMap<Tracked, TrackerState>,
+    /// Set once the end has come: until when programs may take.
+    finish_by: Option<Time>,
+    /// Nothing is told any more: pipes are closed, their programs asked to end.
+    wound_up: bool,
+}
+
+/// What the supervisor says in the end.
+enum End {
+    /// Finish: the vrrp role has said everything.
+    Stop,
+    /// It is dead: the vrrp role has something to say yet.
+    Orphaned,
+}
+
+/// The connection to the vrrp role.
+struct Link {
+    channel: Channel,
+    writing: bool,
+}
+
+impl Helper {
+    fn new(channel: Channel) -> io::Result<Helper> {
+        let poll = Poll::new()?;
+        poll.add(&channel, CHANNEL, Interest::Read)?;
+        let shared = Shared {
+            poll,
+            programs: Programs::default(),
+            plan: HelperPlan::default(),
+            log: Vec::new(),
+            changes: Vec::new(),
+        };
+        Ok(Helper {
+            channel: Some(channel),
+            writing: false,
+            link: None,
+            shared,
+            scripts: Scripts::default(),
+            files: Files::default(),
+            processes: Processes::default(),
+            fifos: Fifos::default(),
+            subjects: Subjects::default(),
+            configured: false,
+            states: BTreeMap::new(),
+            finish_by: None,
+            wound_up: false,
+        })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        let mut events: Vec<Event> = Vec::new();
+        loop {
+            self.shared.poll.wait(&mut events, self.next_deadline())?;
+            let now = now();
+            // The supervisor first: a notice is about the configuration that came before it.
+            if let Some(end) = self.hear_supervisor(now)? {
+                self.begin_to_finish(now, &end);
+            }
+            for &event in &events {
+                self.on_ready(now, event)?;
+            }
+            self.on_time(now)?;
+            if self.finish_by.is_some() && self.link.is_none() {
+                self.wind_up();
+            }
+            self.tell()?;
+            if self.finish_by.is_some_and(|by| by <= now || self.is_done()) {
+                self.wind_up();
+                return Ok(());
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Time {
+        let follow = match self.finish_by {
+            Some(by) => by,
+            None => self
+                .scripts
+                .next_deadline()
+                .min(self.files.next_deadline())
+                .min(self.processes.next_deadline()),
+        };
+        follow.min(self.shared.programs.next_deadline())
+    }
+
+    fn on_ready(&mut self, now: Time, event: Event) -> io::Result<()> {
+        match event.token {
+            CHANNEL => Ok(()),
+            LINK => {
+                self.hear_vrrp(now);
+                Ok(())
+            }
+            FILES => self.files.handle_ready(&mut self.shared),
+            PROCESSES => self.processes.handle_ready(now, &mut self.shared),
+            PROGRAMS.. => {
+                if let Some((purpose, ended)) =
+                    self.shared.programs.handle_ready(event.token - PROGRAMS)?
+                {
+                    self.on_end(purpose, ended);
+                }
+                Ok(())
+            }
+            _ => {
+                self.fifos.handle_ready(event.token, &mut self.shared);
+                Ok(())
+            }
+        }
+    }
+
+    fn on_end(&mut self, purpose: Purpose, ended: edge::spawn::Ended) {
+        match purpose {
+            Purpose::Track(name) => self.scripts.handle_end(&name, ended, &mut self.shared),
+            Purpose::Notice => {}
+            Purpose::Fifo(path) => {
+                if self.finish_by.is_none() {
+                    self.shared.note(5, format!("the script of the pipe {path} ended"));
+                }
+            }
+        }
+    }
+
+    fn on_time(&mut self, now: Time) -> io::Result<()> {
+        for purpose in self.shared.programs.handle_timeout(now) {
+            match purpose {
+                Purpose::Track(name) => self.scripts.handle_overtime(&name, &mut self.shared),
+                Purpose::Notice | Purpose::Fifo(_) => {}
+            }
+        }
+        if self.finish_by.is_none() {
+            self.scripts.handle_timeout(now, &mut self.shared);
+            self.files.handle_timeout(now, &mut self.shared)?;
+            self.processes.handle_timeout(now, &mut self.shared)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in everything the supervisor has said.
+    fn hear_supervisor(&mut self, now: Time) -> io::Result<Option<End>> {
+        while let (None, Some(channel)) = (self.finish_by, &mut self.channel) {
+            let frame = match channel.receive()? {
+                Received::Frame(frame) => frame,
+                Received::Nothing => return Ok(None),
+                Received::Closed => return Ok(Some(End::Orphaned)),
+            };
+            match serde_json::from_slice(&frame.bytes)? {
+                ToRole::Configure { generation, plan: RolePlan::Helper(plan), .. } => {
+                    self.configure(now, plan)?;
+                    self.say(&FromRole::Configured { generation, error: None })?;
+                }
+                ToRole::Configure { generation, .. } => {
+                    let error = Some("this plan is for another role".to_string());
+                    self.say(&FromRole::Configured { generation, error })?;
+                }
+                ToRole::Link => self.take_link(frame.descriptors)?,
+                // It has no report of its own: what it knows the vrrp role shows.
+                ToRole::Hello(_) | ToRole::Report { .. } | ToRole::Connections { .. } => {}
+                ToRole::Stop | ToRole::Leave => return Ok(Some(End::Stop)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn configure(&mut self, now: Time, plan: HelperPlan) -> io::Result<()> {
+        let shared = &mut self.shared;
+        shared.plan = plan.clone();
+        self.scripts.configure(now, &plan.trackers.scripts, shared);
+        self.files.configure(now, &plan.trackers.files, shared)?;
+        self.processes.configure(now, &plan.trackers.processes, shared)?;
+        self.fifos.configure(&plan.fifos, shared);
+        let waiting = self.subjects.configure(plan.subjects);
+        let followed = |what: &Tracked| match what {
+            Tracked::Script(name) => plan.trackers.scripts.iter().any(|one| one.name == *name),
+            Tracked::File(name) => plan.trackers.files.iter().any(|one| one.name == *name),
+            Tracked::Process(name) => plan.trackers.processes.iter().any(|one| one.name == *name),
+            Tracked::Interface(_) | Tracked::Bfd(_) => false,
+        };
+        self.states.retain(|what, _| followed(what));
+        if self.configured && plan.write_states_on_reload {
+            for line in self.subjects.states() {
+                self.fifos.write(&line, &mut self.shared);
+            }
+        }
+        self.configured = true;
+        for notice in waiting {
+            self.on_notice(now, &notice);
+        }
+        Ok(())
+    }
+
+    fn take_link(&mut self, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+        let Some(descriptor) = descriptors.into_iter().next() else {
+            return Err(io::Error::other("no descriptor came with the link"));
+        };
+        // What a dead vrrp role said last still counts.
+        self.hear_vrrp(now());
+        let channel = Channel::from_socket(descriptor)?;
+        self.shared.poll.add(&channel, LINK, Interest::Read)?;
+        self.link = Some(Link { channel, writing: false });
+        let states: Vec<_> =
+            self.states.iter().map(|(what, &state)| (what.clone(), state)).collect();
+        for (what, state) in states {
+            self.tell_vrrp(what, state);
+        }
+        Ok(())
+    }
+
+    fn hear_vrrp(&mut self, now: Time) {
+        while let Some(link) = &mut self.link {
+            let heard = link.channel.flush().and_then(|_| link.channel.receive());
+            match heard {
+                Ok(Received::Frame(frame)) => match serde_json::from_slice(&frame.bytes) {
+                    Ok(ToHelper::Notice(notice)) => self.on_notice(now, &notice),
+                    Err(error) => self.shared.note(3, format!("the vrrp role said: {error}")),
+                },
+                Ok(Received::Nothing) => return,
+                // It is restarted, and the supervisor brings a new link.
+                Ok(Received::Closed) | Err(_) => self.link = None,
+            }
+        }
+    }
+
+    fn on_notice(&mut self, now: Time, notice: &Notice) {
+        let Some(reaction) = self.subjects.handle_notice(notice) else { return };
+        for (command, more) in &reaction.programs {
+            let more: Vec<&str> = more.iter().map(String::as_str).collect();
+            self.shared.start(now, command, &more, Purpose::Notice, None);
+        }
+        if let Some(line) = &reaction.line {
+            self.fifos.write(line, &mut self.shared);
+        }
+        if reaction.mail {
+            let told = FromRole::Event(Told::Notice(reaction.notice));
+            // Only a value that cannot be written as JSON fails here, and an event can.
+            let _ = self.say(&told);
+        }
+    }
+
+    /// The end: programs that follow something are ended, those that tell somebody finish.
+    fn begin_to_finish(&mut self, now: Time, end: &End) {
+        self.hear_vrrp(now);
+        self.finish_by = Some(now + self.shared.plan.finish_within);
+        self.scripts = Scripts::default();
+        self.shared.programs.terminate(|purpose| matches!(purpose, Purpose::Track(_)));
+        match end {
+            End::Stop => self.link = None,
+            // The link's end tells that the vrrp role has said everything.
+            End::Orphaned => self.channel = None,
+        }
+    }
+
+    /// Pipes end, and their programs read what is left when they are asked to end.
+    fn wind_up(&mut self) {
+        if !std::mem::replace(&mut self.wound_up, true) {
+            self.fifos.close();
+            self.shared.programs.terminate(|purpose| matches!(purpose, Purpose::Fifo(_)));
+        }
+    }
+
+    /// Nothing more is to be heard, told or finished.
+    fn is_done(&self) -> bool {
+        let told = self.channel.as_ref().is_none_or(|channel| !channel.wants_write());
+        self.wound_up && self.shared.programs.is_empty() && told
+    }
+
+    /// Passes on what the parts have to tell.
+    fn tell(&mut self) -> io::Result<()> {
+        for (what, state) in std::mem::take(&mut self.shared.changes) {
+            if self.states.insert(what.clone(), state) != Some(state) {
+                self.tell_vrrp(what, state);
+            }
+        }
+        for (severity, text) in std::mem::take(&mut self.shared.log) {
+            self.say(&FromRole::Event(Told::Log { severity, text }))?;
+        }
+        if let Some(link) = &mut self.link {
+            if link.channel.flush().is_err() {
+                self.link = None;
+            } else if link.channel.wants_write() != link.writing {
+                link.writing = link.channel.wants_write();
+                let interest = Interest::read_and(link.writing);
+                self.shared.poll.modify(&link.channel, LINK, interest)?;
+            }
+        }
+        let Some(channel) = &mut self.channel else { return Ok(()) };
+        match channel.flush() {
+            Ok(_) => {}
+            // It is dead, which the next look at the channel tells.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        if channel.wants_write() != self.writing {
+            self.writing = channel.wants_write();
+            let interest = Interest::read_and(self.writing);
+            self.shared.poll.modify(&*channel, CHANNEL, interest)?;
+        }
+        Ok(())
+    }
+
+    fn tell_vrrp(&mut self, what: Tracked, state: TrackerState) {
+        if let Some(link) = &mut self.link
+            && let Ok(frame) = serde_json::to_vec(&FromHelper::Tracker { what, state })
+        {
+            link.channel.queue(&frame, Vec::new());
+        }
+    }
+
+    /// Puts a message in line for the supervisor.
+    fn say(&mut self, message: &FromRole) -> io::Result<()> {
+        if let Some(channel) = &mut self.channel {
+            channel.queue(&serde_json::to_vec(message)?, Vec::new());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! `vrrp_script`: runs every `interval`, at most once at a time. A run that takes longer than its
+//! timeout has failed, whatever it exits with when it is ended.
+
+use std::collections::BTreeMap;
+
+use edge::spawn::Ended;
+use model::Time;
+use model::control::TrackerState;
+use model::vrrp::{TrackScript, Tracked};
+
+use super::Shared;
+use super::programs::Purpose;
+use super::rise_fall::RiseFall;
+
+#[derive(Default)]
+pub(super) struct Scripts {
+    scripts: BTreeMap<String, Script>,
+}
+
+struct Script {
+    plan: TrackScript,
+    counter: RiseFall,
+    next: Time,
+    run: Run,
+    /// What it exited with last, to say only what is new.
+    last: Option<Ended>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Run {
+    Idle,
+    Running,
+    /// It has failed already and is being ended.
+    Overtime,
+}
+
+impl Script {
+    fn new(now: Time, plan: &TrackScript) -> Script {
+        Script {
+            counter: RiseFall::new(plan.rise, plan.fall, plan.init_fail),
+            plan: plan.clone(),
+            next: now,
+            run: Run::Idle,
+            last: None,
+        }
+    }
+
+    fn tell(&self, shared: &mut Shared) {
+        let state = match self.counter.up() {
+            None => TrackerState::Unknown,
+            Some(true) => TrackerState::Up,
+            Some(false) => TrackerState::Down,
+        };
+        shared.changes.push((Tracked::Script(self.plan.name.clone()), state));
+    }
+
+    fn handle_result(&mut self, success: bool, how: &str, shared: &mut Shared) {
+        if self.counter.handle_result(success).is_some() {
+            shared.note(5, format!("VRRP_Script({}) {how}", self.plan.name));
+        }
+        self.tell(shared);
+    }
+}
+
+impl Scripts {
+    /// Follows these from now on. Those that stay keep their state.
+    pub(super) fn configure(&mut self, now: Time, plans: &[TrackScript], shared: &mut Shared) {
+        let mut former = std::mem::take(&mut self.scripts);
+        for plan in plans {
+            let script = match former.remove(&plan.name) {
+                Some(script) if script.plan == *plan => script,
+                Some(script) => Script {
+                    counter: script.counter.with(plan.rise, plan.fall),
+                    plan: plan.clone(),
+                    next: script.next.min(now + plan.interval),
+                    ..script
+                },
+                None => Script::new(now, plan),
+            };
+            script.tell(shared);
+            self.scripts.insert(plan.name.clone(), script);
+        }
+        shared.programs.terminate(
+            |purpose| matches!(purpose, Purpose::Track(name) if former.contains_key(name)),
+        );
+    }
+
+    pub(super) fn next_deadline(&self) -> Time {
+        self.scripts.values().map(|script| script.next).min().unwrap_or(Time::NEVER)
+    }
+
+    /// Starts what is due.
+    pub(super) fn handle_timeout(&mut self, now: Time, shared: &mut Shared) {
+        for script in self.scripts.values_mut().filter(|script| script.next <= now) {
+            let name = &script.plan.name;
+            script.next = script.next + script.plan.interval;
+            if script.next <= now {
+                // We were held up: the beat begins anew.
+                script.next = now + script.plan.interval;
+            }
+            let busy = match script.run {
+                Run::Idle => None,
+                Run::Running => Some("already running"),
+                Run::Overtime => Some("being timed out"),
+            };
+            if let Some(busy) = busy {
+                let text = format!("Track script {name} is {busy}, expect idle - skipping run");
+                shared.note(6, text);
+                continue;
+            }
+            let purpose = Purpose::Track(name.clone());
+            let timeout = Some(script.plan.timeout);
+            if shared.start(now, &script.plan.command, &[], purpose, timeout) {
+                script.run = Run::Running;
+            } else {
+                script.handle_result(false, "failed (it could not be started)", shared);
+            }
+        }
+    }
+
+    /// A run took too long: it has failed and is being ended.
+    pub(super) fn handle_overtime(&mut self, name: &str, shared: &mut Shared) {
+        if let Some(script) = self.scripts.get_mut(name)
+            && script.run == Run::Running
+        {
+            script.run = Run::Overtime;
+            script.last = None;
+            script.handle_result(false, "timed_out", shared);
+        }
+    }
+
+    /// A run ended.
+    pub(super) fn handle_end(&mut self, name: &str, ended: Ended, shared: &mut Shared) {
+        let Some(script) = self.scripts.get_mut(name) else { return };
+        match std::mem::replace(&mut script.run, Run::Idle) {
+            Run::Running => {}
+            // It belongs to a script of this name that a reload removed, or was counted already.
+            Run::Idle | Run::Overtime => return,
+        }
+        let how = match ended {
+            Ended::Exited(0) => "succeeded".to_owned(),
+            Ended::Exited(status) => format!("failed (exited with status {status})"),
+            Ended::Signalled(signal) => format!("failed (due to signal {signal})"),
+        };
+        if let (Ended::Exited(status), true) = (ended, script.last != Some(ended)) {
+            shared.note(6, format!("Script `{name}` now returning {status}"));
+        }
+        script.last = Some(ended);
+        script.handle_result(ended == Ended::Exited(0), &how, shared);
+    }
+}

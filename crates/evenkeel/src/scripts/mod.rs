@@ -1,0 +1,150 @@
+//! Programs of the administrator: which of them may run (`check` and `run` agree on it), and how
+//! one is started.
+
+mod path;
+mod run;
+mod security;
+
+use std::collections::BTreeSet;
+
+use edge::spawn::Identity;
+use model::Plan;
+use model::vrrp::{Command, Notify, Track, Tracked, User};
+
+pub(crate) use run::start;
+use security::{Danger, Verdict};
+
+/// Something to know about a program of the configuration, in Keepalived's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// One line.
+    pub(crate) text: String,
+    /// It is the finding that Keepalived's `-t` answers with exit code 6.
+    pub(crate) security: bool,
+}
+
+/// Looks at every program of VRRP and of the start and the end. Programs that cannot or may not
+/// run leave the Plan, with what refers to them; paths become real ones, as Keepalived passes
+/// them to scripts (`$0`).
+pub(crate) fn vet(plan: &mut Plan) -> Vec<Finding> {
+    let mut vetting = Vetting {
+        default: identity(plan.global.script_user.as_ref(), Identity::ours()),
+        refuse: plan.global.script_security,
+        texts: BTreeSet::new(),
+        findings: Vec::new(),
+        programs: false,
+        dangerous: false,
+    };
+    if !plan.vrrp.instances.is_empty() {
+        vetting.vrrp(plan);
+        vetting.conclude("scripts");
+    }
+    vetting.option(&mut plan.global.startup_script, |bounded| &mut bounded.command);
+    vetting.option(&mut plan.global.shutdown_script, |bounded| &mut bounded.command);
+    vetting.conclude("start/shutdown scripts");
+    vetting.findings
+}
+
+/// Whom a program runs as.
+pub(crate) fn identity(user: Option<&User>, otherwise: Identity) -> Identity {
+    user.map_or(otherwise, |user| Identity { uid: user.uid, gid: user.gid })
+}
+
+struct Vetting {
+    default: Identity,
+    /// `enable_script_security`
+    refuse: bool,
+    /// What was said already: the same program is often used many times.
+    texts: BTreeSet<String>,
+    findings: Vec<Finding>,
+    /// A program was found, in this round.
+    programs: bool,
+    /// One of them can be changed by others than root.
+    dangerous: bool,
+}
+
+impl Vetting {
+    fn vrrp(&mut self, plan: &mut Plan) {
+        let vrrp = &mut plan.vrrp;
+        let mut disabled = BTreeSet::new();
+        vrrp.trackers.scripts.retain_mut(|script| {
+            let name = &script.name;
+            let why = match self.command(&mut script.command) {
+                Verdict::Runs(_) => return true,
+                Verdict::Refused => format!("Disabling track script {name} due to insecure"),
+                Verdict::Missing => {
+                    format!("Disabling track script {name} since not found/accessible")
+                }
+                Verdict::NotExecutable => format!("Disabling track script {name}"),
+            };
+            self.say(why, false);
+            disabled.insert(Tracked::Script(name.clone()));
+            false
+        });
+        let keep = |tracks: &mut Vec<Track>| tracks.retain(|track| !disabled.contains(&track.what));
+        for instance in &mut vrrp.instances {
+            keep(&mut instance.tracks);
+            self.notify(&mut instance.notify);
+        }
+        for group in &mut vrrp.sync_groups {
+            keep(&mut group.tracks);
+            self.notify(&mut group.notify);
+        }
+        let fifos = &mut plan.global.fifos;
+        for fifo in [&mut fifos.all, &mut fifos.vrrp].into_iter().flatten() {
+            self.option(&mut fifo.script, |command| command);
+        }
+    }
+
+    fn notify(&mut self, notify: &mut Notify) {
+        let Notify { master, backup, fault, stop, deleted, any, lower_priority, .. } = notify;
+        for command in [backup, master, fault, stop, deleted, any, lower_priority] {
+            self.option(command, |command| command);
+        }
+    }
+
+    /// Takes what may not run out of its place.
+    fn option<T>(&mut self, place: &mut Option<T>, command: impl Fn(&mut T) -> &mut Command) {
+        if let Some(there) = place
+            && !matches!(self.command(command(there)), Verdict::Runs(_))
+        {
+            *place = None;
+        }
+    }
+
+    fn command(&mut self, command: &mut Command) -> Verdict {
+        let identity = identity(command.user.as_ref(), self.default);
+        let mut texts = Vec::new();
+        let verdict = security::look(&mut command.words, identity, self.refuse, &mut texts);
+        for text in texts {
+            self.say(text, false);
+        }
+        match verdict {
+            Verdict::Runs(Danger::NoProgram) | Verdict::Missing => {}
+            Verdict::Runs(Danger::None) | Verdict::NotExecutable => self.programs = true,
+            Verdict::Runs(Danger::Changeable) | Verdict::Refused => {
+                self.programs = true;
+                self.dangerous = true;
+            }
+        }
+        verdict
+    }
+
+    /// Keepalived's verdict on running scripts without `enable_script_security` at all.
+    fn conclude(&mut self, what: &str) {
+        if self.programs && !self.refuse {
+            let more = if self.dangerous { " There are insecure scripts." } else { "" };
+            let text = format!(
+                "SECURITY VIOLATION - {what} are being executed but script_security not enabled.{more}"
+            );
+            self.say(text, true);
+        }
+        (self.programs, self.dangerous) = (false, false);
+    }
+
+    fn say(&mut self, text: String, security: bool) {
+        if self.texts.insert(text.clone()) {
+            self.findings.push(Finding { text, security });
+        }
+    }
+}

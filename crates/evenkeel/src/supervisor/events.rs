@@ -1,0 +1,60 @@
+//! What roles tell: into the log, the alerts, and to whom it may concern.
+
+use model::control::{Event, FromRole};
+
+use crate::cli::Role;
+
+use super::Supervisor;
+
+impl Supervisor {
+    pub(super) fn on_message(&mut self, role: Role, message: FromRole) {
+        match message {
+            FromRole::Configured { generation, error } => {
+                self.configured(role, generation, error);
+            }
+            FromRole::Report { id, report } => self.collect_report(id, report),
+            FromRole::Connections { id, connections, last } => {
+                self.collect_connections(id, connections, last);
+            }
+            FromRole::Event(event) => self.on_event(role, &event),
+        }
+    }
+
+    pub(super) fn on_event(&mut self, role: Role, event: &Event) {
+        log(role, event);
+        let host = crate::machine::host_name();
+        match (role, event) {
+            (Role::Director, Event::Health { service, server, up, reason }) => {
+                self.alerts.real_server(&self.plan.global, &host, service, server, *up, reason);
+            }
+            (Role::Helper, Event::Notice(notice)) => {
+                self.alerts.vrrp(&self.plan.global, &host, notice);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A role's event as a log line.
+pub(super) fn log(role: Role, event: &Event) {
+    match event {
+        Event::VrrpState { instance, from, to, reason } => {
+            tracing::info!("({instance}) {from} -> {to}: {reason}");
+        }
+        Event::Health { service, server, up, reason } => {
+            let state = if *up { "up" } else { "down" };
+            tracing::warn!("{service}: server {server} is {state}: {reason}");
+        }
+        // The vrrp role has said it already.
+        Event::Notice(_) => {}
+        Event::Log { severity, text } => {
+            let role = role.name();
+            match severity {
+                0..=3 => tracing::error!("{role}: {text}"),
+                4 => tracing::warn!("{role}: {text}"),
+                5 | 6 => tracing::info!("{role}: {text}"),
+                _ => tracing::debug!("{role}: {text}"),
+            }
+        }
+    }
+}
