@@ -7,6 +7,7 @@ use model::Plan;
 use model::layer4::Layer4Plan;
 use model::units::Priority;
 use model::vrrp::{InitialState, Track, Tracked, VrrpPlan};
+use serde_json::Value;
 
 use crate::cli::FileArgs;
 use crate::machine::Machine;

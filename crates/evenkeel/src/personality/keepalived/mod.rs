@@ -29,6 +29,8 @@ pub(crate) use signals::Function;
 const MISUSED: u8 = 1;
 /// Exit code of a test: the configuration cannot be run at all.
 const CANNOT_RUN: u8 = 4;
+/// Exit code of a test: programs are run without `enable_script_security`.
+const INSECURE: u8 = 6;
 /// Exit code of a test: the configuration has errors.
 const ERRORS: u8 = 5;
 /// Where pid files go that the command line does not name.
@@ -133,7 +135,9 @@ fn test(files: &Files, log: &str) -> ExitCode {
     } else if let Err(error) = fs::write(log, &text) {
         eprintln!("keepalived: cannot write {log}: {error}");
     }
-    if loaded.plan.is_some() {
+    if loaded.findings.iter().any(|finding| finding.security) {
+        ExitCode::from(INSECURE)
+    } else if loaded.plan.is_some() {
         ExitCode::SUCCESS
     } else if files.names().iter().any(|path| fs::metadata(path).is_err()) {
         ExitCode::from(CANNOT_RUN)

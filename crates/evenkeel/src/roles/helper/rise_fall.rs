@@ -5,18 +5,18 @@
 /// success brings it up. The first result of all decides at once, unless it began as failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RiseFall {
-    rise: u32,
-    fall: u32,
-    count: u32,
+    rise: u64,
+    fall: u64,
+    count: u64,
     decided: bool,
 }
 
 impl RiseFall {
     /// A count that knows nothing yet, or begins as failed (`init_fail`). Zero counts as one.
     pub(super) fn new(rise: u32, fall: u32, init_fail: bool) -> RiseFall {
-        let rise = rise.max(1);
+        let (rise, fall) = (u64::from(rise.max(1)), u64::from(fall.max(1)));
         let count = if init_fail { 0 } else { rise - 1 };
-        RiseFall { rise, fall: fall.max(1), count, decided: init_fail }
+        RiseFall { rise, fall, count, decided: init_fail }
     }
 
     /// The same state under other numbers, for a reload.
@@ -46,8 +46,8 @@ impl RiseFall {
         self.up().filter(|_| self.up() != before)
     }
 
-    fn full(self) -> u32 {
-        self.rise.saturating_add(self.fall - 1)
+    fn full(self) -> u64 {
+        self.rise + self.fall - 1
     }
 }
 
