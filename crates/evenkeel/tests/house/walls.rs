@@ -10,7 +10,7 @@ use crate::metadata::{House, Package};
 const PERMITTED: &[(&str, &[&str], &[&str])] = &[
     ("model", &[], &["serde"]),
     ("conf", &["model"], &["annotate-snippets", "serde", "serde_json"]),
-    ("proto", &["model"], &["md-5"]),
+    ("proto", &["model"], &["hmac", "md-5", "sha2"]),
     ("sched", &["model"], &[]),
     (
         "edge",

@@ -8,11 +8,11 @@ use core::time::Duration;
 
 use model::control::NoticeKind;
 use model::status::{AdvertErrors, InstanceStatus, VrrpState};
-use model::units::Time;
-use model::vrrp::{Destination, VirtualAddress, VrrpInstance};
+use model::units::{Time, WallTime};
+use model::vrrp::{VirtualAddress, VrrpInstance};
 
 use super::output::{Announced, LinkState, Output};
-use super::packet::{self, Discard, Outgoing, Received};
+use super::packet::{self, Discard, Guard, Received, Sealer};
 use super::transition::{Event, Reason, next};
 
 /// The priority that owns the addresses (RFC 3768 5.3.4).
@@ -60,6 +60,8 @@ pub struct Instance {
     answer_at: Time,
     heard: Option<(IpAddr, u8)>,
     counters: Counters,
+    guard: Guard,
+    sealer: Sealer,
     pub(super) outputs: VecDeque<Output>,
 }
 
@@ -82,6 +84,8 @@ impl Instance {
             answer_at: Time::ZERO,
             heard: None,
             counters: Counters::default(),
+            guard: Guard::default(),
+            sealer: Sealer::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -137,9 +141,9 @@ impl Instance {
     /// An advert arrived.
     pub fn handle_advert(&mut self, now: Time, received: &Received<'_>) -> Result<(), Discard> {
         let source = received.source;
-        let checked = packet::parse(received.payload, received.ttl)
-            .and_then(|advert| advert.check(&self.plan).map(|()| advert.priority));
-        let priority = checked.inspect_err(|_| self.counters.discarded += 1)?;
+        let wall = WallTime::default();
+        let checked = packet::open(received, &self.plan, &mut self.guard, wall);
+        let priority = checked.inspect_err(|_| self.counters.discarded += 1)?.priority;
         self.counters.received += 1;
         match self.state {
             VrrpState::Init | VrrpState::Fault => {}
@@ -357,22 +361,9 @@ impl Instance {
     fn emit(&mut self, priority: u8) {
         if let Some(source) = self.source() {
             self.counters.sent += 1;
-            let payload: Arc<[u8]> = packet::emit(&self.plan, priority).into();
-            let send = |destination: IpAddr, ttl: u8| {
-                let payload = payload.clone();
-                let protocol = packet::PROTOCOL;
-                Outgoing { source, destination, ttl, protocol, ip_id: 0, payload }
-            };
-            match &self.plan.destination {
-                Destination::Multicast(group) => {
-                    self.outputs.push_back(Output::SendAdvert(send(*group, 255)));
-                }
-                Destination::Unicast(unicast) => {
-                    let ttl = unicast.ttl.unwrap_or(255);
-                    let to = unicast.peers.iter().map(|peer| send(peer.address, ttl));
-                    self.outputs.extend(to.map(Output::SendAdvert));
-                }
-            }
+            let wall = WallTime::default();
+            let packets = self.sealer.emit(&mut self.guard, &self.plan, source, priority, wall);
+            self.outputs.extend(packets.iter().cloned().map(Output::SendAdvert));
         }
     }
 

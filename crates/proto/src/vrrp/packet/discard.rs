@@ -28,6 +28,8 @@ pub enum Discard {
     Family,
     /// Multicast for an instance that has peers.
     Multicast(IpAddr),
+    /// Multicast to another group than the instance's.
+    Group(IpAddr),
     /// Unicast for an instance that listens to its group.
     Unicast(IpAddr),
     /// It comes from no configured peer (`check_unicast_src`, and always with `auth_hmac`).
@@ -60,7 +62,7 @@ pub enum Discard {
     TrailerSignature,
     /// The trailer's time stamp is this many seconds behind (negative: ahead of) our clock, more
     /// than the window of the second number.
-    Stale(i32, u16),
+    Stale(i32, u32),
     /// The trailer's sequence is not above the last one of this sender.
     TrailerReplay,
     /// Another interval, in seconds, than configured: theirs, ours. Version 2 only.
@@ -71,6 +73,8 @@ pub enum Discard {
     AddressCount(u8, u8),
     /// An address that is not configured.
     Address(IpAddr),
+    /// A configured address is missing.
+    Lacks(IpAddr),
 }
 
 impl Discard {
@@ -84,7 +88,9 @@ impl Discard {
             Discard::Checksum => &mut errors.checksum,
             Discard::AddressCount(..)
             | Discard::Address(_)
+            | Discard::Lacks(_)
             | Discard::Multicast(_)
+            | Discard::Group(_)
             | Discard::Unicast(_) => &mut errors.address_list,
             Discard::UnknownAuthentication(_) => &mut errors.invalid_authentication,
             Discard::AuthenticationType(..)
@@ -125,6 +131,7 @@ impl fmt::Display for Discard {
             Discard::VirtualRouterId => f.write_str("virtual router id 0"),
             Discard::Family => f.write_str("wrong address family"),
             Discard::Multicast(group) => write!(f, "sent to the group {group}, not to us"),
+            Discard::Group(group) => write!(f, "sent to the group {group}, not to ours"),
             Discard::Unicast(address) => write!(f, "sent to {address}, not to the group"),
             Discard::Stranger(source) => write!(f, "{source} is no peer"),
             Discard::UnknownAuthentication(kind) => {
@@ -164,6 +171,7 @@ impl fmt::Display for Discard {
                 write!(f, "lists {theirs} addresses, {ours} are configured")
             }
             Discard::Address(address) => write!(f, "lists {address}, which is not configured"),
+            Discard::Lacks(address) => write!(f, "does not list {address}, which is configured"),
         }
     }
 }

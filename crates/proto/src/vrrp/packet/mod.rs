@@ -4,20 +4,29 @@
 //! - [`open`] reads what came and checks it against the plan, with a [`Guard`] that remembers;
 //! - [`Sealer`] makes what goes out, one [`Outgoing`] per destination.
 
+mod ah;
+mod checksum;
 mod discard;
 mod guard;
+mod message;
 mod sealer;
+mod trailer;
 mod v2;
+mod v3;
+
+#[cfg(test)]
+mod tests;
 
 use alloc::sync::Arc;
 use core::net::{IpAddr, Ipv4Addr};
 
 use model::units::Centiseconds;
+#[cfg(test)]
+use model::{units::WallTime, vrrp::VrrpInstance};
 
 pub use discard::Discard;
 pub use guard::{Guard, open};
 pub use sealer::Sealer;
-pub use v2::{emit, parse};
 
 /// IP protocol number of VRRP.
 pub const PROTOCOL: u8 = 112;
@@ -60,8 +69,8 @@ pub struct Outgoing {
     pub ttl: u8,
     /// [`PROTOCOL`], or [`AH_PROTOCOL`].
     pub protocol: u8,
-    /// Identification of the IPv4 header; 0 leaves it to the kernel. An authentication header
-    /// signs it, and signs "don't fragment" as clear.
+    /// Identification of the IPv4 header, which an authentication header signs; 0 leaves it to
+    /// the kernel.
     pub ip_id: u16,
     /// What follows the IP header, checksums and signatures filled in.
     pub payload: Arc<[u8]>,
@@ -79,7 +88,27 @@ pub struct Advert {
     pub interval: Centiseconds,
 }
 
-/// Which virtual router a packet is about, before anything is checked.
+/// Which virtual router a packet is about, before anything is checked; behind an authentication
+/// header too.
 pub fn addressee(received: &Received<'_>) -> Option<u8> {
-    received.payload.get(1).copied()
+    let message = match received.protocol {
+        AH_PROTOCOL => ah::Authenticated::read(received.payload).ok()?.message,
+        _ => received.payload,
+    };
+    message.get(1).copied()
+}
+
+/// The message of a version 2 advert, for tests of who hears it.
+#[cfg(test)]
+pub(crate) fn emit(plan: &VrrpInstance, priority: u8) -> alloc::vec::Vec<u8> {
+    let source = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let (mut sealer, mut guard) = (Sealer::default(), Guard::default());
+    let plan = Arc::new(plan.clone());
+    sealer.emit(&mut guard, &plan, source, priority, WallTime::default())[0].payload.to_vec()
+}
+
+/// Compares secrets in a time that does not tell how much of them agrees.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let differences = one.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b));
+    one.len() == other.len() && differences == 0
 }
