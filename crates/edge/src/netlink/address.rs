@@ -21,6 +21,11 @@ pub struct Assigned {
     pub prefix_len: u8,
 }
 
+/// An event says that an interface has a new address.
+pub fn is_new(event: &RouteNetlinkMessage) -> bool {
+    matches!(event, RouteNetlinkMessage::NewAddress(_))
+}
+
 impl Socket {
     /// Puts an address on the interface with this index; one that is already there stays.
     pub fn add_address(&mut self, interface: u32, address: &VirtualAddress) -> io::Result<()> {

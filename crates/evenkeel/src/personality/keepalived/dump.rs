@@ -122,7 +122,7 @@ impl Dump<'_> {
             };
             add("vips", shown(&plan.addresses));
             add("evips", shown(&plan.excluded_addresses));
-            add("track_ifp", self.tracked(plan, |what| interface_name(what)));
+            add("track_ifp", self.tracked(plan, interface_name));
             add("track_script", self.tracked(plan, |what| self.script_command(what)));
             let kind = authentication_number(&plan.authentication);
             fields.insert("auth_type".into(), json!(kind));
