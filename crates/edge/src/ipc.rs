@@ -107,6 +107,19 @@ impl Channel {
         self.outbound.push_back(Outgoing { bytes, sent: 0, descriptors });
     }
 
+    /// Puts a frame without descriptors in line. When this many wait already, the oldest that has
+    /// not begun to leave is dropped; true says that it was.
+    pub fn queue_bounded(&mut self, frame: &[u8], waiting_max: usize) -> bool {
+        let full = self.outbound.len() >= waiting_max;
+        if full {
+            // Half a frame must be followed by its other half.
+            let begun = self.outbound.front().is_some_and(|first| first.sent > 0);
+            self.outbound.remove(usize::from(begun));
+        }
+        self.queue(frame, Vec::new());
+        full
+    }
+
     /// Sends what the socket takes. True when nothing is left.
     pub fn flush(&mut self) -> io::Result<bool> {
         while let Some(first) = self.outbound.front_mut() {
@@ -252,6 +265,25 @@ mod tests {
         assert_eq!(got[0].descriptors.len(), 1);
         assert_eq!(got[1].bytes, b"second");
         assert!(got[1].descriptors.is_empty());
+    }
+
+    #[test]
+    fn a_bounded_queue_drops_the_oldest_frame_but_no_half_frame() {
+        let (mut here, mut there) = Channel::pair().unwrap();
+        let long = vec![7; 3_000_000];
+        here.queue(&long, vec![]);
+        assert!(!here.flush().unwrap());
+        for number in 0..4u8 {
+            assert_eq!(here.queue_bounded(&[number], 3), number >= 2);
+        }
+        let mut got = Vec::new();
+        while got.len() < 3 {
+            here.flush().unwrap();
+            while let Received::Frame(frame) = there.receive().unwrap() {
+                got.push(frame.bytes);
+            }
+        }
+        assert_eq!(got, [long, vec![2], vec![3]]);
     }
 
     #[test]

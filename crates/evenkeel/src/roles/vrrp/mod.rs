@@ -4,13 +4,17 @@
 //! - [`kernel`]: what changes in the kernel: addresses, gates;
 //! - [`stations`]: the sockets: adverts, gratuitous ARP;
 //! - [`memory`]: the states that outlive this process;
-//! - [`supervisor`]: the conversation with the supervisor, which never blocks;
+//! - [`announcements`]: gratuitous ARP and neighbour advertisements, paced;
+//! - [`supervisor`]: the conversation with the supervisor and the helper, which never blocks;
+//! - [`liaison`]: the second thread, which reads, parses and writes for it;
+//! - [`lateness`]: how late timers ran;
 //! - [`withdraw`]: what the supervisor does when the role cannot be kept alive.
 
 mod announcements;
 mod driver;
 mod kernel;
 mod lateness;
+mod liaison;
 mod memory;
 mod stations;
 mod supervisor;
@@ -35,14 +39,14 @@ pub(crate) fn run(channel: Channel) -> io::Result<()> {
 }
 
 /// Has memory locked and this thread before all ordinary work. Where that is not permitted, it
-/// goes on without, as punctual as the machine lets it be; the answer says whether it has
-/// real-time priority.
-fn be_on_time() -> bool {
+/// goes on without, as punctual as the machine lets it be; the answer is its real-time
+/// priority, if it has one.
+fn be_on_time() -> Option<u8> {
     edge::realtime::warm_memory();
     edge::realtime::sharpen_timers();
     if std::env::var_os(NO_REALTIME).is_some() {
-        return false;
+        return None;
     }
     let _ = edge::realtime::lock_memory();
-    edge::realtime::raise_priority(REALTIME_PRIORITY).is_ok()
+    edge::realtime::raise_priority(REALTIME_PRIORITY).ok().map(|()| REALTIME_PRIORITY)
 }

@@ -1,74 +1,67 @@
-//! The conversation with the supervisor. Nothing here blocks: when the supervisor does not read,
-//! events are dropped, and answers wait.
+//! The conversation with the supervisor and the helper, as the role's thread sees it: letters to
+//! and from the [liaison](super::liaison), which never block.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::mem;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
-use edge::ipc::{Channel, Received};
-use model::control::{Event, FromRole, ToRole};
-use proto::vrrp::packet::Discard;
+use edge::ipc::Channel;
+use model::control::{Event, FromRole, Notice, ToHelper};
+use model::vrrp::VrrpPlan;
+use proto::vrrp::Discard;
 
-/// Most bytes of events that wait for the supervisor.
-const WAITING_MAX: usize = 1 << 20;
+use super::liaison::{self, Mailbox, Said, Say};
+
+/// Most letters that wait for the liaison before events are dropped.
+const WAITING_MAX: usize = 4096;
 /// Most different warnings between two configurations.
 const WARNINGS_MAX: usize = 64;
 /// Most kinds of discarded adverts, over all instances, told between two configurations.
 const DISCARDS_MAX: usize = 1024;
 
-/// What the supervisor said.
-pub(super) enum Said {
-    /// A message and its descriptors.
-    Message(Box<ToRole>, Vec<OwnedFd>),
-    /// Nothing for now.
-    Nothing,
-    /// It is gone.
-    Gone,
-}
-
-/// This side of the channel.
+/// This side of the conversation.
 pub(super) struct Supervisor {
-    channel: Channel,
-    waiting: usize,
+    inbox: Arc<Mailbox<Said>>,
+    outbox: Arc<Mailbox<Say>>,
+    thread: Option<JoinHandle<()>>,
     warned: BTreeSet<String>,
     discards: HashSet<(String, mem::Discriminant<Discard>)>,
 }
 
 impl Supervisor {
-    pub(super) fn over(channel: Channel) -> Supervisor {
+    /// Starts the liaison. `priority` is its real-time priority, if it is to have one. Signals
+    /// that are to be blocked are blocked before.
+    pub(super) fn over(channel: Channel, priority: Option<u8>) -> io::Result<Supervisor> {
+        let inbox = Arc::new(Mailbox::new(WAITING_MAX)?);
+        let outbox = Arc::new(Mailbox::new(2 * WAITING_MAX)?);
+        let thread = liaison::start(channel, inbox.clone(), outbox.clone(), priority)?;
         let (warned, discards) = (BTreeSet::new(), HashSet::new());
-        Supervisor { channel, waiting: 0, warned, discards }
+        Ok(Supervisor { inbox, outbox, thread: Some(thread), warned, discards })
     }
 
-    /// The next thing it said.
-    pub(super) fn hear(&mut self) -> io::Result<Said> {
-        match self.channel.receive()? {
-            Received::Frame(frame) => {
-                let message = serde_json::from_slice(&frame.bytes).map_err(io::Error::from)?;
-                Ok(Said::Message(Box::new(message), frame.descriptors))
-            }
-            Received::Nothing => Ok(Said::Nothing),
-            Received::Closed => Ok(Said::Gone),
-        }
+    /// Everything heard from here on makes the descriptor readable again.
+    pub(super) fn begin_to_hear(&self) -> io::Result<()> {
+        self.inbox.silence()
     }
 
-    /// Answers it.
-    pub(super) fn answer(&mut self, message: &FromRole) {
-        match serde_json::to_vec(message) {
-            Ok(frame) => {
-                self.waiting += frame.len();
-                self.channel.queue(&frame, Vec::new());
-            }
-            Err(error) => self.warn(format!("an answer could not be written: {error}")),
-        }
+    /// The next thing that was said.
+    pub(super) fn hear(&mut self) -> Option<Said> {
+        self.inbox.take()
+    }
+
+    /// Answers the supervisor.
+    pub(super) fn answer(&mut self, message: FromRole) {
+        self.outbox.put(Say::Supervisor(message));
     }
 
     /// Tells it of an event, unless too many wait already.
     pub(super) fn tell(&mut self, event: Event) {
-        if self.waiting < WAITING_MAX {
-            self.answer(&FromRole::Event(event));
+        if self.outbox.len() < WAITING_MAX {
+            self.answer(FromRole::Event(event));
         }
     }
 
@@ -97,42 +90,92 @@ impl Supervisor {
         self.discards.clear();
     }
 
-    /// Sends what the channel takes. True when something is left, and writing is to be polled.
-    pub(super) fn flush(&mut self) -> bool {
-        // A supervisor that is gone is noticed by reading.
-        let left = matches!(self.channel.flush(), Ok(false));
-        if !left {
-            self.waiting = 0;
+    /// The connection to the helper is this one from now on.
+    pub(super) fn link(&mut self, socket: OwnedFd) {
+        self.outbox.put(Say::Link(socket));
+    }
+
+    /// Has the helper run the scripts for this.
+    pub(super) fn notify(&mut self, notice: Notice) {
+        if self.outbox.len() < WAITING_MAX {
+            self.outbox.put(Say::Helper(ToHelper::Notice(notice)));
         }
-        left
+    }
+
+    /// Has a plan that nobody needs any more given back to the allocator.
+    pub(super) fn throw_away(&mut self, plan: Box<VrrpPlan>) {
+        self.outbox.put(Say::Waste(plan));
+    }
+
+    /// Has everything sent that the other sides take, and ends the liaison.
+    pub(super) fn finish(&mut self) {
+        self.outbox.put(Say::End);
+        if let Some(thread) = self.thread.take() {
+            // A liaison that panicked has said why on standard error.
+            let _ = thread.join();
+        }
     }
 }
 
 impl AsFd for Supervisor {
+    /// Readable when something was said.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.channel.as_fd()
+        self.inbox.as_fd()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use edge::ipc::Received;
+    use model::control::{FromHelper, NoticeKind, ToRole, TrackerState};
+    use model::vrrp::Tracked;
+    use std::time::{Duration, Instant};
+
+    fn conversation() -> (Supervisor, Channel) {
+        let (ours, theirs) = Channel::pair().unwrap();
+        (Supervisor::over(ours, None).unwrap(), theirs)
+    }
+
+    fn wait<T>(mut what: impl FnMut() -> Option<T>) -> T {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(found) = what() {
+                return found;
+            }
+            assert!(Instant::now() < end);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 
     #[test]
-    fn a_supervisor_that_does_not_read_costs_bounded_memory_and_no_wait() {
-        let (ours, _theirs) = Channel::pair().unwrap();
-        let mut supervisor = Supervisor::over(ours);
+    fn a_supervisor_that_does_not_read_costs_no_wait_and_its_end_is_an_end() {
+        let (mut supervisor, theirs) = conversation();
+        let begin = Instant::now();
         for number in 0..100_000 {
             supervisor.tell(Event::Log { severity: 6, text: format!("{number:0100}") });
-            supervisor.flush();
+            assert!(supervisor.outbox.len() <= WAITING_MAX);
         }
-        assert!(supervisor.waiting < 2 * WAITING_MAX);
+        supervisor.finish();
+        assert!(begin.elapsed() < Duration::from_secs(60));
+        drop(theirs);
+    }
+
+    #[test]
+    fn a_supervisor_that_is_gone_is_noticed() {
+        let (mut supervisor, mut theirs) = conversation();
+        theirs.queue(&serde_json::to_vec(&ToRole::Stop).unwrap(), Vec::new());
+        theirs.flush().unwrap();
+        let said = wait(|| supervisor.hear());
+        assert!(matches!(said, Said::Order(order, _) if *order == ToRole::Stop));
+        drop(theirs);
+        assert!(matches!(wait(|| supervisor.hear()), Said::Gone));
+        supervisor.finish();
     }
 
     #[test]
     fn a_warning_is_given_once_per_configuration_and_their_number_is_bounded() {
-        let (ours, _theirs) = Channel::pair().unwrap();
-        let mut supervisor = Supervisor::over(ours);
+        let (mut supervisor, _theirs) = conversation();
         for number in 0..1_000 {
             supervisor.warn(format!("{}", number % 500));
         }
@@ -143,19 +186,69 @@ mod tests {
 
     #[test]
     fn forged_adverts_are_told_of_once_per_kind_and_leave_room_for_warnings() {
-        let (ours, mut theirs) = Channel::pair().unwrap();
-        let mut supervisor = Supervisor::over(ours);
+        let (mut supervisor, mut theirs) = conversation();
         for number in 0..1_000_u32 {
             let source = IpAddr::from(number.to_be_bytes());
             supervisor.warn_of_discard("VI_1", source, Discard::Address(source));
             supervisor.warn_of_discard("VI_1", source, Discard::Password);
         }
         supervisor.warn("address not added".to_owned());
-        supervisor.flush();
+        supervisor.finish();
         let mut told = 0;
         while let Received::Frame(_) = theirs.receive().unwrap() {
             told += 1;
         }
         assert_eq!(told, 3);
+    }
+
+    #[test]
+    fn the_helper_is_heard_and_told_over_its_own_connection() {
+        let (mut supervisor, mut theirs) = conversation();
+        let (ours, mut helper) = Channel::pair().unwrap();
+        supervisor.link(ours.into_socket());
+        let what = Tracked::Script("check".into());
+        let tracker = FromHelper::Tracker { what: what.clone(), state: TrackerState::Up };
+        helper.queue(&serde_json::to_vec(&tracker).unwrap(), Vec::new());
+        helper.flush().unwrap();
+        let said = wait(|| supervisor.hear());
+        assert!(matches!(said, Said::Tracker(heard, TrackerState::Up) if heard == what));
+
+        let kind = NoticeKind::Master;
+        let notice = Notice { group: false, name: "VI_1".into(), kind, priority: 100 };
+        supervisor.notify(notice.clone());
+        let Received::Frame(frame) = helper.wait(Duration::from_secs(20)).unwrap() else {
+            panic!("no notice")
+        };
+        let message: ToHelper = serde_json::from_slice(&frame.bytes).unwrap();
+        assert_eq!(message, ToHelper::Notice(notice.clone()));
+
+        // A helper that is gone loses notices, with one warning.
+        drop(helper);
+        std::thread::sleep(Duration::from_millis(50));
+        supervisor.notify(notice.clone());
+        supervisor.notify(notice);
+        supervisor.finish();
+        let mut warnings = 0;
+        while let Received::Frame(_) = theirs.receive().unwrap() {
+            warnings += 1;
+        }
+        assert_eq!(warnings, 1);
+    }
+
+    #[test]
+    fn a_helper_that_does_not_read_loses_the_oldest_notices() {
+        let (mut supervisor, mut theirs) = conversation();
+        let (ours, helper) = Channel::pair().unwrap();
+        supervisor.link(ours.into_socket());
+        for number in 0..20_000u32 {
+            let name = format!("{number:0500}");
+            let notice = Notice { group: false, name, kind: NoticeKind::Backup, priority: 1 };
+            wait(|| (supervisor.outbox.len() < 100).then_some(()));
+            supervisor.notify(notice);
+        }
+        supervisor.finish();
+        let Received::Frame(frame) = theirs.receive().unwrap() else { panic!("no warning") };
+        assert!(String::from_utf8(frame.bytes).unwrap().contains("does not keep up"));
+        drop(helper);
     }
 }

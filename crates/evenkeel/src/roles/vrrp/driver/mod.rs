@@ -24,7 +24,8 @@ use edge::poll::{Event as Ready, Interest, Poll};
 use edge::signal::Signals;
 use edge::timer::Timer;
 use model::Time;
-use model::vrrp::{VrrpInstance, VrrpPlan};
+use model::control::TrackerState;
+use model::vrrp::{Tracked, VrrpInstance, VrrpPlan};
 use proto::vrrp::{Discard, LinkState, Router, Task};
 
 use super::announcements::Announcements;
@@ -34,7 +35,7 @@ use super::memory::Memory;
 use super::stations::{Leaving, Stations};
 use super::supervisor::Supervisor;
 
-const SUPERVISOR: u64 = 0;
+const OTHERS: u64 = 0;
 const TIMER: u64 = 1;
 const INTERFACES: u64 = 2;
 const SIGNALS: u64 = 3;
@@ -55,16 +56,17 @@ pub(super) struct Driver {
     signals: Signals,
     poll: Poll,
     memory: Memory,
-    plan: VrrpPlan,
+    plan: Box<VrrpPlan>,
     /// What the router was last told of each interface.
     links: BTreeMap<String, LinkState>,
+    /// What the helper and BFD told last of what they follow.
+    trackers: BTreeMap<Tracked, TrackerState>,
     /// Indices of the interfaces on which this machine routes IPv6.
     routers: BTreeSet<u32>,
     /// Events of interfaces were lost, and reading them anew has not succeeded yet.
     stale: bool,
     lateness: Lateness,
     realtime: bool,
-    polling_writes: bool,
     stopped: bool,
     /// Adverts of the burst at hand.
     adverts: Vec<Leaving>,
@@ -77,8 +79,8 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// `realtime` says whether this thread has real-time priority.
-    pub(super) fn new(channel: Channel, realtime: bool) -> io::Result<Driver> {
+    /// `realtime` is the real-time priority of this thread, if it has one.
+    pub(super) fn new(channel: Channel, realtime: Option<u8>) -> io::Result<Driver> {
         // Before the interfaces are read, so that no change of them is missed.
         let events = Socket::open()?;
         events.subscribe(&GROUPS)?;
@@ -86,9 +88,9 @@ impl Driver {
         let timer = Timer::new()?;
         // Ctrl-C goes to the whole foreground group: the supervisor says when to stop.
         let signals = Signals::blocked(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP])?;
-        let supervisor = Supervisor::over(channel);
+        let supervisor = Supervisor::over(channel, realtime.map(|priority| priority - 1))?;
         let poll = Poll::new()?;
-        poll.add(&supervisor, SUPERVISOR, Interest::Read)?;
+        poll.add(&supervisor, OTHERS, Interest::Read)?;
         poll.add(&timer, TIMER, Interest::Read)?;
         poll.add(&events, INTERFACES, Interest::Read)?;
         poll.add(&signals, SIGNALS, Interest::Read)?;
@@ -103,13 +105,13 @@ impl Driver {
             signals,
             poll,
             memory: Memory::default(),
-            plan: VrrpPlan::default(),
+            plan: Box::default(),
             links: BTreeMap::new(),
+            trackers: BTreeMap::new(),
             routers: BTreeSet::new(),
             stale: false,
             lateness: Lateness::default(),
-            realtime,
-            polling_writes: false,
+            realtime: realtime.is_some(),
             stopped: false,
             adverts: Vec::with_capacity(BURST),
             late: Vec::new(),
@@ -134,8 +136,8 @@ impl Driver {
             self.tell_discarded();
             self.attend(&ready)?;
             self.work_off();
-            self.flush()?;
         }
+        self.supervisor.finish();
         Ok(())
     }
 
@@ -152,7 +154,7 @@ impl Driver {
             match event.token {
                 INTERFACES => self.follow_interfaces()?,
                 SIGNALS => self.hear_signals()?,
-                SUPERVISOR if event.readable => self.hear_supervisor()?,
+                OTHERS => self.hear_others()?,
                 _ => {}
             }
             self.be_punctual();
@@ -175,14 +177,5 @@ impl Driver {
         self.collect();
         self.work_off();
         self.stopped = true;
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let left = self.supervisor.flush();
-        if left != self.polling_writes {
-            self.poll.modify(&self.supervisor, SUPERVISOR, Interest::read_and(left))?;
-            self.polling_writes = left;
-        }
-        Ok(())
     }
 }

@@ -15,21 +15,31 @@ use proto::vrrp::{LinkState, Surroundings};
 
 use super::Driver;
 use crate::roles::vrrp::kernel::addresses;
+use crate::roles::vrrp::liaison::Said;
 use crate::roles::vrrp::memory::Memory;
-use crate::roles::vrrp::supervisor::Said;
 
 impl Driver {
-    /// Adverts come between two messages.
-    pub(super) fn hear_supervisor(&mut self) -> io::Result<()> {
+    /// What the supervisor and the helper said. Adverts come between two messages.
+    pub(super) fn hear_others(&mut self) -> io::Result<()> {
+        self.supervisor.begin_to_hear()?;
         while !self.stopped {
-            match self.supervisor.hear()? {
-                Said::Message(message, descriptors) => self.obey(*message, descriptors),
-                Said::Nothing => return Ok(()),
-                Said::Gone => self.stop(),
+            match self.supervisor.hear() {
+                Some(Said::Order(order, descriptors)) => self.obey(*order, descriptors),
+                Some(Said::Tracker(what, state)) => self.note_tracker(what, state),
+                Some(Said::Gone) => self.stop(),
+                None => return Ok(()),
             }
             self.be_punctual();
         }
         Ok(())
+    }
+
+    /// Something followed for the router is like this now.
+    pub(super) fn note_tracker(&mut self, what: Tracked, state: TrackerState) {
+        self.router.handle_tracker(clock::now(), &what, state);
+        self.trackers.insert(what, state);
+        self.collect();
+        self.work_off();
     }
 
     fn obey(&mut self, message: ToRole, mut descriptors: Vec<OwnedFd>) {
@@ -41,13 +51,15 @@ impl Driver {
             ToRole::Configure { generation, plan, .. } => self.configure(generation, plan),
             ToRole::Report { id } => {
                 let report = RoleReport::Vrrp(self.report());
-                self.supervisor.answer(&FromRole::Report { id, report });
+                self.supervisor.answer(FromRole::Report { id, report });
             }
-            ToRole::Link => {}
+            ToRole::Link => {
+                descriptors.pop().into_iter().for_each(|socket| self.supervisor.link(socket))
+            }
             // For the director only: nothing to list here.
             ToRole::Connections { id } => {
                 let connections = Vec::new();
-                self.supervisor.answer(&FromRole::Connections { id, connections, last: true });
+                self.supervisor.answer(FromRole::Connections { id, connections, last: true });
             }
             ToRole::Stop => self.stop(),
             ToRole::Leave => self.stopped = true,
@@ -76,11 +88,11 @@ impl Driver {
     fn configure(&mut self, generation: u64, plan: RolePlan) {
         let RolePlan::Vrrp(plan) = plan else {
             let error = Some("not a plan for the vrrp role".to_owned());
-            self.supervisor.answer(&FromRole::Configured { generation, error });
+            self.supervisor.answer(FromRole::Configured { generation, error });
             return;
         };
         self.supervisor.forget_warnings();
-        let former = std::mem::replace(&mut self.plan, *plan);
+        let former = std::mem::replace(&mut self.plan, plan);
         self.announcements.configure(&self.plan.garp_groups);
         self.renew_stations();
         self.links = self.current_links();
@@ -92,7 +104,8 @@ impl Driver {
         self.memory.forget();
         self.memory.write(self.router.instances());
         self.renew_gates(&former);
-        self.supervisor.answer(&FromRole::Configured { generation, error: None });
+        self.supervisor.throw_away(former);
+        self.supervisor.answer(FromRole::Configured { generation, error: None });
     }
 
     fn renew_gates(&self, former: &VrrpPlan) {
@@ -120,8 +133,8 @@ impl Surroundings for Snapshot<'_> {
         self.driver.links.get(interface).copied().unwrap_or_default()
     }
 
-    fn tracker(&self, _: &Tracked) -> TrackerState {
-        TrackerState::Unknown
+    fn tracker(&self, what: &Tracked) -> TrackerState {
+        self.driver.trackers.get(what).copied().unwrap_or_default()
     }
 
     fn has_address(&self, _: IpAddr) -> bool {

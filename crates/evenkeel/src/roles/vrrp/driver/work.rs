@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use edge::announce::Announcement;
-use model::control::Event;
+use model::control::{Event, Notice, NoticeKind};
 use model::status::VrrpState;
 use model::vrrp::{Holding, VirtualAddress, VirtualLink, VrrpInstance};
 use proto::vrrp::{Alarm, Announced, Output, Subject, Task};
@@ -61,6 +61,10 @@ impl Driver {
     fn apply(&mut self, task: &Task) -> io::Result<()> {
         match (&task.subject, &task.output) {
             (Subject::Instance(plan), output) => self.apply_to_instance(plan, output),
+            (Subject::Group(group), Output::Notice(kind, priority)) => {
+                self.notify(true, &group.name, *kind, *priority);
+                Ok(())
+            }
             (Subject::Group(_), _) => Ok(()),
         }
     }
@@ -95,12 +99,19 @@ impl Driver {
                 self.supervisor.tell(Event::VrrpState { instance, from: *from, to: *to, reason });
                 Ok(())
             }
-            Output::Notice(..) => Ok(()),
+            Output::Notice(kind, priority) => {
+                self.notify(false, &plan.name, *kind, *priority);
+                Ok(())
+            }
             Output::Alarm(alarm) => {
                 self.supervisor.tell(alarm_event(plan, alarm));
                 Ok(())
             }
         }
+    }
+
+    fn notify(&mut self, group: bool, name: &str, kind: NoticeKind, priority: u8) {
+        self.supervisor.notify(Notice { group, name: name.to_owned(), kind, priority });
     }
 
     fn add(&mut self, plan: &VrrpInstance, list: &[&VirtualAddress]) -> io::Result<()> {

@@ -1,0 +1,262 @@
+//! A second thread of the process that reads, writes, parses and serialises what the supervisor
+//! and the helper say and are told, so that no message, however long, delays an advert. Nothing
+//! here blocks either side: when the supervisor does not read, events are dropped, and answers
+//! wait; when the helper does not read, the oldest notices are dropped.
+//!
+//! Under real-time priority this thread has it too, a step lower: ordinary work never suspends
+//! it while it holds a lock that the other thread waits for.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use edge::ipc::{Channel, Received};
+use edge::poll::{Event as Ready, Interest, Poll};
+use edge::wake::Bell;
+use model::Time;
+use model::control::{Event, FromHelper, FromRole, ToHelper, ToRole, TrackerState};
+use model::vrrp::{Tracked, VrrpPlan};
+
+/// Frames that may wait for the helper.
+const NOTICES_MAX: usize = 4096;
+const STACK: usize = 1 << 20;
+
+const SUPERVISOR: u64 = 0;
+const OUTBOX: u64 = 1;
+const HELPER: u64 = 2;
+
+/// What was heard.
+pub(super) enum Said {
+    /// The supervisor said something, with descriptors beside it.
+    Order(Box<ToRole>, Vec<OwnedFd>),
+    /// The helper told how something is that it follows.
+    Tracker(Tracked, TrackerState),
+    /// The supervisor is gone.
+    Gone,
+}
+
+/// What is to be told or done.
+pub(super) enum Say {
+    /// To the supervisor.
+    Supervisor(FromRole),
+    /// To the helper.
+    Helper(ToHelper),
+    /// The connection to the helper is this one from now on.
+    Link(OwnedFd),
+    /// Nobody needs this any more; giving back its memory takes a while.
+    Waste(Box<VrrpPlan>),
+    /// That was all.
+    End,
+}
+
+/// A queue from one thread to another, with a bell.
+pub(super) struct Mailbox<T> {
+    letters: Mutex<VecDeque<T>>,
+    bell: Bell,
+}
+
+impl<T> Mailbox<T> {
+    /// An empty one that holds this many letters without allocating.
+    pub(super) fn new(capacity: usize) -> io::Result<Mailbox<T>> {
+        let letters = Mutex::new(VecDeque::with_capacity(capacity));
+        Ok(Mailbox { letters, bell: Bell::new()? })
+    }
+
+    /// Puts a letter in and rings. Returns how many are in it now.
+    pub(super) fn put(&self, letter: T) -> usize {
+        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        letters.push_back(letter);
+        let count = letters.len();
+        drop(letters);
+        self.bell.ring();
+        count
+    }
+
+    /// Takes the oldest letter out.
+    pub(super) fn take(&self) -> Option<T> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// Letters in it.
+    pub(super) fn len(&self) -> usize {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Silences the bell, before everything is [taken](Self::take).
+    pub(super) fn silence(&self) -> io::Result<()> {
+        self.bell.clear()
+    }
+}
+
+impl<T> AsFd for Mailbox<T> {
+    /// Readable while the bell rings.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
+
+/// The thread's state.
+struct Liaison {
+    supervisor: Channel,
+    helper: Option<Channel>,
+    inbox: Arc<Mailbox<Said>>,
+    outbox: Arc<Mailbox<Say>>,
+    poll: Poll,
+    /// Writing is polled: to the supervisor, to the helper.
+    writes: [bool; 2],
+    notices_lost: bool,
+    /// The supervisor cannot be heard any more.
+    deaf: bool,
+}
+
+/// Starts the thread. `priority` is its real-time priority, if it is to have one.
+pub(super) fn start(
+    supervisor: Channel,
+    inbox: Arc<Mailbox<Said>>,
+    outbox: Arc<Mailbox<Say>>,
+    priority: Option<u8>,
+) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("liaison".into()).stack_size(STACK).spawn(move || {
+        if let Some(priority) = priority {
+            // Not permitted: then the other thread does not have it either.
+            let _ = edge::realtime::raise_priority(priority);
+        }
+        let done = Liaison::open(supervisor, inbox.clone(), outbox).and_then(Liaison::run);
+        if done.is_err() {
+            inbox.put(Said::Gone);
+        }
+    })
+}
+
+impl Liaison {
+    fn open(
+        supervisor: Channel,
+        inbox: Arc<Mailbox<Said>>,
+        outbox: Arc<Mailbox<Say>>,
+    ) -> io::Result<Liaison> {
+        let poll = Poll::new()?;
+        poll.add(&supervisor, SUPERVISOR, Interest::Read)?;
+        poll.add(&*outbox, OUTBOX, Interest::Read)?;
+        let writes = [false; 2];
+        let (helper, notices_lost, deaf) = (None, false, false);
+        Ok(Liaison { supervisor, helper, inbox, outbox, poll, writes, notices_lost, deaf })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        let mut ready = Vec::new();
+        let mut ended = false;
+        while !ended {
+            self.poll.wait(&mut ready, Time::NEVER)?;
+            for event in &ready {
+                match event {
+                    Ready { token: SUPERVISOR, readable: true, .. } => self.hear_supervisor()?,
+                    Ready { token: HELPER, readable: true, .. } => self.hear_helper(),
+                    _ => {}
+                }
+            }
+            self.outbox.silence()?;
+            while let Some(letter) = self.outbox.take() {
+                ended |= self.say(letter)?;
+            }
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn hear_supervisor(&mut self) -> io::Result<()> {
+        while !self.deaf {
+            match self.supervisor.receive()? {
+                Received::Frame(frame) => {
+                    let message = serde_json::from_slice(&frame.bytes).map_err(io::Error::from)?;
+                    self.inbox.put(Said::Order(message, frame.descriptors));
+                }
+                Received::Nothing => return Ok(()),
+                Received::Closed => {
+                    self.deaf = true;
+                    self.poll.remove(&self.supervisor)?;
+                    self.inbox.put(Said::Gone);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A helper that is gone, or speaks nonsense, is forgotten; the supervisor links another.
+    fn hear_helper(&mut self) {
+        while let Some(helper) = &mut self.helper {
+            let message = match helper.receive() {
+                Ok(Received::Frame(frame)) => serde_json::from_slice(&frame.bytes),
+                Ok(Received::Nothing) => return,
+                Ok(Received::Closed) | Err(_) => {
+                    self.helper = None;
+                    return;
+                }
+            };
+            match message {
+                Ok(FromHelper::Tracker { what, state }) => {
+                    self.inbox.put(Said::Tracker(what, state));
+                }
+                Err(error) => {
+                    self.helper = None;
+                    self.warn(format!("the helper speaks nonsense: {error}"));
+                }
+            }
+        }
+    }
+
+    /// True for the last letter.
+    fn say(&mut self, letter: Say) -> io::Result<bool> {
+        match letter {
+            Say::Supervisor(message) => {
+                self.supervisor.queue(&serde_json::to_vec(&message)?, Vec::new());
+            }
+            Say::Helper(message) => self.notify(&message)?,
+            Say::Link(socket) => {
+                let channel = Channel::from_socket(socket)?;
+                self.poll.add(&channel, HELPER, Interest::Read)?;
+                self.helper = Some(channel);
+                self.writes[1] = false;
+                self.notices_lost = false;
+            }
+            Say::Waste(plan) => drop(plan),
+            Say::End => return Ok(true),
+        }
+        Ok(false)
+    }
+
+    fn notify(&mut self, message: &ToHelper) -> io::Result<()> {
+        let frame = serde_json::to_vec(message)?;
+        let lost = match &mut self.helper {
+            Some(helper) => helper.queue_bounded(&frame, NOTICES_MAX),
+            // Before the first link and between two helpers, scripts are not run.
+            None => true,
+        };
+        if lost && !std::mem::replace(&mut self.notices_lost, true) {
+            self.warn("the helper does not keep up: some scripts are not run".to_owned());
+        }
+        Ok(())
+    }
+
+    fn warn(&mut self, text: String) {
+        self.outbox.put(Say::Supervisor(FromRole::Event(Event::Log { severity: 4, text })));
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // Whoever is gone is noticed by reading.
+        let left = matches!(self.supervisor.flush(), Ok(false));
+        if !self.deaf && left != self.writes[0] {
+            self.poll.modify(&self.supervisor, SUPERVISOR, Interest::read_and(left))?;
+            self.writes[0] = left;
+        }
+        if let Some(helper) = &mut self.helper {
+            let left = matches!(helper.flush(), Ok(false));
+            if left != self.writes[1] {
+                self.poll.modify(&*helper, HELPER, Interest::read_and(left))?;
+                self.writes[1] = left;
+            }
+        }
+        Ok(())
+    }
+}
