@@ -15,5 +15,6 @@ mod role;
 mod site;
 mod site_server;
 mod vrrp;
+mod vrrp_kinds;
 mod webserver;
 mod whole;

@@ -22,16 +22,16 @@ const KEEPALIVED: &str = "/usr/sbin/keepalived";
 const VIRTUAL: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 100);
 
 /// Two directors and the cable between them.
-struct Pair {
-    ours: Namespace,
-    theirs: Namespace,
+pub(crate) struct Pair {
+    pub(crate) ours: Namespace,
+    pub(crate) theirs: Namespace,
     directory: PathBuf,
     pins: String,
     _net: Net,
 }
 
 impl Pair {
-    fn new(tag: &str) -> io::Result<Pair> {
+    pub(crate) fn new(tag: &str) -> io::Result<Pair> {
         let net = Net::new(tag)?;
         let (ours, theirs) = (net.namespace("a")?, net.namespace("b")?);
         net.veth((&ours, "eth0"), (&theirs, "eth0"))?;
@@ -44,7 +44,7 @@ impl Pair {
     }
 
     /// Our role on this side, as the supervisor starts it.
-    fn role(&self, memory: Option<OwnedFd>, plan: VrrpPlan) -> RoleProcess {
+    pub(crate) fn role(&self, memory: Option<OwnedFd>, plan: VrrpPlan) -> RoleProcess {
         let mut role = RoleProcess::start(&self.ours, "vrrp").unwrap();
         role.hello(&self.pins, memory.into_iter().collect());
         role.configure(RolePlan::Vrrp(Box::new(plan)));
@@ -58,6 +58,11 @@ impl Pair {
              priority {priority}\n advert_int 1\n authentication {{\n auth_type PASS\n \
              auth_pass secret\n }}\n virtual_ipaddress {{\n {VIRTUAL}\n }}\n}}\n"
         );
+        self.keepalived_of(&configuration)
+    }
+
+    /// Keepalived on the other side, with this configuration.
+    pub(crate) fn keepalived_of(&self, configuration: &str) -> Keepalived {
         let file = self.directory.join("keepalived.conf");
         fs::write(&file, configuration).unwrap();
         let child = self
@@ -93,14 +98,14 @@ impl Drop for Pair {
     }
 }
 
-struct Keepalived {
+pub(crate) struct Keepalived {
     child: Child,
     namespace: Namespace,
 }
 
 impl Keepalived {
     /// SIGTERM: says goodbye.
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").arg(pid).status().unwrap().success());
         self.child.wait().unwrap();
@@ -131,7 +136,7 @@ fn holds(namespace: &Namespace) -> bool {
 }
 
 /// Waits until `what` holds, and returns how long that took.
-fn within(limit: Duration, claim: &str, mut what: impl FnMut() -> bool) -> Duration {
+pub(crate) fn within(limit: Duration, claim: &str, mut what: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
     while !what() {
         assert!(start.elapsed() < limit, "not within {limit:?}: {claim}");
@@ -140,9 +145,9 @@ fn within(limit: Duration, claim: &str, mut what: impl FnMut() -> bool) -> Durat
     start.elapsed()
 }
 
-const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// Less than the master-down interval: only a goodbye explains it.
-const BY_GOODBYE: Duration = Duration::from_millis(2_500);
+pub(crate) const BY_GOODBYE: Duration = Duration::from_millis(2_500);
 
 fn instance(priority: u8, interval: u32) -> VrrpInstance {
     VrrpInstance {
@@ -166,11 +171,11 @@ fn address(last: u8) -> VirtualAddress {
     VirtualAddress::new(IpAddr::V4(Ipv4Addr::new(10, 9, 0, last)), 32)
 }
 
-fn plan(instance: VrrpInstance) -> VrrpPlan {
+pub(crate) fn plan(instance: VrrpInstance) -> VrrpPlan {
     VrrpPlan { instances: vec![instance], ..VrrpPlan::default() }
 }
 
-fn status(role: &mut RoleProcess) -> InstanceStatus {
+pub(crate) fn status(role: &mut RoleProcess) -> InstanceStatus {
     match role.report() {
         RoleReport::Vrrp(report) => report.instances.into_iter().next().unwrap(),
         other => panic!("{other:?}"),
@@ -182,7 +187,7 @@ fn memory() -> (OwnedFd, OwnedFd) {
     (ours.try_clone().unwrap(), ours)
 }
 
-fn skipped() -> bool {
+pub(crate) fn skipped() -> bool {
     let tool =
         || (!PathBuf::from(KEEPALIVED).exists()).then(|| "keepalived is not installed".into());
     match lab::net::missing().or_else(tool) {
