@@ -7,232 +7,162 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use model::control::NoticeKind;
-use model::status::{AdvertErrors, InstanceStatus, VrrpState};
+use model::status::{AdvertErrors, VrrpState};
 use model::units::{Time, WallTime};
-use model::vrrp::{VirtualAddress, VrrpInstance};
+use model::vrrp::{Track, Version, VrrpInstance};
 
-use super::output::{Announced, LinkState, Output};
-use super::packet::{self, Discard, Guard, Received, Sealer};
+use super::faults::{Conditions, Fault};
+use super::output::{Alarm, Announced, LinkState, Output, Subject, Task};
+use super::packet::{Guard, Sealer};
+use super::rival::Rival;
 use super::transition::{Event, Reason, next};
 
 /// The priority that owns the addresses (RFC 3768 5.3.4).
-const OWNER: u8 = 255;
+pub(super) const OWNER: u8 = 255;
 /// The priority of an advert that says goodbye (RFC 3768 5.3.4).
-const GOODBYE: u8 = 0;
+pub(super) const GOODBYE: u8 = 0;
 
 /// Counters since the instance was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counters {
-    sent: u64,
-    received: u64,
-    discarded: u64,
-    became_master: u64,
-    released_master: u64,
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counters {
+    pub(super) sent: u64,
+    pub(super) zero_sent: u64,
+    pub(super) received: u64,
+    pub(super) zero_received: u64,
+    pub(super) discarded: u64,
+    pub(super) became_master: u64,
+    pub(super) released_master: u64,
+    pub(super) errors: AdvertErrors,
 }
 
-/// One virtual router. The caller gives it what happens and does what [`poll_output`] says.
-///
-/// [`poll_output`]: Self::poll_output
+/// Why a member of a group left Master for Backup before its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StepBack {
+    /// It did not, or the group knows.
+    No,
+    /// Another master is there.
+    Beaten,
+    /// What it held was taken away.
+    Robbed,
+}
+
+/// When announcements are due; never while not master.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bursts {
+    /// Second burst after becoming master.
+    pub(super) second: Time,
+    /// Second burst after a weaker master was heard.
+    pub(super) lower: Time,
+    /// Next refreshing burst.
+    pub(super) refresh: Time,
+    /// Next burst on the other interfaces of the addresses.
+    pub(super) extra: Time,
+}
+
+impl Bursts {
+    const NONE: Bursts = Bursts {
+        second: Time::NEVER,
+        lower: Time::NEVER,
+        refresh: Time::NEVER,
+        extra: Time::NEVER,
+    };
+
+    fn earliest(&self) -> Time {
+        self.second.min(self.lower).min(self.refresh).min(self.extra)
+    }
+}
+
+/// One virtual router. [`Router`](super::Router) gives it what happens and takes what it asks for.
 #[derive(Debug)]
 pub struct Instance {
     pub(super) plan: Arc<VrrpInstance>,
     pub(super) state: VrrpState,
-    since: Time,
-    /// Address that adverts come from while the interface is usable.
-    pub(super) link: Option<IpAddr>,
-    /// Member of a group: it becomes master and recovers only together with the others.
+    pub(super) since: Time,
+    /// Its interface, as it counts.
+    pub(super) link: LinkState,
+    /// What it tracks, its group's trackers among them.
+    pub(super) tracks: Vec<Track>,
+    /// How everything that it depends on is.
+    pub(super) conditions: Conditions,
+    /// The priority after all weights.
+    pub(super) priority: u8,
+    /// Place of its group among the router's.
+    pub(super) group: Option<usize>,
+    /// Member of a group: it starts, becomes master and recovers only together with the others.
     pub(super) grouped: bool,
     /// Its master-down timer expired, and it waits for its group.
     pub(super) ready: bool,
     /// It left Master for Backup, and its group has not followed yet.
-    pub(super) stepped_back: bool,
+    pub(super) stepped_back: StepBack,
+    /// As master it heard a weaker one, and its group does not know yet.
+    pub(super) heard_weaker: bool,
+    /// It goes on for a killed predecessor: what is not known yet counts as well.
+    pub(super) resumes: bool,
+    /// Nothing that a predecessor left behind is in place any more, or it was taken over.
+    clean: bool,
+    /// What its next advert says is new: it is sent at once.
+    pub(super) untold: bool,
+    /// Master-down timers start no sooner than this (`vrrp_startup_delay`).
+    pub(super) begin: Time,
     /// Next advert as master, master-down timer as backup.
     pub(super) timer: Time,
+    /// The master's interval (Master_Adver_Interval, RFC 9568 6.1); our own as master.
+    pub(super) master_interval: Duration,
     /// What the reason will be when the master-down timer expires.
-    expiry: Reason,
+    pub(super) expiry: Reason,
     /// End of `preempt_delay`, running since the first advert of a weaker master.
-    preempt_at: Option<Time>,
-    /// Second burst of gratuitous ARP after becoming master.
-    second_burst: Time,
-    /// Next refreshing burst.
-    pub(super) refresh: Time,
+    pub(super) preempt_at: Option<Time>,
+    pub(super) bursts: Bursts,
     /// A weaker master is answered again from here on.
-    answer_at: Time,
-    heard: Option<(IpAddr, u8)>,
-    counters: Counters,
-    guard: Guard,
+    pub(super) answer_at: Time,
+    /// When the last advert was sent.
+    pub(super) last_sent: Time,
+    /// The last master heard.
+    pub(super) heard: Option<(IpAddr, u8)>,
+    pub(super) rival: Rival,
+    pub(super) counters: Counters,
+    /// Nanoseconds that the wall clock is ahead of the monotonic one.
+    pub(super) wall_ahead: u64,
+    pub(super) guard: Guard,
     sealer: Sealer,
-    pub(super) outputs: VecDeque<Output>,
+    pub(super) outputs: VecDeque<Task>,
 }
 
 impl Instance {
     /// An instance that has not started.
-    pub fn new(plan: Arc<VrrpInstance>, grouped: bool) -> Instance {
+    pub(super) fn new(plan: Arc<VrrpInstance>) -> Instance {
         Instance {
+            priority: plan.priority.number(),
+            master_interval: own_interval(&plan),
             plan,
             state: VrrpState::Init,
             since: Time::ZERO,
-            link: None,
-            grouped,
+            link: LinkState::default(),
+            tracks: Vec::new(),
+            conditions: Conditions::default(),
+            group: None,
+            grouped: false,
             ready: false,
-            stepped_back: false,
+            stepped_back: StepBack::No,
+            heard_weaker: false,
+            resumes: false,
+            clean: false,
+            untold: false,
+            begin: Time::ZERO,
             timer: Time::NEVER,
             expiry: Reason::MasterDownTimer,
             preempt_at: None,
-            second_burst: Time::NEVER,
-            refresh: Time::NEVER,
+            bursts: Bursts::NONE,
             answer_at: Time::ZERO,
+            last_sent: Time::ZERO,
             heard: None,
+            rival: Rival::default(),
             counters: Counters::default(),
+            wall_ahead: 0,
             guard: Guard::default(),
             sealer: Sealer::default(),
             outputs: VecDeque::new(),
         }
-    }
-
-    /// Starts. `resume` says that a killed predecessor was master and that its addresses are
-    /// still in place.
-    pub fn handle_start(&mut self, now: Time, link: LinkState, resume: bool) {
-        let link = self.usable(link);
-        self.link = link;
-        let (event, reason) = match (link, resume, self.owner() && !self.grouped) {
-            (None, _, _) => (Event::StartDown, Reason::InterfaceDown),
-            (Some(_), true, _) => (Event::Resume, Reason::Resumed),
-            (Some(_), false, true) => (Event::StartOwner, Reason::Owner),
-            (Some(_), false, false) => (Event::Start, Reason::Started),
-        };
-        self.change(now, event, reason);
-    }
-
-    fn usable(&self, link: LinkState) -> Option<IpAddr> {
-        link.address(self.plan.family).filter(|_| link.up)
-    }
-
-    /// The interface changed.
-    pub fn handle_link(&mut self, now: Time, link: LinkState) {
-        let link = self.usable(link);
-        let before = core::mem::replace(&mut self.link, link);
-        match (before, link, self.grouped) {
-            (None, Some(_), false) if self.owner() => {
-                self.change(now, Event::LinkUpOwner, Reason::InterfaceUp);
-            }
-            (None, Some(_), false) => self.change(now, Event::LinkUp, Reason::InterfaceUp),
-            (Some(_), None, _) => self.change(now, Event::LinkDown, Reason::InterfaceDown),
-            // The group decides when its members recover.
-            (None, Some(_), true) => {}
-            (None, None, _) | (Some(_), Some(_), _) => {}
-        }
-    }
-
-    /// It entered or left a group.
-    pub(super) fn regroup(&mut self, now: Time, grouped: bool) {
-        if core::mem::replace(&mut self.grouped, grouped) && !grouped && self.ready {
-            self.timer = now;
-        }
-        self.stepped_back = false;
-    }
-
-    /// Its group changes state together.
-    pub(super) fn handle_group(&mut self, now: Time, event: Event) {
-        let reason = if event == Event::GroupMaster { self.expiry } else { Reason::Group };
-        self.change(now, event, reason);
-    }
-
-    /// An advert arrived.
-    pub fn handle_advert(&mut self, now: Time, received: &Received<'_>) -> Result<(), Discard> {
-        let source = received.source;
-        let wall = WallTime::default();
-        let checked = packet::open(received, &self.plan, &mut self.guard, wall);
-        let priority = checked.inspect_err(|_| self.counters.discarded += 1)?.priority;
-        self.counters.received += 1;
-        match self.state {
-            VrrpState::Init | VrrpState::Fault => {}
-            VrrpState::Backup => self.hear_as_backup(now, source, priority),
-            VrrpState::Master => self.hear_as_master(now, source, priority),
-        }
-        Ok(())
-    }
-
-    /// RFC 3768 6.4.2.
-    fn hear_as_backup(&mut self, now: Time, source: IpAddr, priority: u8) {
-        if priority == GOODBYE {
-            self.ready = false;
-            self.timer = now + self.skew();
-            self.expiry = Reason::MasterStopped;
-            return;
-        }
-        self.heard = Some((source, priority));
-        if priority >= self.priority() {
-            self.preempt_at = None;
-        } else if self.plan.preempt || self.owner() {
-            let delay = self.plan.preempt_delay;
-            if *self.preempt_at.get_or_insert(now + delay) <= now {
-                self.expiry = Reason::Preempted { source, priority };
-                return;
-            }
-        }
-        self.await_master(now);
-    }
-
-    /// RFC 3768 6.4.3; a weaker master is answered at once, as RFC 9568 6.4.3 asks, and the
-    /// network is told again where the addresses are: the weaker one has told it otherwise.
-    fn hear_as_master(&mut self, now: Time, source: IpAddr, priority: u8) {
-        if priority == GOODBYE {
-            self.send(now);
-            return;
-        }
-        self.heard = Some((source, priority));
-        let ours = self.priority();
-        if priority > ours || (priority == ours && Some(source) > self.source()) {
-            self.change(now, Event::StrongerAdvert, Reason::StrongerAdvert { source, priority });
-        } else if self.answer_at <= now {
-            self.answer_at = now + self.interval();
-            self.send(now);
-            self.announce(Announced::All, self.plan.garp.repeat);
-        }
-    }
-
-    /// Time passed: does all that is due.
-    pub fn handle_timeout(&mut self, now: Time) {
-        if self.timer <= now {
-            match self.state {
-                VrrpState::Init | VrrpState::Fault => self.timer = Time::NEVER,
-                VrrpState::Backup if self.grouped => {
-                    self.ready = true;
-                    self.timer = Time::NEVER;
-                }
-                VrrpState::Backup => self.change(now, Event::MasterDownExpired, self.expiry),
-                VrrpState::Master => {
-                    let due = self.timer + self.interval();
-                    self.send(now);
-                    // Adverts keep their rhythm unless a whole one was missed.
-                    self.timer = if due > now { due } else { self.timer };
-                }
-            }
-        }
-        if self.second_burst <= now {
-            self.second_burst = Time::NEVER;
-            self.announce(Announced::All, self.plan.garp.repeat);
-        }
-        if self.refresh <= now {
-            self.refresh = now + self.plan.garp.refresh;
-            self.announce(Announced::All, self.plan.garp.refresh_repeat);
-        }
-    }
-
-    /// Stops for good.
-    pub fn handle_stop(&mut self, now: Time) {
-        self.change(now, Event::Stop, Reason::Stopped);
-    }
-
-    /// The next thing to do.
-    pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) is due next.
-    pub fn next_deadline(&self) -> Time {
-        self.timer.min(self.second_burst).min(self.refresh)
     }
 
     /// Where it is.
@@ -250,181 +180,316 @@ impl Instance {
         &self.plan
     }
 
-    /// All of it, for people.
-    pub fn status(&self, now: Time) -> InstanceStatus {
-        let master = match self.state {
-            VrrpState::Backup => self.heard,
-            VrrpState::Init | VrrpState::Master | VrrpState::Fault => None,
+    /// Its priority after all weights.
+    pub fn priority(&self) -> u8 {
+        self.priority
+    }
+
+    /// What keeps it from taking part.
+    pub fn faults(&self) -> &[Fault] {
+        &self.conditions.faults
+    }
+
+    /// How long a backup waits for an advert (RFC 3768 6.1, RFC 9568 6.1), with
+    /// `down_timer_adverts` for the RFCs' 3.
+    pub fn master_down_interval(&self) -> Duration {
+        self.master_interval * u32::from(self.plan.down_timer_adverts) + self.skew(self.priority)
+    }
+
+    /// Time by which a lower priority waits longer: (256 - priority) / 256 of a second (RFC 3768
+    /// 6.1), or of the master's interval in version 3 (RFC 9568 6.1). Version 2 cannot carry
+    /// intervals below a second, but two of us can keep them: then it is of the interval.
+    pub(super) fn skew(&self, priority: u8) -> Duration {
+        let unit = match self.plan.version {
+            Version::V2 => self.interval().min(Duration::from_secs(1)),
+            Version::V3 => self.master_interval,
         };
-        let shown = |address: &VirtualAddress| {
-            let interface = address.interface.as_ref().unwrap_or(&self.plan.interface);
-            alloc::format!("{}/{} dev {interface}", address.address, address.prefix_len)
-        };
-        InstanceStatus {
-            name: self.plan.name.clone(),
-            interface: self.plan.interface.clone(),
-            virtual_router_id: self.plan.virtual_router_id.number(),
-            state: self.state,
-            state_seconds: now.since(self.since).as_secs(),
-            priority: self.priority(),
-            master,
-            addresses: self.plan.held_addresses().map(shown).collect(),
-            adverts_sent: self.counters.sent,
-            adverts_received: self.counters.received,
-            adverts_discarded: self.counters.discarded,
-            became_master: self.counters.became_master,
-            released_master: self.counters.released_master,
-            version: 2,
-            ipv6: false,
-            base_priority: self.priority(),
-            group: None,
-            zero_sent: 0,
-            zero_received: 0,
-            errors: AdvertErrors::default(),
-            rivals: 0,
-            last_rival: None,
-            faults: Vec::new(),
+        unit * (256 - u32::from(priority)) / 256
+    }
+
+    pub(super) fn interval(&self) -> Duration {
+        own_interval(&self.plan)
+    }
+
+    pub(super) fn owner(&self) -> bool {
+        self.plan.priority.number() == OWNER
+    }
+
+    /// Where its adverts come from.
+    pub(super) fn source(&self) -> Option<IpAddr> {
+        self.plan.source.or_else(|| self.link.address(self.plan.family))
+    }
+
+    /// When something is due next.
+    pub(super) fn next_deadline(&self) -> Time {
+        self.timer.min(self.bursts.earliest()).min(self.rival.until())
+    }
+
+    /// Takes in how everything that it depends on is now.
+    pub(super) fn assess(&mut self, now: Time, conditions: Conditions) {
+        self.conditions = conditions;
+        self.weigh_priority(now);
+        if !self.grouped {
+            self.follow_conditions(now);
+        }
+        if core::mem::take(&mut self.untold) && self.state == VrrpState::Master {
+            self.send(now);
         }
     }
 
-    fn change(&mut self, now: Time, event: Event, reason: Reason) {
-        let from = self.state;
-        let to = next(from, event);
-        if from == to {
+    /// Keepalived's effective priority: 1 to 254 after all weights, and always 255 for the owner.
+    fn weigh_priority(&mut self, now: Time) {
+        let weighed = match self.plan.priority.number() {
+            OWNER => OWNER,
+            base => (i32::from(base).saturating_add(self.conditions.weight)).clamp(1, 254) as u8,
+        };
+        let former = core::mem::replace(&mut self.priority, weighed);
+        if former == weighed {
             return;
         }
-        if from == VrrpState::Master {
-            self.leave_master(event);
-        }
-        self.state = to;
-        self.since = now;
-        self.ready = false;
-        self.preempt_at = None;
-        match to {
-            VrrpState::Init => self.timer = Time::NEVER,
-            VrrpState::Backup | VrrpState::Fault => {
-                if from == VrrpState::Init {
-                    // What a predecessor that crashed may have left behind.
-                    self.outputs.push_back(Output::Release);
+        match self.state {
+            VrrpState::Init | VrrpState::Fault => {}
+            VrrpState::Backup if self.owner() && !self.grouped => self.timer = now.max(self.begin),
+            VrrpState::Backup => {
+                // What has been waited already counts.
+                if self.timer != Time::NEVER {
+                    self.timer = self.timer + self.skew(weighed) - self.skew(former);
                 }
-                self.rest(now, from);
             }
-            VrrpState::Master => self.enter_master(now),
+            VrrpState::Master => self.untold = true,
         }
-        let priority = self.priority();
-        self.outputs.push_back(Output::Transition { from, to, reason, priority });
-        self.notify(to);
+        if self.plan.notify.priority_changes && self.state != VrrpState::Init {
+            let kind = match self.state {
+                VrrpState::Master => NoticeKind::MasterPriority,
+                VrrpState::Init | VrrpState::Backup | VrrpState::Fault => {
+                    NoticeKind::BackupPriority
+                }
+            };
+            self.say(Output::Notice(kind, weighed));
+        }
     }
 
-    /// Sets the timer of a state other than Master that was entered.
-    fn rest(&mut self, now: Time, from: VrrpState) {
-        match (self.state, from) {
-            // An owner in a group waits for nothing but its group; one that was thrown back by
-            // another owner waits like everybody.
-            (VrrpState::Backup, VrrpState::Init | VrrpState::Fault) if self.owner() => {
-                self.timer = now;
+    /// Starts, fails or recovers by itself.
+    fn follow_conditions(&mut self, now: Time) {
+        let faulty = !self.conditions.faults.is_empty();
+        let waiting = !self.conditions.waiting.is_empty();
+        match (self.state, faulty, waiting) {
+            (VrrpState::Init, true, _) => self.fail(now),
+            (VrrpState::Init, false, true) => self.clean_up(),
+            (VrrpState::Init, false, false) => self.begin(now),
+            (VrrpState::Backup | VrrpState::Master, true, _) => self.fail(now),
+            (VrrpState::Fault, false, false) if self.owner() => {
+                self.change(now, Event::RecoverOwner, Reason::Recovered);
             }
-            (VrrpState::Backup, _) => self.await_master(now),
-            (VrrpState::Init | VrrpState::Master | VrrpState::Fault, _) => self.timer = Time::NEVER,
+            (VrrpState::Fault, false, false) => {
+                self.change(now, Event::Recover, Reason::Recovered);
+            }
+            (VrrpState::Fault, true, _) | (VrrpState::Fault, false, true) => {}
+            (VrrpState::Backup | VrrpState::Master, false, _) => {}
         }
     }
 
-    fn enter_master(&mut self, now: Time) {
-        self.counters.became_master += 1;
-        self.heard = None;
-        self.send(now);
-        let garp = self.plan.garp;
-        self.outputs.push_back(Output::Hold);
-        self.announce(Announced::All, garp.repeat);
-        self.second_burst = after(now, garp.delay);
-        self.refresh = after(now, garp.refresh);
-    }
-
-    fn leave_master(&mut self, event: Event) {
-        self.counters.released_master += 1;
-        self.stepped_back = self.grouped && event == Event::StrongerAdvert;
-        // Whoever won the election needs no goodbye; the others take over sooner by it.
-        if self.link.is_some() && event != Event::StrongerAdvert {
-            self.emit(GOODBYE);
-        }
-        self.outputs.push_back(Output::Release);
-        self.second_burst = Time::NEVER;
-        self.refresh = Time::NEVER;
-    }
-
-    /// Sends an advert now, and the next one an interval later.
-    pub(super) fn send(&mut self, now: Time) {
-        self.emit(self.priority());
-        self.timer = now + self.interval();
-    }
-
-    fn emit(&mut self, priority: u8) {
-        if let Some(source) = self.source() {
-            self.counters.sent += 1;
-            let wall = WallTime::default();
-            let packets = self.sealer.emit(&mut self.guard, &self.plan, source, priority, wall);
-            self.outputs.extend(packets.iter().cloned().map(Output::SendAdvert));
+    /// Starts, with everything in order.
+    pub(super) fn begin(&mut self, now: Time) {
+        let at_once = self.owner() && !self.grouped && self.begin <= now;
+        match (self.resumes, at_once) {
+            (true, _) => self.change(now, Event::Resume, Reason::Resumed),
+            (false, true) => self.change(now, Event::StartOwner, Reason::Owner),
+            (false, false) => self.change(now, Event::Start, Reason::Started),
         }
     }
 
-    /// Tells scripts and pipes of the state it is in.
-    fn notify(&mut self, state: VrrpState) {
-        let kind = match state {
+    /// Goes to Fault for a fault of its own.
+    pub(super) fn fail(&mut self, now: Time) {
+        let Some(fault) = self.conditions.faults.first().cloned() else { return };
+        let event = match self.state {
+            VrrpState::Init => Event::StartFaulty,
+            VrrpState::Backup | VrrpState::Master | VrrpState::Fault => Event::Fail,
+        };
+        self.change(now, event, Reason::Fault(fault));
+    }
+
+    /// Takes away what a predecessor that crashed may have left behind; once. The addresses of
+    /// their owner are there anyway.
+    pub(super) fn clean_up(&mut self) {
+        if !core::mem::replace(&mut self.clean, true) && !self.resumes && !self.owner() {
+            self.say(Output::Release);
+        }
+    }
+
+    /// It entered or left a group.
+    pub(super) fn regroup(&mut self, now: Time, group: Option<usize>) {
+        self.group = group;
+        let grouped = group.is_some();
+        if core::mem::replace(&mut self.grouped, grouped) && !grouped && self.ready {
+            self.timer = now;
+        }
+        self.stepped_back = StepBack::No;
+    }
+
+    /// Stops for good; `kind` is what scripts are told, if anything.
+    pub(super) fn stop(&mut self, now: Time, kind: Option<NoticeKind>) {
+        self.turn(now, Event::Stop, Reason::Stopped);
+        if let Some(kind) = kind {
+            self.say(Output::Notice(kind, self.priority));
+        }
+    }
+
+    /// Changes state, and tells scripts.
+    pub(super) fn change(&mut self, now: Time, event: Event, reason: Reason) {
+        if self.turn(now, event, reason) {
+            self.notify();
+        }
+    }
+
+    fn notify(&mut self) {
+        let kind = match self.state {
             VrrpState::Init => NoticeKind::Stop,
             VrrpState::Backup => NoticeKind::Backup,
             VrrpState::Master => NoticeKind::Master,
             VrrpState::Fault => NoticeKind::Fault,
         };
-        self.outputs.push_back(Output::Notice(kind, self.priority()));
+        self.say(Output::Notice(kind, self.priority));
+    }
+
+    fn turn(&mut self, now: Time, event: Event, reason: Reason) -> bool {
+        let from = self.state;
+        let to = next(from, event);
+        if from == to {
+            return false;
+        }
+        if from == VrrpState::Master {
+            self.leave_master(now, event);
+        }
+        self.state = to;
+        self.since = now;
+        self.ready = false;
+        self.preempt_at = None;
+        // Whoever speaks next is checked in full.
+        self.guard.forget_sender();
+        if event != Event::StrongerAdvert {
+            self.master_interval = self.interval();
+        }
+        match to {
+            VrrpState::Init => self.timer = Time::NEVER,
+            VrrpState::Fault => {
+                self.resumes = false;
+                self.clean_up();
+                self.timer = Time::NEVER;
+            }
+            VrrpState::Backup => {
+                self.clean_up();
+                self.rest(now, from, event);
+            }
+            VrrpState::Master => self.enter_master(now),
+        }
+        self.say(Output::Transition { from, to, reason, priority: self.priority });
+        true
+    }
+
+    /// Sets the timer of the state Backup that was entered.
+    fn rest(&mut self, now: Time, from: VrrpState, event: Event) {
+        self.await_master(now);
+        match (from, event) {
+            // An owner in a group, or before `vrrp_startup_delay`, waits for nothing else; one
+            // that was thrown back by another owner waits like everybody.
+            (VrrpState::Init | VrrpState::Fault, _) if self.owner() => {
+                self.timer = now.max(self.begin);
+                self.expiry = Reason::Owner;
+            }
+            (VrrpState::Master, Event::Lost) => self.return_soon(now),
+            (VrrpState::Init | VrrpState::Backup | VrrpState::Master | VrrpState::Fault, _) => {}
+        }
+    }
+
+    /// As Keepalived: back to Master after the skew, with everything in place again, unless
+    /// somebody better is there.
+    pub(super) fn return_soon(&mut self, now: Time) {
+        self.timer = now.max(self.begin) + self.skew(self.priority);
+    }
+
+    fn enter_master(&mut self, now: Time) {
+        self.counters.became_master += 1;
+        self.heard = None;
+        self.clean = true;
+        self.resumes = false;
+        self.send(now);
+        self.say(Output::Hold);
+        let garp = self.plan.garp;
+        self.announce(Announced::All, garp.repeat);
+        self.bursts = Bursts {
+            second: after(now, garp.delay),
+            lower: Time::NEVER,
+            refresh: after(now, garp.refresh),
+            extra: garp.extra.map_or(Time::NEVER, |extra| after(now, extra.interval)),
+        };
+    }
+
+    fn leave_master(&mut self, now: Time, event: Event) {
+        self.counters.released_master += 1;
+        self.stepped_back = match (self.grouped, event) {
+            (true, Event::StrongerAdvert | Event::RanLate) => StepBack::Beaten,
+            (true, Event::Lost) => StepBack::Robbed,
+            (true | false, _) => StepBack::No,
+        };
+        // Whoever won the election needs no goodbye; the others take over sooner by it.
+        if !matches!(event, Event::StrongerAdvert | Event::RanLate) {
+            self.emit(now, GOODBYE);
+        }
+        self.say(Output::Release);
+        self.bursts = Bursts::NONE;
+        if let Some((source, priority)) = self.rival.end() {
+            self.say(Output::Alarm(Alarm::RivalGone { source, priority }));
+        }
+    }
+
+    /// Sends an advert now, and the next one an interval later.
+    pub(super) fn send(&mut self, now: Time) {
+        self.emit(now, self.priority);
+        self.timer = now + self.interval();
+        self.last_sent = now;
+        self.untold = false;
+    }
+
+    pub(super) fn emit(&mut self, now: Time, priority: u8) {
+        let Some(source) = self.source().filter(|_| self.link.up || self.plan.routed) else {
+            return;
+        };
+        self.counters.sent += 1;
+        self.counters.zero_sent += u64::from(priority == GOODBYE);
+        let wall = WallTime::from_nanos(now.as_nanos().wrapping_add(self.wall_ahead));
+        for packet in self.sealer.emit(&mut self.guard, &self.plan, source, priority, wall) {
+            let subject = Subject::Instance(self.plan.clone());
+            let output = Output::SendAdvert(packet.clone());
+            self.outputs.push_back(Task { subject, output });
+        }
     }
 
     pub(super) fn announce(&mut self, addresses: Announced, repeat: u8) {
         if repeat > 0 && self.plan.held_addresses().next().is_some() {
-            self.outputs.push_back(Output::Announce { addresses, repeat });
+            self.say(Output::Announce { addresses, repeat });
         }
+    }
+
+    pub(super) fn say(&mut self, output: Output) {
+        let subject = Subject::Instance(self.plan.clone());
+        self.outputs.push_back(Task { subject, output });
     }
 
     /// Starts the master-down timer anew.
     pub(super) fn await_master(&mut self, now: Time) {
         self.ready = false;
-        self.timer = now + self.master_down_interval();
+        self.timer = now.max(self.begin) + self.master_down_interval();
         self.expiry = Reason::MasterDownTimer;
     }
+}
 
-    /// Three adverts and the skew (RFC 3768 6.1).
-    pub fn master_down_interval(&self) -> Duration {
-        self.interval() * 3 + self.skew()
-    }
-
-    /// (256 - priority) / 256 seconds (RFC 3768 6.1); less with intervals below a second, which
-    /// version 2 cannot carry but two of us can keep.
-    fn skew(&self) -> Duration {
-        let unit = self.interval().min(Duration::from_secs(1));
-        unit * (256 - u32::from(self.priority())) / 256
-    }
-
-    fn interval(&self) -> Duration {
-        self.plan.advert_interval.duration().max(Duration::from_millis(10))
-    }
-
-    fn source(&self) -> Option<IpAddr> {
-        self.link.map(|link| self.plan.source.unwrap_or(link))
-    }
-
-    fn priority(&self) -> u8 {
-        self.plan.priority.number()
-    }
-
-    pub(super) fn owner(&self) -> bool {
-        self.priority() == OWNER
-    }
+/// The interval of adverts that a configuration asks for.
+pub(super) fn own_interval(plan: &VrrpInstance) -> Duration {
+    plan.advert_interval.duration().max(Duration::from_millis(10))
 }
 
 /// The time of something that is switched off by a delay of zero.
 pub(super) fn after(now: Time, delay: Duration) -> Time {
     if delay.is_zero() { Time::NEVER } else { now + delay }
 }
-
-#[cfg(test)]
-#[path = "instance_tests.rs"]
-pub(crate) mod tests;

@@ -1,18 +1,35 @@
-//! VRRP version 2 over IPv4 (RFC 3768, with the simple password of RFC 2338), without sockets or
-//! clocks.
+//! VRRP versions 2 and 3 (RFC 3768, RFC 5798, RFC 9568) with Keepalived's groups, trackers and
+//! notices, without sockets or clocks.
 //!
 //! - [`packet`]: the bytes of an advert, and every cause to discard one;
 //! - [`transition`]: the state machine, spelled out;
-//! - [`instance`]: one virtual router with its timers;
-//! - [`router`]: all of them, with the groups that change state together.
+//! - `instance`: one virtual router with its timers; `election`: what it makes of adverts;
+//!   `rival`: another master beside it; `reload`, `difference`: another configuration of it;
+//! - `tracking`, `faults`, `links`: what it depends on;
+//! - `group`: instances that change state together;
+//! - [`Router`]: all of them; `configure`: how it takes over a configuration.
 
-pub mod instance;
+mod configure;
+mod deadlines;
+mod difference;
+mod election;
+mod faults;
+mod group;
+mod instance;
+mod links;
 mod output;
 pub mod packet;
 mod reload;
-pub mod router;
+mod rival;
+mod router;
+mod status;
+mod tracking;
 pub mod transition;
 
+#[cfg(test)]
+mod tests;
+
+pub use faults::{Conditions, Fault};
 pub use instance::Instance;
 pub use output::{Alarm, Announced, LinkState, Output, Subject, Surroundings, Task};
 pub use packet::{Advert, Discard};

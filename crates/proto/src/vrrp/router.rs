@@ -1,68 +1,68 @@
 //! All virtual routers of this machine, and the groups that change state together.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::time::Duration;
 
-use model::control::TrackerState;
-use model::status::{InstanceStatus, VrrpState};
-use model::units::Time;
-use model::vrrp::{Holding, SyncGroup, Tracked, VrrpInstance, VrrpPlan};
+use model::control::{NoticeKind, TrackerState};
+use model::status::VrrpState;
+use model::units::{Time, WallTime};
+use model::vrrp::{Destination, Family, Holding, TrackGroup, Tracked, VrrpInstance};
 
-use super::instance::Instance;
-use super::output::{LinkState, Output, Subject, Surroundings, Task};
+use super::deadlines::Deadlines;
+use super::faults::{Conditions, Fault};
+use super::group::{Group, Order};
+use super::instance::{Instance, own_interval};
+use super::links::Links;
+use super::output::{LinkState, Output, Subject, Task};
 use super::packet::{self, Discard, Received};
-use super::transition::Event;
+use super::tracking;
+
+/// Orders that a group may follow at one moment: fault or start, step back, master.
+const ORDERS_MAX: usize = 4;
 
 /// Every virtual router of this machine.
 #[derive(Debug, Default)]
 pub struct Router {
-    instances: Vec<Instance>,
-    groups: Vec<SyncGroup>,
-    tasks: VecDeque<Task>,
+    pub(super) instances: Vec<Instance>,
+    pub(super) groups: Vec<Group>,
+    /// Places of the instances with a virtual router id.
+    pub(super) by_id: BTreeMap<u8, Vec<usize>>,
+    pub(super) deadlines: Deadlines,
+    pub(super) links: Links,
+    /// When the next delayed change of an interface counts.
+    pub(super) links_due: Option<Time>,
+    /// Scripts, files, processes and BFD sessions that somebody tracks.
+    pub(super) trackers: BTreeMap<Tracked, TrackerState>,
+    /// Addresses that `track_src_ip` follows, and whether they are there.
+    pub(super) sources: BTreeMap<IpAddr, bool>,
+    pub(super) track_groups: Vec<TrackGroup>,
+    /// Static things that are lost.
+    pub(super) lost: Vec<Holding>,
+    /// End of `vrrp_startup_delay`; absent before the first configuration.
+    pub(super) begin: Option<Time>,
+    /// Nanoseconds that the wall clock is ahead of the monotonic one.
+    wall_ahead: u64,
+    pub(super) tasks: VecDeque<Task>,
 }
 
 impl Router {
-    /// Takes over a configuration: new instances start, missing ones stop, others change.
-    pub fn configure(&mut self, now: Time, plan: &VrrpPlan, surroundings: &dyn Surroundings) {
-        let mut former = core::mem::take(&mut self.instances);
-        for new in &plan.instances {
-            let grouped = plan.sync_groups.iter().any(|group| group.members.contains(&new.name));
-            let place = former.iter().position(|instance| instance.is_same_router(new));
-            let mut instance = match place {
-                Some(place) => former.swap_remove(place),
-                None => Instance::new(Arc::new(new.clone()), grouped),
-            };
-            instance.regroup(now, grouped);
-            if place.is_some() {
-                instance.reconfigure(now, &Arc::new(new.clone()));
-            }
-            self.instances.push(instance);
-        }
-        for mut gone in former {
-            gone.handle_stop(now);
-            self.drain(&mut gone);
-        }
-        for place in 0..self.instances.len() {
-            let instance = &mut self.instances[place];
-            if instance.state() == VrrpState::Init {
-                let plan = instance.plan().clone();
-                let link = surroundings.link(&plan.interface);
-                instance.handle_start(now, link, surroundings.resumes(&plan));
-            }
-        }
-        self.groups = plan.sync_groups.clone();
-        self.settle(now);
-        self.remove_before_adding();
+    /// Tells what the wall clock shows now; `auth_hmac` needs it. To be called often enough that
+    /// the two clocks cannot drift apart, and after the wall clock was set.
+    pub fn handle_wall_clock(&mut self, now: Time, wall: WallTime) {
+        self.wall_ahead = wall.as_nanos().wrapping_sub(now.as_nanos());
     }
 
     /// An interface changed.
     pub fn handle_link(&mut self, now: Time, interface: &str, link: LinkState) {
-        for instance in self.instances.iter_mut().filter(|i| i.plan.interface == interface) {
-            instance.handle_link(now, link);
+        let Router { links, instances, .. } = self;
+        let changed = links.tell(now, interface, link, || longest_delay(instances, interface));
+        self.links_due = Some(self.links.next_deadline());
+        if changed {
+            self.reassess(now, |i| i.depends_on_interface(interface));
         }
-        self.settle(now);
     }
 
     /// An advert arrived on an interface. Of a virtual router that is not ours it is nothing;
@@ -73,52 +73,121 @@ impl Router {
         interface: &str,
         received: &Received<'_>,
     ) -> Result<(), (Arc<VrrpInstance>, Discard)> {
-        let Some(id) = packet::addressee(received) else { return Ok(()) };
-        let ours = |i: &&mut Instance| {
-            i.plan.interface == interface && i.plan.virtual_router_id.number() == id
-        };
-        let Some(instance) = self.instances.iter_mut().find(ours) else { return Ok(()) };
+        let Some(place) = self.addressee(interface, received) else { return Ok(()) };
+        let instance = &mut self.instances[place];
+        instance.wall_ahead = self.wall_ahead;
         let result = instance.handle_advert(now, received);
         let result = result.map_err(|discard| (instance.plan.clone(), discard));
-        self.settle(now);
+        let (group, weaker) = (instance.group, core::mem::take(&mut instance.heard_weaker));
+        self.collect(place);
+        if let Some(group) = group {
+            if weaker {
+                self.announce_beside(now, group, place);
+            }
+            self.settle(now, group);
+        }
         result
+    }
+
+    /// The instance that a packet is for. Several may share a virtual router id on an interface:
+    /// of both families, or in unicast with different peers.
+    fn addressee(&self, interface: &str, received: &Received<'_>) -> Option<usize> {
+        let id = packet::addressee(received)?;
+        let places = self.by_id.get(&id)?;
+        let family = Family::of(received.source);
+        let here = |place: &&usize| {
+            let plan = &self.instances[**place].plan;
+            plan.family == family && (plan.routed || plan.interface == interface)
+        };
+        let mut candidates = places.iter().filter(here);
+        let first = candidates.next()?;
+        let exact = |place: &&usize| self.instances[**place].expects(received);
+        let found = if exact(&first) { Some(first) } else { candidates.find(exact) };
+        Some(*found.unwrap_or(first))
     }
 
     /// A script, file, process or BFD session changed. Interfaces are told by
     /// [`handle_link`](Self::handle_link).
     pub fn handle_tracker(&mut self, now: Time, what: &Tracked, state: TrackerState) {
-        let _ = (now, what, state);
+        let Some(known) = self.trackers.get_mut(what) else { return };
+        if core::mem::replace(known, state) != state {
+            self.reassess(now, |i| i.tracks.iter().any(|track| track.what == *what));
+        }
     }
 
     /// An address came to this machine or left it (`track_src_ip`).
     pub fn handle_source(&mut self, now: Time, address: IpAddr, present: bool) {
-        let _ = (now, address, present);
+        let Some(known) = self.sources.get_mut(&address) else { return };
+        if core::mem::replace(known, present) != present {
+            self.reassess(now, |i| i.plan.source == Some(address));
+        }
     }
 
-    /// Somebody removed what a master holds, or something static, and it cannot be put back.
+    /// Somebody removed what masters hold, or something static, and it cannot be put back. A
+    /// master gives everything up and becomes backup, and master again after its skew unless
+    /// somebody better is there; who depends on something static is faulty.
     pub fn handle_lost(&mut self, now: Time, holding: &Holding) {
-        let _ = (now, holding);
+        if track_group_of(holding).is_some() && !self.lost.contains(holding) {
+            self.lost.push(holding.clone());
+            self.reassess(now, |_| true);
+        }
+        for place in 0..self.instances.len() {
+            if self.instances[place].holds(holding) {
+                self.instances[place].handle_lost(now);
+                self.collect(place);
+                self.settle_group_of(now, place);
+            }
+        }
     }
 
-    /// What was lost is in place again.
+    /// Something static that was lost is in place again.
     pub fn handle_restored(&mut self, now: Time, holding: &Holding) {
-        let _ = (now, holding);
+        let before = self.lost.len();
+        self.lost.retain(|lost| lost != holding);
+        if self.lost.len() != before {
+            self.reassess(now, |_| true);
+        }
     }
 
     /// Time passed: does all that is due.
     pub fn handle_timeout(&mut self, now: Time) {
-        for instance in self.instances.iter_mut().filter(|i| i.next_deadline() <= now) {
+        while let Some(place) = self.deadlines.due(now) {
+            let instance = &mut self.instances[place];
+            instance.wall_ahead = self.wall_ahead;
             instance.handle_timeout(now);
+            self.collect(place);
+            self.settle_group_of(now, place);
         }
-        self.settle(now);
+        if self.links_due.is_some_and(|due| due <= now) {
+            let changed = self.links.handle_timeout(now);
+            self.links_due = Some(self.links.next_deadline());
+            if changed {
+                self.reassess(now, |_| true);
+            }
+        }
     }
 
-    /// Stops every instance.
+    /// Stops every instance, and there is none any more: first all masters say goodbye, then they release what they hold, and
+    /// scripts are told last, of the instances before the groups.
     pub fn handle_stop(&mut self, now: Time) {
-        for instance in &mut self.instances {
-            instance.handle_stop(now);
+        for mut instance in core::mem::take(&mut self.instances) {
+            instance.wall_ahead = self.wall_ahead;
+            instance.stop(now, Some(NoticeKind::Stop));
+            self.tasks.append(&mut instance.outputs);
         }
-        self.settle(now);
+        self.by_id.clear();
+        self.deadlines.reset(0);
+        for group in core::mem::take(&mut self.groups) {
+            let subject = Subject::Group(group.plan);
+            self.tasks.push_back(Task { subject, output: Output::Notice(NoticeKind::Stop, 0) });
+        }
+        self.tasks.make_contiguous().sort_by_key(|task| match task.output {
+            Output::SendAdvert(_) => 0,
+            Output::Release | Output::Remove(_) => 1,
+            Output::Hold | Output::Add(_) | Output::Announce { .. } => 2,
+            Output::Transition { .. } | Output::Alarm(_) => 3,
+            Output::Notice(..) => 4,
+        });
     }
 
     /// The next thing to do.
@@ -126,9 +195,10 @@ impl Router {
         self.tasks.pop_front()
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is due next.
+    /// When [`handle_timeout`](Self::handle_timeout) is due next. Known at once, however many
+    /// instances there are.
     pub fn next_deadline(&self) -> Time {
-        self.instances.iter().map(Instance::next_deadline).min().unwrap_or(Time::NEVER)
+        self.deadlines.earliest().min(self.links_due.unwrap_or(Time::NEVER))
     }
 
     /// The instances, in file order.
@@ -136,64 +206,154 @@ impl Router {
         &self.instances
     }
 
-    /// All of them, for people.
-    pub fn status(&self, now: Time) -> Vec<InstanceStatus> {
-        self.instances.iter().map(|instance| instance.status(now)).collect()
+    /// Looks again at everything that some instances depend on, and lets their groups follow.
+    pub(super) fn reassess(&mut self, now: Time, concerned: impl Fn(&Instance) -> bool) {
+        let concerned: Vec<usize> =
+            (0..self.instances.len()).filter(|place| concerned(&self.instances[*place])).collect();
+        for place in &concerned {
+            let conditions = self.conditions(&self.instances[*place]);
+            let link = self.links.state(&self.instances[*place].plan.interface);
+            let instance = &mut self.instances[*place];
+            instance.wall_ahead = self.wall_ahead;
+            instance.follow_link(link);
+            instance.assess(now, conditions);
+            self.collect(*place);
+        }
+        for place in concerned {
+            self.settle_group_of(now, place);
+        }
     }
 
-    /// Lets groups follow their members, then collects what is to be done.
-    fn settle(&mut self, now: Time) {
-        for group in &self.groups {
-            settle_group(now, &mut self.instances, group);
+    fn conditions(&self, instance: &Instance) -> Conditions {
+        let plan = &instance.plan;
+        let link = self.links.state(&plan.interface);
+        let mut conditions = Conditions::default();
+        let faults = &mut conditions.faults;
+        if plan.track_primary && !plan.routed && !link.up {
+            faults.push(Fault::InterfaceDown(plan.interface.clone()));
+        } else if plan.source.is_none() && link.address(plan.family).is_none() {
+            faults.push(Fault::NoAddress(plan.interface.clone(), plan.family));
         }
-        for place in 0..self.instances.len() {
-            let Router { instances, tasks, .. } = self;
-            let instance = &mut instances[place];
-            while let Some(output) = instance.poll_output() {
-                let subject = Subject::Instance(instance.plan.clone());
-                tasks.push_back(Task { subject, output });
+        let missing = |source: &IpAddr| self.sources.get(source) == Some(&false);
+        if let Some(source) = plan.source.filter(|s| plan.track_source && missing(s)) {
+            faults.push(Fault::NoSource(source));
+        }
+        if matches!(&plan.destination, Destination::Unicast(u) if u.fault_without_peers && u.peers.is_empty())
+        {
+            faults.push(Fault::NoPeers);
+        }
+        for group in self.track_groups.iter().filter(|group| group.members.contains(&plan.name)) {
+            if self.lost.iter().any(|lost| track_group_of(lost) == Some(&group.name)) {
+                faults.push(Fault::StaticLost(group.name.clone()));
+            }
+        }
+        tracking::weigh(&mut conditions, &instance.tracks, |what| match what {
+            Tracked::Interface(name) if self.links.state(name).up => TrackerState::Up,
+            Tracked::Interface(_) => TrackerState::Down,
+            Tracked::Script(_) | Tracked::File(_) | Tracked::Process(_) | Tracked::Bfd(_) => {
+                self.trackers.get(what).copied().unwrap_or_default()
+            }
+        });
+        if instance.resumes {
+            // Its predecessor knew.
+            conditions.waiting.clear();
+        }
+        conditions
+    }
+
+    /// Takes over what an instance asks for, and its deadline.
+    pub(super) fn collect(&mut self, place: usize) {
+        let instance = &mut self.instances[place];
+        self.tasks.append(&mut instance.outputs);
+        self.deadlines.set(place, instance.next_deadline());
+    }
+
+    fn settle_group_of(&mut self, now: Time, place: usize) {
+        if let Some(group) = self.instances[place].group {
+            self.settle(now, group);
+        }
+    }
+
+    /// Lets a group follow its members.
+    pub(super) fn settle(&mut self, now: Time, group: usize) {
+        for _ in 0..ORDERS_MAX {
+            let Some(order) = self.groups[group].order(&self.instances) else { break };
+            for place in self.groups[group].in_order(&self.instances) {
+                self.instances[place].obey(now, order);
+                self.collect(place);
+            }
+            if order == Order::Wait {
+                break;
+            }
+        }
+        let Router { groups, instances, tasks, .. } = self;
+        if let Some(kind) = groups[group].follow(instances) {
+            let subject = Subject::Group(groups[group].plan.clone());
+            tasks.push_back(Task { subject, output: Output::Notice(kind, 0) });
+        }
+    }
+
+    /// The other members of a group announce their addresses too: one heard a weaker master.
+    fn announce_beside(&mut self, now: Time, group: usize, one: usize) {
+        for n in 0..self.groups[group].members.len() {
+            let place = self.groups[group].members[n];
+            if place != one {
+                self.instances[place].announce_after_weaker(now);
+                self.collect(place);
+            }
+        }
+    }
+}
+
+impl Instance {
+    fn depends_on_interface(&self, name: &str) -> bool {
+        let is = |what: &Tracked| matches!(what, Tracked::Interface(tracked) if tracked == name);
+        self.plan.interface == name || self.tracks.iter().any(|track| is(&track.what))
+    }
+
+    /// Whether a packet comes the way that its adverts come.
+    fn expects(&self, received: &Received<'_>) -> bool {
+        match &self.plan.destination {
+            Destination::Multicast(group) => received.destination == *group,
+            Destination::Unicast(unicast) => {
+                self.source().is_none_or(|source| received.destination == source)
+                    && unicast.peers.iter().any(|peer| peer.address == received.source)
             }
         }
     }
 
-    fn drain(&mut self, instance: &mut Instance) {
-        while let Some(output) = instance.poll_output() {
-            let subject = Subject::Instance(instance.plan.clone());
-            self.tasks.push_back(Task { subject, output });
+    fn follow_link(&mut self, link: LinkState) {
+        let before = self.source();
+        self.link = link;
+        self.untold |= self.source() != before;
+    }
+
+    fn holds(&self, holding: &Holding) -> bool {
+        match holding {
+            _ if self.state != VrrpState::Master => false,
+            Holding::Address(address) => self.plan.held_addresses().any(|held| held == address),
+            Holding::Route(route) => self.plan.routes.contains(route),
+            Holding::Rule(rule) => self.plan.rules.contains(rule),
         }
     }
+}
 
-    /// An address that a reload moves from one master to another must not be removed last.
-    fn remove_before_adding(&mut self) {
-        let adds = |task: &Task| !matches!(task.output, Output::Remove(_) | Output::Release);
-        self.tasks.make_contiguous().sort_by_key(adds);
+pub(super) fn track_group_of(holding: &Holding) -> Option<&alloc::string::String> {
+    match holding {
+        Holding::Address(address) => address.track_group.as_ref(),
+        Holding::Route(route) => route.track_group.as_ref(),
+        Holding::Rule(rule) => rule.track_group.as_ref(),
     }
 }
 
-/// The rules of a group, in this order: with one member's interface down all are faulty; when it
-/// is up again all are backup; when one stepped back all do; where one is master all are; and
-/// when the master-down timer of every member has expired they become master together. (One that
-/// still hears a better master would only be thrown back, and its group with it.)
-fn settle_group(now: Time, instances: &mut [Instance], group: &SyncGroup) {
-    let is_member = |i: &&mut Instance| group.members.contains(&i.plan.name);
-    let mut members: Vec<&mut Instance> =
-        instances.iter_mut().filter(is_member).filter(|i| i.state != VrrpState::Init).collect();
-    let in_state = |members: &[&mut Instance], state| members.iter().any(|i| i.state == state);
-    let event = if members.iter().any(|i| i.link.is_none()) {
-        Event::GroupFault
-    } else if in_state(&members, VrrpState::Fault) || members.iter().any(|i| i.stepped_back) {
-        Event::GroupBackup
-    } else if in_state(&members, VrrpState::Master) || members.iter().all(|i| i.ready) {
-        Event::GroupMaster
-    } else {
-        return;
+/// How long a change of an interface may be waited for: less than the intervals after which a
+/// backup takes over (keepalived.conf(5), `interface_up_down_delays`).
+fn longest_delay(instances: &[Instance], interface: &str) -> Duration {
+    let on_it = instances.iter().filter(|i| i.plan.interface == interface);
+    let limit = |i: &Instance| {
+        let interval = own_interval(&i.plan).min(i.master_interval);
+        let adverts = u32::from(i.plan.down_timer_adverts.saturating_sub(1));
+        (interval * adverts).saturating_sub(interval / 256)
     };
-    for member in &mut members {
-        member.handle_group(now, event);
-        member.stepped_back = false;
-    }
+    on_it.map(limit).min().unwrap_or(Duration::MAX)
 }
-
-#[cfg(test)]
-#[path = "router_tests.rs"]
-mod tests;

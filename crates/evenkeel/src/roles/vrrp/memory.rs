@@ -94,10 +94,11 @@ fn parse(bytes: &[u8]) -> BTreeSet<Key> {
 mod tests {
     use super::*;
     use model::Time;
+    use model::control::TrackerState;
     use model::units::{Centiseconds, Priority, VirtualRouterId};
-    use proto::vrrp::LinkState;
-    use std::net::Ipv4Addr;
-    use std::sync::Arc;
+    use model::vrrp::{Tracked, VrrpPlan};
+    use proto::vrrp::{LinkState, Router, Surroundings};
+    use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
 
     fn plan(interface: &str, id: u8, priority: u8) -> VrrpInstance {
@@ -121,10 +122,28 @@ mod tests {
     const LINK: LinkState =
         LinkState { up: true, ipv4: Some(Ipv4Addr::new(10, 0, 0, 1)), ipv6: None };
 
-    fn instance(plan: VrrpInstance) -> Instance {
-        let mut instance = Instance::new(Arc::new(plan), false);
-        instance.handle_start(Time::ZERO, LINK, false);
-        instance
+    struct Up;
+
+    impl Surroundings for Up {
+        fn link(&self, _: &str) -> LinkState {
+            LINK
+        }
+        fn resumes(&self, _: &VrrpInstance) -> bool {
+            false
+        }
+        fn tracker(&self, _: &Tracked) -> TrackerState {
+            TrackerState::Up
+        }
+        fn has_address(&self, _: IpAddr) -> bool {
+            true
+        }
+    }
+
+    fn router(instances: Vec<VrrpInstance>) -> Router {
+        let mut router = Router::default();
+        let plan = VrrpPlan { instances, ..VrrpPlan::default() };
+        router.configure(Time::ZERO, &plan, &Up);
+        router
     }
 
     #[test]
@@ -134,7 +153,7 @@ mod tests {
         let before = Memory::over(file);
         assert!(!before.was_master(&plan("eth0", 1, 100)));
         // The owner is master from the start, the other begins as backup.
-        before.write(&[instance(plan("eth0", 1, 255)), instance(plan("eth0", 2, 100))]);
+        before.write(router(vec![plan("eth0", 1, 255), plan("eth0", 2, 100)]).instances());
         let mut after = Memory::over(same);
         assert!(after.was_master(&plan("eth0", 1, 100)));
         assert!(!after.was_master(&plan("eth0", 2, 100)));
@@ -145,7 +164,7 @@ mod tests {
 
     #[test]
     fn anything_else_in_the_memory_is_no_state() {
-        let good = emit(&[instance(plan("eth0", 1, 255))]);
+        let good = emit(router(vec![plan("eth0", 1, 255)]).instances());
         for length in 0..good.len() {
             assert!(parse(&good[..length]).is_empty());
         }

@@ -21,8 +21,6 @@ use alloc::sync::Arc;
 use core::net::{IpAddr, Ipv4Addr};
 
 use model::units::Centiseconds;
-#[cfg(test)]
-use model::{units::WallTime, vrrp::VrrpInstance};
 
 pub use discard::Discard;
 pub use guard::{Guard, open};
@@ -96,15 +94,6 @@ pub fn addressee(received: &Received<'_>) -> Option<u8> {
         _ => received.payload,
     };
     message.get(1).copied()
-}
-
-/// The message of a version 2 advert, for tests of who hears it.
-#[cfg(test)]
-pub(crate) fn emit(plan: &VrrpInstance, priority: u8) -> alloc::vec::Vec<u8> {
-    let source = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let (mut sealer, mut guard) = (Sealer::default(), Guard::default());
-    let plan = Arc::new(plan.clone());
-    sealer.emit(&mut guard, &plan, source, priority, WallTime::default())[0].payload.to_vec()
 }
 
 /// Compares secrets in a time that does not tell how much of them agrees.
