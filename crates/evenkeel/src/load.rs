@@ -25,6 +25,7 @@ pub(crate) struct Files {
     only: Only,
     without_bfd: bool,
     namespace: Option<String>,
+    umask: Option<u32>,
 }
 
 /// Which part of a configuration is run.
@@ -109,6 +110,7 @@ impl Files {
             only: Only::Everything,
             without_bfd: false,
             namespace: None,
+            umask: None,
         }
     }
 
@@ -121,6 +123,12 @@ impl Files {
     /// Runs in this network namespace, whatever the configuration says.
     pub(crate) fn in_namespace(mut self, name: &str) -> Files {
         self.namespace = Some(name.to_owned());
+        self
+    }
+
+    /// The file mode mask of the command line, which wins over `umask`.
+    pub(crate) fn with_umask(mut self, umask: Option<u32>) -> Files {
+        self.umask = umask;
         self
     }
 
@@ -151,6 +159,7 @@ impl Files {
         if self.namespace.is_some() {
             plan.global.network_namespace.clone_from(&self.namespace);
         }
+        plan.global.umask = self.umask.or(plan.global.umask);
         if self.without_bfd {
             let is_bfd = |track: &Track| matches!(track.what, Tracked::Bfd(_));
             plan.vrrp.bfd.clear();

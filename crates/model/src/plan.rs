@@ -53,7 +53,7 @@ pub struct Global {
     pub shutdown_script: Option<BoundedCommand>,
     /// Pipes that are told of changes.
     pub fifos: Fifos,
-    /// File mode mask (`umask`); Keepalived's 022 when absent.
+    /// File mode mask (`umask`); Keepalived's 0177 when absent.
     pub umask: Option<u32>,
     /// How long roles may take to finish (`child_wait_time`).
     pub child_wait_time: Option<Duration>,

@@ -8,8 +8,9 @@ use model::vrrp::{Command, User};
 
 use super::security::is_redirection;
 
-/// What ours have in the environment and a program must not see.
-const OURS_ALONE: &[&str] = &["EVENKEEL_BACKGROUND", "NOTIFY_SOCKET"];
+/// What ours have in the environment and a program must not see. (NOTIFY_SOCKET it does see, as
+/// with Keepalived.)
+const OURS_ALONE: &[&str] = &["EVENKEEL_BACKGROUND"];
 
 /// Starts a program as the user it names, or else `default`, or else our own, with `more`
 /// arguments after its own.

@@ -113,8 +113,9 @@ impl Alerts {
         let alerts = &global.alerts;
         let to: Vec<Mailbox> = alerts.to.iter().filter_map(|address| mailbox(address)).collect();
         let (false, Some(server)) = (to.is_empty(), &alerts.server) else { return };
-        let from = alerts.from.as_deref().unwrap_or("keepalived");
-        let Some(from) = mailbox(from) else { return };
+        // Keepalived's: the user it runs as, at this host.
+        let ours = || format!("root@{}", crate::machine::host_name());
+        let Some(from) = mailbox(&alerts.from.clone().unwrap_or_else(ours)) else { return };
         let mut words = server.split_whitespace();
         let host = words.next().unwrap_or("127.0.0.1").to_owned();
         let port = words.next().and_then(|port| port.parse().ok()).unwrap_or(25);

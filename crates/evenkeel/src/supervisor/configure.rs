@@ -19,6 +19,7 @@ use super::clients::ClientId;
 use super::events::log;
 use super::link::has_work;
 use super::listeners::Listeners;
+use super::surroundings::{self, ReloadFile};
 use super::{DRAIN_PATIENCE, Leaving, STOP_PATIENCE, Supervisor, wall_clock};
 
 /// How long roles may take to put a Plan in force.
@@ -45,6 +46,7 @@ impl Supervisor {
         let Some(plan) = loaded.plan else { return Err("the configuration has errors".into()) };
         let missing = self.listeners.prepare(&plan.proxy)?;
         self.listeners.add(missing);
+        surroundings::initialise(&plan.vrrp.trackers.files, true);
         self.put(plan, Vec::new(), String::new(), Vec::new(), 0);
         Ok(())
     }
@@ -59,13 +61,20 @@ impl Supervisor {
             return;
         }
         self.notifier.reloading();
+        let reading = ReloadFile::create(self.plan.global.reload_file.as_ref());
         let loaded = load::load(&self.options.files);
+        drop(reading);
         let messages = loaded.render(false);
         let Some(plan) = loaded.plan else {
             tracing::error!("reload refused, the former configuration stays in force:\n{messages}");
             return self.refuse(clients, Vec::new(), messages);
         };
         let changes = diff(&self.plan, &plan);
+        if let Some(error) = surroundings::unchangeable(&self.plan, &plan) {
+            tracing::error!("reload refused, the former configuration stays in force: {error}");
+            return self.refuse(clients, changes, format!("{messages}error: {error}\n"));
+        }
+        surroundings::initialise(&plan.vrrp.trackers.files, false);
         let width_before = self.listeners.width();
         match self.listeners.prepare(&plan.proxy) {
             Ok(missing) => self.listeners.add(missing),

@@ -13,6 +13,7 @@ mod link;
 mod listeners;
 mod notify;
 mod report;
+mod surroundings;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -133,6 +134,9 @@ pub(crate) fn run(
         Function::Json.signal(),
     ])
     .map_err(|error| format!("cannot watch signals: {error}"))?;
+    if let Some(plan) = &loaded.plan {
+        surroundings::enter(plan)?;
+    }
     // First of all, because it is refused while another Evenkeel runs here.
     let clients = Clients::listen(&options.runtime.directory)?;
     let mut pid_files = PidFiles::default();

@@ -12,6 +12,7 @@ mod proxy_hostile;
 mod proxy_role;
 mod proxy_rules;
 mod role;
+mod scripts;
 mod site;
 mod site_server;
 mod vrrp;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use edge::ipc::{Channel, Received};
@@ -24,8 +24,12 @@ pub(crate) struct RoleProcess {
 impl RoleProcess {
     /// Starts `evenkeel role ROLE` inside a namespace.
     pub(crate) fn start(namespace: &Namespace, role: &str) -> io::Result<RoleProcess> {
+        Self::start_by(namespace.command(env!("CARGO_BIN_EXE_evenkeel")), role)
+    }
+
+    /// Starts `evenkeel role ROLE` by a command that names the program.
+    pub(crate) fn start_by(mut command: Command, role: &str) -> io::Result<RoleProcess> {
         let (channel, theirs) = Channel::pair()?;
-        let mut command = namespace.command(env!("CARGO_BIN_EXE_evenkeel"));
         command.args(["role", role]);
         edge::process::with_channel(&mut command, theirs.into_socket())?;
         let child = command.spawn()?;

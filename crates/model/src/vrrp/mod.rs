@@ -22,7 +22,7 @@ pub use instance::{
     HmacMode, InitialState, OldChecksum, Peer, Unicast, V3Checksum, Version, VirtualLink,
     VrrpInstance,
 };
-pub use script::{Command, FINISH_WITHIN, Fifo, HelperPlan, Notify, NotifySubject, User};
+pub use script::{Command, FINISH_WITHIN, Fifo, HelperPlan, Notify, NotifySubject, UMASK, User};
 pub use tracking::{
     InitFile, ParameterMatch, Track, TrackFile, TrackProcess, TrackScript, Tracked, Trackers,
 };

@@ -96,7 +96,12 @@ pub struct HelperPlan {
     pub script_security: bool,
     /// At the end programs that still run have this long to finish (`child_wait_time`).
     pub finish_within: Duration,
+    /// File mode mask of programs and pipes (`umask`).
+    pub umask: u32,
 }
+
+/// File mode mask without `umask`: Keepalived's, measured with 2.2.7.
+pub const UMASK: u32 = 0o177;
 
 /// How long programs may take to finish at the end, without `child_wait_time`: Keepalived's.
 pub const FINISH_WITHIN: Duration = Duration::from_secs(5);
@@ -124,6 +129,7 @@ impl HelperPlan {
             script_user: plan.global.script_user.clone(),
             script_security: plan.global.script_security,
             finish_within: plan.global.child_wait_time.unwrap_or(FINISH_WITHIN),
+            umask: plan.global.umask.unwrap_or(UMASK),
         }
     }
 

@@ -116,7 +116,7 @@ fn files(options: &Options) -> Files {
         (true, true) | (false, false) => Only::Everything,
     };
     let path = (options.file.clone(), Some(Language::Keepalived));
-    let mut files = Files::of(vec![path]).with_only(only);
+    let mut files = Files::of(vec![path]).with_only(only).with_umask(options.umask);
     if let Some(name) = &options.namespace {
         files = files.in_namespace(name);
     }

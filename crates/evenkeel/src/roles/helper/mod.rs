@@ -27,6 +27,7 @@ use model::control::{
     Event as Told, FromHelper, FromRole, Notice, RolePlan, ToHelper, ToRole, TrackerState,
 };
 use model::vrrp::{HelperPlan, Tracked};
+use rustix::fs::Mode;
 
 use fifos::Fifos;
 use notices::Subjects;
@@ -246,6 +247,7 @@ impl Helper {
     fn configure(&mut self, now: Time, plan: HelperPlan) -> io::Result<()> {
         let shared = &mut self.shared;
         shared.plan = plan.clone();
+        rustix::process::umask(Mode::from_raw_mode(plan.umask));
         self.scripts.configure(now, &plan.trackers.scripts, shared);
         self.files.configure(now, &plan.trackers.files, shared)?;
         self.processes.configure(now, &plan.trackers.processes, shared)?;
