@@ -271,7 +271,7 @@ out="$RECORD/$1.$$"
   echo "umask $(umask), user $(id -u) groups $(id -G), nice $(nice)"
   echo "standard: $(readlink /proc/$$/fd/0)"
   echo "own group: $(test "$(ps -o pgid= -p $$ | tr -d ' ')" = $$ && echo yes)"
-  grep -E 'SigBlk|SigIgn' /proc/$$/status
+  grep -E 'SigBlk|SigIgn' /proc/self/status
   env | grep -v -E '^(RECORD|PWD|OLDPWD|SHLVL|_)=' | sort
 } > "$out.tmp" 2>&1
 mv "$out.tmp" "$out"
