@@ -110,14 +110,22 @@ pub fn load(source: &dyn Source, files: &[(String, Option<Language>)]) -> Loaded
 
     let surroundings = keepalived::Surroundings::new(source);
     let mut parsed = keepalived::ast::Configuration::default();
-    for &file in &keepalived_files {
-        keepalived::parse(&surroundings, &texts, file, &mut parsed, &mut diagnostics);
-    }
+    let origins = keepalived::load(
+        &surroundings,
+        &mut texts,
+        &keepalived_files,
+        &mut parsed,
+        &mut diagnostics,
+    );
     let proxies = haproxy::load(source, &texts, &haproxy_files, &mut diagnostics);
     let mut plan = lower::lower(parsed, proxies, &mut diagnostics);
     plan.has_keepalived = !keepalived_files.is_empty();
     plan.has_haproxy = !haproxy_files.is_empty();
 
+    for diagnostic in &mut diagnostics {
+        origins.settle(&texts.file(FileId::EXPANSION).text, diagnostic);
+    }
+    texts.set_expansion(None);
     let mut summary = count(&plan);
     finish(&mut diagnostics, &mut summary);
     Loaded { plan: (summary.errors == 0).then_some(plan), diagnostics, files: texts, summary }
@@ -127,24 +135,27 @@ fn start_of(file: FileId) -> Span {
     Span { file, start: 0, end: 0 }
 }
 
+/// The text of a file, without a byte order mark, which is no part of the first keyword.
+pub(crate) fn text_of(source: &dyn Source, path: &str) -> Result<String, String> {
+    let text = source.read(path)?;
+    if text.len() > FILE_BYTES_MAX {
+        let length = text.len();
+        return Err(format!("cannot read {path}: {length} bytes are more than {FILE_BYTES_MAX}"));
+    }
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_string(),
+        None => text,
+    })
+}
+
 fn read(
     source: &dyn Source,
     path: &str,
     texts: &mut Files,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<FileId> {
-    let problem = match source.read(path) {
-        Ok(text) if text.len() <= FILE_BYTES_MAX => {
-            let text = match text.strip_prefix('\u{feff}') {
-                // A byte order mark is no part of the first keyword.
-                Some(rest) => rest.to_string(),
-                None => text,
-            };
-            return Some(texts.add(path.to_string(), text));
-        }
-        Ok(text) => {
-            format!("cannot read {path}: {} bytes are more than {FILE_BYTES_MAX}", text.len())
-        }
+    let problem = match text_of(source, path) {
+        Ok(text) => return Some(texts.add(path.to_string(), text)),
         Err(problem) => problem,
     };
     let file = texts.add(path.to_string(), String::new());
@@ -168,8 +179,10 @@ fn count(plan: &Plan) -> Summary {
 
 /// Sorts, counts and bounds the diagnostics.
 fn finish(diagnostics: &mut Vec<Diagnostic>, summary: &mut Summary) {
-    diagnostics.sort_by_key(|d| (d.span.file, d.span.start, core::cmp::Reverse(d.severity)));
-    diagnostics.dedup();
+    let place = |d: &Diagnostic| (d.span.file, d.span.start, core::cmp::Reverse(d.severity));
+    diagnostics.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.message.cmp(&b.message)));
+    // A parameter used in many places, or a sequence, says the same thing many times.
+    diagnostics.dedup_by(|a, b| a.span == b.span && a.message == b.message);
     let count = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
     summary.errors = count(Severity::Error);
     summary.warnings = count(Severity::Warning);

@@ -80,6 +80,10 @@ pub(crate) struct FileArgs {
     /// A file in HAProxy's language, whatever it looks like.
     #[arg(long, value_name = "FILE")]
     pub(crate) haproxy: Vec<String>,
+    /// What `@ID` lines of a keepalived.conf are compared with; the host name up to the first
+    /// dot otherwise.
+    #[arg(short = 'i', long, value_name = "ID")]
+    pub(crate) config_id: Option<String>,
 }
 
 /// Where a running Evenkeel keeps its sockets.

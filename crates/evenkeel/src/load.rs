@@ -20,6 +20,7 @@ const STANDBY_OFFSET: i16 = -10;
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
     paths: Vec<(String, Option<Language>)>,
+    machine: Machine,
     standby: bool,
     priority_offset: i16,
     only: Only,
@@ -98,13 +99,14 @@ impl Files {
                         /etc/keepalived/keepalived.conf or /etc/haproxy/haproxy.cfg"
                 .into());
         }
-        Ok(Files::of(paths))
+        Ok(Files::of(paths).identified(args.config_id.clone()))
     }
 
     /// These files, as they are.
     pub(crate) fn of(paths: Vec<(String, Option<Language>)>) -> Files {
         Files {
             paths,
+            machine: Machine::default(),
             standby: false,
             priority_offset: 0,
             only: Only::Everything,
@@ -112,6 +114,18 @@ impl Files {
             namespace: None,
             umask: None,
         }
+    }
+
+    /// With this configuration id instead of the host name.
+    pub(crate) fn identified(mut self, config_id: Option<String>) -> Files {
+        self.machine.config_id = config_id;
+        self
+    }
+
+    /// A file that an include does not find is an error.
+    pub(crate) fn with_every_file(mut self, must_exist: bool) -> Files {
+        self.machine.must_find_includes = must_exist;
+        self
     }
 
     /// Runs a part of the configuration only.
@@ -204,7 +218,7 @@ fn usual_places() -> Vec<(String, Option<Language>)> {
 
 /// Reads and checks the files, together.
 pub(crate) fn load(files: &Files) -> Loaded {
-    let parsed = conf::load(&Machine, &files.paths);
+    let parsed = conf::load(&files.machine, &files.paths);
     let mut findings = Vec::new();
     let plan = parsed.plan.map(|mut plan| {
         files.adjust(&mut plan);

@@ -2,11 +2,20 @@
 
 use std::fs;
 use std::net::{IpAddr, ToSocketAddrs};
+use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use conf::source::Source;
+use conf::source::{FileKind, Source};
 
 /// Reads real files and resolves real names.
-pub(crate) struct Machine;
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Machine {
+    /// `--config-id`; the host name up to the first dot otherwise.
+    pub(crate) config_id: Option<String>,
+    /// A file that an include does not find is an error, whatever `include_check` says.
+    pub(crate) must_find_includes: bool,
+}
 
 /// Largest configuration file accepted: forty thousand real servers take about 20 MB.
 const FILE_MAX: u64 = 256 << 20;
@@ -26,8 +35,40 @@ impl Source for Machine {
         })
     }
 
-    fn glob(&self, pattern: &str) -> Result<Vec<String>, String> {
-        Err(format!("cannot expand {pattern}: include is not supported by this version"))
+    fn kind(&self, path: &str) -> FileKind {
+        let Ok(metadata) = fs::metadata(path) else { return FileKind::Missing };
+        if metadata.is_dir() {
+            FileKind::Directory
+        } else if !metadata.is_file() {
+            FileKind::Other
+        } else if metadata.mode() & 0o111 != 0 {
+            FileKind::Executable
+        } else {
+            FileKind::Regular
+        }
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>, String> {
+        let directory = if directory.is_empty() { "." } else { directory };
+        let explain = |error: std::io::Error| format!("cannot list {directory}: {error}");
+        fs::read_dir(directory)
+            .map_err(explain)?
+            .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose())
+            .collect::<Result<Vec<String>, _>>()
+            .map_err(explain)
+    }
+
+    fn identity(&self, path: &str) -> String {
+        let canonical = fs::canonicalize(path).ok();
+        canonical.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_else(|| path.into())
+    }
+
+    fn directory_of(&self, path: &str) -> String {
+        let directory = match conf::source::parent(path) {
+            "" => ".",
+            parent => parent,
+        };
+        self.identity(directory)
     }
 
     fn environment(&self, name: &str) -> Option<String> {
@@ -36,6 +77,26 @@ impl Source for Machine {
 
     fn host_name(&self) -> String {
         host_name()
+    }
+
+    fn config_id(&self) -> String {
+        match &self.config_id {
+            Some(id) => id.clone(),
+            None => host_name().split('.').next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    fn must_find_includes(&self) -> bool {
+        self.must_find_includes
+    }
+
+    fn random_seed(&self) -> u32 {
+        static SEED: OnceLock<u32> = OnceLock::new();
+        *SEED.get_or_init(|| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            // The low bits of the time are as random as the number of the process.
+            (now.as_nanos() as u32) ^ std::process::id()
+        })
     }
 
     fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, String> {

@@ -18,9 +18,6 @@ impl Source for Machine {
     fn read(&self, path: &str) -> Result<String, String> {
         Err(path.to_owned())
     }
-    fn glob(&self, _: &str) -> Result<Vec<String>, String> {
-        Ok(Vec::new())
-    }
     fn environment(&self, name: &str) -> Option<String> {
         match name {
             "HOME" => Some("/root".to_owned()),

@@ -9,7 +9,7 @@ use super::ast::{
 };
 use super::reader::Reader;
 use super::structure::Statement;
-use super::{checker, global, rejected, timers, virtual_server, vrrp};
+use super::{checker, global, language, rejected, timers, virtual_server, vrrp};
 use crate::row::{Language, Row, RowInfo};
 
 /// Names of the blocks, as [`RowInfo::sections`] has them.
@@ -47,6 +47,8 @@ pub(crate) type Check = for<'r, 's, 'a> fn(&mut Reader<'r>, &'s Statement<'a>);
 pub(crate) enum Fill {
     /// None.
     Check(Check),
+    /// Nothing: the expansion obeyed it before.
+    Language,
     Top(Parse<Configuration>),
     Global(Parse<Global>),
     Garp(Parse<Garp>),
@@ -98,6 +100,7 @@ pub(crate) const fn keyword(name: &'static str, within: &'static [&'static str])
 
 /// The rows that work, one table per family.
 static TABLES: &[&[KeywordRow]] = &[
+    language::ROWS,
     global::ROWS,
     global::files::ROWS,
     global::processes::ROWS,
@@ -184,6 +187,7 @@ mod tests {
     fn fits(fill: Fill, section: &str) -> bool {
         match fill {
             Fill::Check(_) => true,
+            Fill::Language => true,
             Fill::Top(_) => section == section::TOP,
             Fill::Global(_) => section == section::GLOBAL,
             Fill::Garp(_) => [section::GLOBAL, section::INSTANCE].contains(&section),
@@ -256,7 +260,6 @@ mod tests {
             (section::REAL_SERVER, "MISC_CHECK"),
             (section::TOP, "vrrp_script"),
             (section::URL, "regex"),
-            (section::AUTHENTICATION, "include"),
         ] {
             let row = keywords.find(section, word).expect(word);
             let crate::row::Status::Rejected(instead) = row.info.status else {

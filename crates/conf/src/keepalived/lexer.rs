@@ -34,36 +34,61 @@ pub(crate) enum Token<'a> {
     Newline,
 }
 
-/// Reads one stretch of a file.
+/// A piece of text to read, in a row with others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece<'a> {
+    /// The file it is part of.
+    pub(crate) file: FileId,
+    /// Where it begins in the file.
+    pub(crate) base: usize,
+    /// Its text.
+    pub(crate) text: &'a str,
+}
+
+/// Reads pieces of files, one after the other. A piece ends with its line.
 #[derive(Debug)]
-pub(crate) struct Lexer<'a> {
+pub(crate) struct Lexer<'p, 'a> {
+    /// The pieces after the current one.
+    next: &'p [Piece<'a>],
     text: &'a str,
     file: FileId,
-    /// Where the stretch begins in the file.
+    /// Where the piece begins in the file.
     base: usize,
-    /// The next byte, counted from the beginning of the stretch.
+    /// The next byte, counted from the beginning of the piece.
     at: usize,
-    /// Indentation of the current line while nothing but blanks was seen on it.
+    /// Indentation of the current line while nothing but blanks was seen on it. Expanded text
+    /// has none.
     indent: Option<u32>,
+    /// How the words of the current statement are quoted; nothing before its first word.
+    quoting: Option<Quoting>,
     /// What was wrong on the way.
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
-impl<'a> Lexer<'a> {
-    /// A lexer for `text`, which begins at byte `base` of the file.
-    pub(crate) fn new(file: FileId, text: &'a str, base: usize) -> Lexer<'a> {
-        Lexer { text, file, base, at: 0, indent: Some(0), diagnostics: Vec::new() }
+impl<'p, 'a> Lexer<'p, 'a> {
+    /// A lexer for a row of pieces.
+    pub(crate) fn new(pieces: &'p [Piece<'a>]) -> Lexer<'p, 'a> {
+        Lexer {
+            next: pieces,
+            text: "",
+            file: FileId(0),
+            base: 0,
+            at: 0,
+            indent: None,
+            quoting: None,
+            diagnostics: Vec::new(),
+        }
     }
 
     /// The next token, with its indentation when it is the first of its line.
     pub(crate) fn next(&mut self) -> Option<(Token<'a>, Option<u32>)> {
         loop {
             let start = self.at;
-            let next = self.peek()?;
+            let Some(next) = self.peek() else { return self.next_piece() };
             match next {
                 '\n' => {
                     self.at += 1;
-                    self.indent = Some(0);
+                    self.begin_line();
                     return Some((Token::Newline, None));
                 }
                 '\t' => {
@@ -77,16 +102,33 @@ impl<'a> Lexer<'a> {
                 '#' | '!' => self.skip_line(),
                 '{' | '}' => {
                     self.at += 1;
+                    self.quoting = None;
                     let span = self.span(start);
                     let token = if next == '{' { Token::Open(span) } else { Token::Close(span) };
                     return Some((token, self.indent.take()));
                 }
                 _ => {
                     let word = self.word();
+                    self.quoting.get_or_insert_with(|| Quoting::after(&word.text));
                     return Some((Token::Word(word), self.indent.take()));
                 }
             }
         }
+    }
+
+    fn begin_line(&mut self) {
+        self.indent = (self.file != FileId::EXPANSION).then_some(0);
+        self.quoting = None;
+    }
+
+    /// Goes on with the next piece, which begins a line.
+    fn next_piece(&mut self) -> Option<(Token<'a>, Option<u32>)> {
+        let (piece, rest) = self.next.split_first()?;
+        self.next = rest;
+        Piece { file: self.file, base: self.base, text: self.text } = *piece;
+        self.at = 0;
+        self.begin_line();
+        Some((Token::Newline, None))
     }
 
     fn peek(&self) -> Option<char> {
@@ -102,47 +144,93 @@ impl<'a> Lexer<'a> {
         self.at = self.text[self.at..].find('\n').map_or(self.text.len(), |n| self.at + n);
     }
 
-    /// Plain words borrow the text; the first quote or backslash makes a copy.
     fn word(&mut self) -> Word<'a> {
+        match self.quoting {
+            Some(Quoting::Escaped) => self.escaped_word(),
+            Some(Quoting::Plain) | None => self.plain_word(),
+        }
+    }
+
+    /// A word up to a blank or a quotation mark, or all between two such marks. It borrows the
+    /// text unless a comment sign is escaped in it.
+    fn plain_word(&mut self) -> Word<'a> {
         let start = self.at;
+        if self.peek() == Some('"') {
+            return self.plain_quotation();
+        }
+        let mut escapes = false;
         while let Some(c) = self.peek() {
             match c {
-                c if is_blank(c) || matches!(c, '\n' | '{' | '}') => break,
+                c if is_blank(c) || matches!(c, '\n' | '{' | '}' | '"') => break,
                 '#' | '!' => {
                     self.warn_of_glued_comment(start, c);
                     break;
                 }
-                '"' | '\'' => return self.quoted_word(start),
+                '\\' if self.text[self.at + 1..].starts_with(['#', '!']) => {
+                    escapes = true;
+                    self.at += 2;
+                }
                 '$' if self.text[self.at..].starts_with("${") => self.skip_parameter(),
                 c => self.at += c.len_utf8(),
             }
         }
-        Word { text: Cow::Borrowed(&self.text[start..self.at]), span: self.span(start) }
+        let text = &self.text[start..self.at];
+        let text = if escapes {
+            Cow::Owned(text.replace("\\#", "#").replace("\\!", "!"))
+        } else {
+            Cow::Borrowed(text)
+        };
+        Word { text, span: self.span(start) }
+    }
+
+    fn plain_quotation(&mut self) -> Word<'a> {
+        let start = self.at;
+        let rest = &self.text[start + 1..];
+        let end = rest.find(['"', '\n']).unwrap_or(rest.len());
+        self.at = start + 1 + end;
+        if rest[end..].starts_with('"') {
+            self.at += 1;
+        } else {
+            self.report_unclosed('"', start);
+        }
+        Word { text: Cow::Borrowed(&rest[..end]), span: self.span(start) }
     }
 
     /// `${NAME}` is one piece: its braces are no block.
     fn skip_parameter(&mut self) {
+        let start = self.at;
         let rest = &self.text[self.at..];
         let end = rest
             .find(['}', '\n'])
             .map_or(rest.len(), |n| n + usize::from(rest[n..].starts_with('}')));
         self.at += end;
-    }
-
-    fn warn_of_glued_comment(&mut self, start: usize, sign: char) {
-        let word = &self.text[start..self.at];
-        let diagnostic = Diagnostic::warning(
+        let diagnostic = Diagnostic::error(
             self.span(start),
-            format!("`{sign}` begins a comment here, so the word is only \"{word}\""),
+            format!("no parameter {} is defined here", &rest[..end]),
         )
-        .help(format!(
-            "quote the word if `{sign}` belongs to it, or put a blank before the comment"
-        ));
+        .help("write $NAME=VALUE above, or put the word into \"...\" if it is meant literally");
         self.diagnostics.push(diagnostic);
     }
 
-    fn quoted_word(&mut self, start: usize) -> Word<'a> {
-        let mut text = String::from(&self.text[start..self.at]);
+    fn warn_of_glued_comment(&mut self, start: usize, sign: char) {
+        let diagnostic = glued_comment(self.span(start), &self.text[start..self.at], sign);
+        self.diagnostics.push(diagnostic);
+    }
+
+    fn report_unclosed(&mut self, sign: char, at: usize) {
+        let mut span = self.span(at);
+        span.end = span.start + 1;
+        self.diagnostics.push(
+            Diagnostic::error(span, format!("this {sign} is never closed on its line"))
+                .help("close the quotation"),
+        );
+    }
+
+    /// A word with quotations of both kinds and escapes, as the keywords of [`Quoting::Escaped`]
+    /// have them.
+    fn escaped_word(&mut self) -> Word<'a> {
+        let start = self.at;
+        let mut bytes = Vec::new();
         let mut quote = None;
         while let Some(c) = self.peek() {
             match (quote, c) {
@@ -160,48 +248,134 @@ impl<'a> Lexer<'a> {
                     quote = None;
                     self.at += 1;
                 }
-                (Some(_), '\\') => self.escape(&mut text),
+                (_, '\\') => self.escape(&mut bytes),
+                (None, '$') if self.text[self.at..].starts_with("${") => {
+                    let from = self.at;
+                    self.skip_parameter();
+                    bytes.extend_from_slice(&self.text.as_bytes()[from..self.at]);
+                }
                 (_, c) => {
-                    text.push(c);
+                    bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
                     self.at += c.len_utf8();
                 }
             }
         }
         if let Some((sign, at)) = quote {
-            let mut span = self.span(at);
-            span.end = span.start + 1;
-            self.diagnostics.push(
-                Diagnostic::error(span, format!("this {sign} is never closed on its line"))
-                    .help("close the quotation"),
-            );
+            self.report_unclosed(sign, at);
         }
-        Word { text: Cow::Owned(text), span: self.span(start) }
+        let span = self.span(start);
+        Word { text: Cow::Owned(self.text_of(bytes, span)), span }
     }
 
-    fn escape(&mut self, text: &mut String) {
-        let start = self.at;
-        self.at += 1;
-        let Some(c) = self.peek().filter(|&c| c != '\n') else { return };
-        self.at += c.len_utf8();
-        match c {
-            'n' => text.push('\n'),
-            'r' => text.push('\r'),
-            't' => text.push('\t'),
-            'a' | 'b' | 'c' | 'E' | 'f' | 'v' | 'x' | '0'..='7' => {
-                let span = self.span(start);
-                self.diagnostics.push(
-                    Diagnostic::error(
-                        span,
-                        format!("the escape \\{c} is not supported by this version"),
-                    )
-                    .help(
-                        "write the character itself; \\n, \\r, \\t, \\\\ and \\\" are understood",
-                    ),
-                );
-            }
-            c => text.push(c),
-        }
+    fn text_of(&mut self, bytes: Vec<u8>, span: Span) -> String {
+        let text = match String::from_utf8(bytes) {
+            Ok(text) if !text.contains('\0') => return text,
+            Ok(text) => text.replace('\0', ""),
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        };
+        let message = "the escapes of this word do not make UTF-8 text without NUL bytes";
+        self.diagnostics.push(Diagnostic::error(span, message).help("write the characters"));
+        text
     }
+
+    /// `\` and what follows it. Source: keepalived.conf(5), "Quoted strings".
+    fn escape(&mut self, bytes: &mut Vec<u8>) {
+        self.at += 1;
+        let rest = &self.text[self.at..];
+        let Some(c) = rest.chars().next().filter(|&c| c != '\n') else {
+            let mut span = self.span(self.at - 1);
+            span.end = span.start + 1;
+            self.diagnostics.push(
+                Diagnostic::error(span, "nothing follows this \\").help("remove it, or write \\\\"),
+            );
+            return;
+        };
+        let digits = |from: usize, most: usize, radix: u32| {
+            rest[from..].chars().take(most).take_while(|c| c.is_digit(radix)).count()
+        };
+        let number = |text: &str, radix: u32| {
+            let digits = text.chars().filter_map(|c| c.to_digit(radix));
+            // Only the last byte counts, as in C.
+            digits.fold(0u8, |sum, digit| sum.wrapping_mul(radix as u8).wrapping_add(digit as u8))
+        };
+        let (byte, length) = match c {
+            'a' => (0x07, 1),
+            'b' => (0x08, 1),
+            'E' => (0x1b, 1),
+            'f' => (0x0c, 1),
+            'n' => (b'\n', 1),
+            'r' => (b'\r', 1),
+            't' => (b'\t', 1),
+            'v' => (0x0b, 1),
+            '0'..='7' => {
+                let count = digits(0, 3, 8);
+                (number(&rest[..count], 8), count)
+            }
+            'x' if digits(1, 1, 16) > 0 => {
+                let count = digits(1, usize::MAX, 16);
+                (number(&rest[1..=count], 16), 1 + count)
+            }
+            'c' if rest.as_bytes().get(1).is_some_and(|b| b.is_ascii_graphic()) => {
+                (rest.as_bytes()[1] & 0x1f, 2)
+            }
+            c => {
+                bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                self.at += c.len_utf8();
+                return;
+            }
+        };
+        bytes.push(byte);
+        self.at += length;
+    }
+}
+
+/// How the words of a statement are quoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quoting {
+    /// `"` encloses a word; `'` and `\` are characters like others.
+    Plain,
+    /// Words are joined of plain and quoted parts, with escapes, as in a shell.
+    Escaped,
+}
+
+/// The keywords that name scripts, and patterns: their words are [`Quoting::Escaped`]. Observed
+/// from Keepalived 2.2.7.
+const ESCAPED: [&str; 19] = [
+    "lvs_notify_fifo_script",
+    "misc_path",
+    "notify",
+    "notify_backup",
+    "notify_deleted",
+    "notify_down",
+    "notify_fault",
+    "notify_fifo_script",
+    "notify_master",
+    "notify_master_rx_lower_pri",
+    "notify_stop",
+    "notify_up",
+    "quorum_down",
+    "quorum_up",
+    "regex",
+    "script",
+    "shutdown_script",
+    "startup_script",
+    "vrrp_notify_fifo_script",
+];
+
+impl Quoting {
+    /// The quoting of what follows a keyword.
+    fn after(keyword: &str) -> Quoting {
+        if ESCAPED.contains(&keyword) { Quoting::Escaped } else { Quoting::Plain }
+    }
+}
+
+/// A comment sign that cuts a word in two is warned of.
+pub(super) fn glued_comment(span: Span, word: &str, sign: char) -> Diagnostic {
+    Diagnostic::warning(
+        span,
+        format!("`{sign}` begins a comment here, so the word is only \"{word}\""),
+    )
+    .help(format!("quote the word if `{sign}` belongs to it, or put a blank before the comment"))
 }
 
 /// White space within a line. A byte order mark and a no-break space, both left by editors and
@@ -214,8 +388,13 @@ fn is_blank(c: char) -> bool {
 mod tests {
     use super::*;
 
+    fn pieces(text: &str) -> [Piece<'_>; 1] {
+        [Piece { file: FileId(0), base: 0, text }]
+    }
+
     fn words(text: &str) -> Vec<String> {
-        let mut lexer = Lexer::new(FileId(0), text, 0);
+        let pieces = pieces(text);
+        let mut lexer = Lexer::new(&pieces);
         let mut out = Vec::new();
         while let Some((token, _)) = lexer.next() {
             out.push(match token {
@@ -225,7 +404,16 @@ mod tests {
                 Token::Newline => "\n".into(),
             });
         }
-        out
+        assert_eq!(lexer.diagnostics, []);
+        // A piece begins a line.
+        out.split_off(1)
+    }
+
+    fn findings(text: &str) -> Vec<Diagnostic> {
+        let pieces = pieces(text);
+        let mut lexer = Lexer::new(&pieces);
+        while lexer.next().is_some() {}
+        lexer.diagnostics
     }
 
     #[test]
@@ -239,30 +427,53 @@ mod tests {
     }
 
     #[test]
-    fn quotes_join_and_protect() {
-        assert_eq!(words(r#"abcd" efg h jkl "mnop"#), ["abcd efg h jkl mnop"]);
-        assert_eq!(words(r#"a '#!{} "' "\"\\""#), ["a", "#!{} \"", "\"\\"]);
+    fn plain_words_are_quoted_by_double_marks_and_know_no_escapes() {
+        assert_eq!(words(r#"a "b #{c" d"#), ["a", "b #{c", "d"]);
+        assert_eq!(words(r#"a b"c d"e"#), ["a", "b", "c d", "e"]);
+        assert_eq!(words(r#"a it's "x\ty" p\#q"#), ["a", "it's", r"x\ty", "p#q"]);
+    }
+
+    #[test]
+    fn words_of_scripts_are_joined_and_escaped() {
+        assert_eq!(words(r#"script abcd" efg h jkl "mnop"#), ["script", "abcd efg h jkl mnop"]);
+        assert_eq!(words(r#"script a\ b 'c "d'"#), ["script", "a b", "c \"d"]);
+        let text = r#"script "\a\b\E\f\n\r\t\v\x41\101\cA\\\"\'""#;
+        let escapes = "\u{7}\u{8}\u{1b}\u{c}\n\r\t\u{b}AA\u{1}\\\"'";
+        assert_eq!(words(text), ["script", escapes]);
+        assert_eq!(words(r"script \xc3\xa9 \0637 \x"), ["script", "é", "37", "x"]);
+    }
+
+    #[test]
+    fn escapes_that_make_no_text_are_reported() {
+        for text in [r"script \xff", r"script a\0b", "script \"a\\\n\""] {
+            assert!(!findings(text).is_empty(), "{text}");
+        }
     }
 
     #[test]
     fn a_quotation_ends_with_its_line_at_the_latest() {
-        let mut lexer = Lexer::new(FileId(0), "a \"b c\nd", 0);
-        while lexer.next().is_some() {}
-        assert_eq!(lexer.diagnostics.len(), 1);
-        assert_eq!((lexer.diagnostics[0].span.start, lexer.diagnostics[0].span.end), (2, 3));
+        let found = findings("a \"b c\nd");
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].span.start, found[0].span.end), (2, 3));
+        assert_eq!(findings("notify 'b c\nd").len(), 1);
     }
 
     #[test]
     fn a_comment_sign_inside_a_word_is_warned_of() {
-        let mut lexer = Lexer::new(FileId(0), "auth_pass pa!ss", 0);
-        while lexer.next().is_some() {}
-        assert!(lexer.diagnostics[0].message.contains("only \"pa\""));
+        assert!(findings("auth_pass pa!ss")[0].message.contains("only \"pa\""));
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_defined_is_an_error_outside_quotes() {
+        assert!(findings("a b${C}d")[0].message.contains("${C}"));
+        assert_eq!(findings("a \"b${C}d\" $E"), []);
     }
 
     #[test]
     fn indentation_is_that_of_the_first_token_of_a_line() {
-        let mut lexer = Lexer::new(FileId(0), "  a b\n\t}", 0);
+        let pieces = pieces("  a b\n\t}");
+        let mut lexer = Lexer::new(&pieces);
         let indents: Vec<_> = core::iter::from_fn(|| lexer.next()).map(|(_, i)| i).collect();
-        assert_eq!(indents, [Some(2), None, None, Some(8)]);
+        assert_eq!(indents, [None, Some(2), None, None, Some(8)]);
     }
 }

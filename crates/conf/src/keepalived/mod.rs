@@ -1,11 +1,13 @@
-//! keepalived.conf: characters ([`lexer`]) to words and blocks ([`structure`]) to values
+//! keepalived.conf: files, conditions and parameters ([`expand`]), then characters ([`lexer`]) to words and blocks ([`structure`]) to values
 //! ([`reader`]), by the rows of [`keyword`], one file per keyword family.
 
 mod addresses;
 pub(crate) mod ast;
 mod checker;
+mod expand;
 mod global;
 mod keyword;
+mod language;
 mod lexer;
 mod reader;
 mod rejected;
@@ -21,11 +23,12 @@ use alloc::vec::Vec;
 use crate::diagnostic::Diagnostic;
 use crate::row::RowInfo;
 use crate::source::{FileId, Files};
+use expand::Stretch;
 use keyword::{Fill, Keywords, section};
 use reader::Reader;
 
+pub(crate) use expand::Origins;
 pub(crate) use surroundings::Surroundings;
-
 pub(crate) use virtual_server::PERSISTENCE_DEFAULT;
 
 /// Every keyword.
@@ -35,24 +38,40 @@ pub fn rows() -> impl Iterator<Item = &'static RowInfo> {
 
 /// `word` begins a top-level block or directive.
 pub(crate) fn is_top_level(word: &str) -> bool {
-    keyword::rows().any(|row| row.info.is_named(word) && row.info.is_within(section::TOP))
+    let is_expanded = word.starts_with('$') || word.starts_with('@') || word.starts_with("~SEQ");
+    is_expanded
+        || keyword::rows().any(|row| {
+            let is_top = row.info.is_within(section::TOP) || row.info.is_within(section::ANYWHERE);
+            is_top && row.info.is_named(word)
+        })
 }
 
-/// Parses one file and adds what it says.
-pub(crate) fn parse(
+/// Reads files, with all they include, and adds what they say. Findings about text that was
+/// expanded are to be settled by what is returned.
+pub(crate) fn load(
     surroundings: &Surroundings<'_>,
-    files: &Files,
-    file: FileId,
+    files: &mut Files,
+    roots: &[FileId],
     configuration: &mut ast::Configuration,
     diagnostics: &mut Vec<Diagnostic>,
-) {
-    if configuration.global.default_user.is_none() {
+) -> Origins {
+    let mut origins = Origins::default();
+    let programs: Vec<Vec<Stretch>> = roots
+        .iter()
+        .map(|&root| expand::expand(surroundings.source, files, root, &mut origins, diagnostics))
+        .collect();
+    files.set_expansion(Some(origins.take_text()));
+    if !roots.is_empty() && configuration.global.default_user.is_none() {
         configuration.global.default_user = scripts::default_user(surroundings.source);
     }
-    let statements = structure::read(&Keywords::new(), file, &files.file(file).text, diagnostics);
-    Reader { surroundings, diagnostics }.fields(&statements, |reader, statement, fill| {
-        if let Fill::Top(parse) = fill {
-            parse(reader, statement, configuration);
-        }
-    });
+    let keywords = Keywords::new();
+    for stretches in &programs {
+        let statements = structure::read(&keywords, files, stretches, diagnostics);
+        Reader { surroundings, diagnostics }.fields(&statements, |reader, statement, fill| {
+            if let Fill::Top(parse) = fill {
+                parse(reader, statement, configuration);
+            }
+        });
+    }
+    origins
 }

@@ -130,6 +130,6 @@ fn a_frontend_on_a_virtual_address_binds_before_it_is_there() {
 fn a_file_of_neither_language_and_a_missing_one_are_errors() {
     let loaded = Table::default().with("x", "hello\n").load();
     assert!(lines(&loaded)[0].contains("cannot tell whether x is a keepalived.conf or a haproxy"));
-    let loaded = conf::load(&Table::default(), &[("gone.conf".into(), None)]);
+    let loaded = conf::load(&conf::source::Table::default(), &[("gone.conf".into(), None)]);
     assert!(lines(&loaded)[0].contains("cannot read gone.conf: no such file"));
 }

@@ -5,6 +5,7 @@ mod across;
 mod common;
 mod documents;
 mod global;
+mod language;
 mod render;
 mod robustness;
 mod structure;

@@ -106,17 +106,16 @@ fn what_is_not_supported_is_refused_once_with_its_block() {
 }
 
 #[test]
-fn advanced_lines_are_refused_by_name() {
-    let text = "$P=1\nglobal_defs {\n @main router_id a\n include x.conf\n}\n";
+fn words_that_the_expansion_left_are_explained() {
+    let text = "$P\nglobal_defs {\n @ router_id a\n ~FOO(a) b\n router_id ${Q}\n}\n";
     assert_eq!(
         errors(text),
         [
-            "1:1 error: parameter substitution ($...) is not supported by this version; write \
-             the resulting lines themselves",
-            "3:2 error: a conditional line (@...) is not supported by this version; write the \
-             resulting lines themselves",
-            "4:2 error: include is not supported by this version; name the files on the command \
-             line: -f FILE1 FILE2",
+            "1:1 error: \"$P\" stands for nothing here; define the parameter above: $NAME=VALUE",
+            "4:2 error: \"~FOO(a)\" stands for nothing here; write ~SEQ(VAR, START, STEP, END), \
+             ~SEQx(...) or ~LST(VAR, VALUE...)",
+            "5:12 error: no parameter ${Q} is defined here; write $NAME=VALUE above, or put the \
+             word into \"...\" if it is meant literally",
         ]
     );
 }

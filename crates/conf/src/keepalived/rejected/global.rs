@@ -1,22 +1,12 @@
-//! The language's advanced features, the top level and `global_defs`.
+//! The top level and `global_defs`.
 
 use super::refused;
 use crate::keepalived::keyword::KeywordRow;
-use crate::keepalived::keyword::section::{ANYWHERE, GLOBAL, TOP};
+use crate::keepalived::keyword::section::{GLOBAL, TOP};
 
 #[rustfmt::skip]
 pub(super) const OLD_NAMES: &[KeywordRow] = refused![&[GLOBAL], "use router_id";
     "lvs_id": "Old name of router_id.",
-];
-
-#[rustfmt::skip]
-pub(super) const LANGUAGE: &[KeywordRow] = refused![&[ANYWHERE], "name the files on the command line: -f FILE1 FILE2";
-    "include": "Reads other files here.",
-    "includer": "Reads other files here, which must be readable.",
-    "includem": "Reads other files here, of which there must be one.",
-    "includew": "Reads other files here; each wildcard must match.",
-    "includeb": "Reads other files here; each brace expression must match.",
-    "includea": "Reads other files here, with all checks.",
 ];
 
 #[rustfmt::skip]
@@ -31,12 +21,6 @@ pub(super) const TOP_LEVEL: &[KeywordRow] = refused![&[TOP], "set them up with t
 #[rustfmt::skip]
 pub(super) const NAMESPACES: &[KeywordRow] = refused![&[TOP], "remove it; checks and forwarding share a namespace, that of net_namespace";
     "net_namespace_ipvs": "Network namespace of IPVS.",
-];
-
-#[rustfmt::skip]
-pub(super) const RANDOM: &[KeywordRow] = refused![&[GLOBAL], "remove it; it is planned";
-    "random_seed": "Seed of random numbers.",
-    "include_check": "How strictly include is checked.",
 ];
 
 #[rustfmt::skip]

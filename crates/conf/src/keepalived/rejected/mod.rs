@@ -19,11 +19,9 @@ use refused;
 
 /// All of them.
 pub(crate) static TABLES: &[&[KeywordRow]] = &[
-    global::LANGUAGE,
     global::OLD_NAMES,
     global::TOP_LEVEL,
     global::NAMESPACES,
-    global::RANDOM,
     global::CHECKERS,
     global::MARKS,
     global::IPTABLES,

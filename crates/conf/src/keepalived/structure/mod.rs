@@ -11,10 +11,11 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::vec::Vec;
 
+use super::expand::Stretch;
 use super::keyword::{KeywordRow, Keywords, section};
-use super::lexer::{Lexer, Token, Word};
+use super::lexer::{Lexer, Piece, Token, Word};
 use crate::diagnostic::Diagnostic;
-use crate::source::{FileId, Span};
+use crate::source::{Files, Span};
 use crate::suggest;
 
 /// One statement: words, and perhaps a block.
@@ -74,20 +75,20 @@ impl<'a> Statement<'a> {
     }
 }
 
-/// Reads a whole file.
+/// Reads a whole configuration, expanded.
 pub(crate) fn read<'a>(
     keywords: &Keywords,
-    file: FileId,
-    text: &'a str,
+    files: &'a Files,
+    stretches: &[Stretch],
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<Statement<'a>> {
     let mut statements = Vec::new();
     let mut suggestions_left = SUGGESTIONS_MAX;
-    for (base, chunk) in chunks(keywords, text) {
-        let mut parser = Parser::new(keywords, file, chunk, base, Mode::Strict, suggestions_left);
+    for chunk in chunks(keywords, files, stretches) {
+        let mut parser = Parser::new(keywords, &chunk, Mode::Strict, suggestions_left);
         parser.run();
         if parser.unbalanced {
-            parser = Parser::new(keywords, file, chunk, base, Mode::Recovering, suggestions_left);
+            parser = Parser::new(keywords, &chunk, Mode::Recovering, suggestions_left);
             parser.run();
         }
         suggestions_left = parser.suggestions_left;
@@ -101,20 +102,32 @@ pub(crate) fn read<'a>(
 /// Words compared with all keywords at most; a file that is no configuration has many.
 const SUGGESTIONS_MAX: u32 = 200;
 
-/// Stretches of the text, each from one top-level block to the next.
-fn chunks<'a>(keywords: &Keywords, text: &'a str) -> Vec<(usize, &'a str)> {
-    let mut starts = alloc::vec![0];
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        let word = line.trim_start();
-        let end = word.find(|c: char| c.is_whitespace() || c == '{').unwrap_or(word.len());
-        if at > 0 && keywords.begins_chunk(&word[..end]) {
-            starts.push(at);
+/// Pieces of the text in groups, each from one top-level block to the next.
+fn chunks<'a>(keywords: &Keywords, files: &'a Files, stretches: &[Stretch]) -> Vec<Vec<Piece<'a>>> {
+    let mut chunks = Vec::new();
+    let mut chunk = Vec::new();
+    for &Stretch { file, start, end } in stretches {
+        let text = &files.file(file).text[start..end];
+        let mut from = 0;
+        let mut at = 0;
+        for line in text.split_inclusive('\n') {
+            let word = line.trim_start();
+            let end = word.find(|c: char| c.is_whitespace() || c == '{').unwrap_or(word.len());
+            if keywords.begins_chunk(&word[..end]) {
+                if at > from {
+                    chunk.push(Piece { file, base: start + from, text: &text[from..at] });
+                    from = at;
+                }
+                if !chunk.is_empty() {
+                    chunks.push(core::mem::take(&mut chunk));
+                }
+            }
+            at += line.len();
         }
-        at += line.len();
+        chunk.push(Piece { file, base: start + from, text: &text[from..] });
     }
-    let ends = starts.iter().skip(1).copied().chain([text.len()]);
-    starts.iter().zip(ends).map(|(&start, end)| (start, &text[start..end])).collect()
+    chunks.push(chunk);
+    chunks
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +153,7 @@ struct Frame<'a> {
 
 struct Parser<'k, 'a> {
     keywords: &'k Keywords,
-    lexer: Lexer<'a>,
+    lexer: Lexer<'k, 'a>,
     mode: Mode,
     /// Braces do not match.
     unbalanced: bool,
@@ -159,15 +172,13 @@ struct Parser<'k, 'a> {
 impl<'k, 'a> Parser<'k, 'a> {
     fn new(
         keywords: &'k Keywords,
-        file: FileId,
-        text: &'a str,
-        base: usize,
+        pieces: &'k [Piece<'a>],
         mode: Mode,
         suggestions_left: u32,
     ) -> Parser<'k, 'a> {
         Parser {
             keywords,
-            lexer: Lexer::new(file, text, base),
+            lexer: Lexer::new(pieces),
             mode,
             unbalanced: false,
             root: Vec::new(),
@@ -236,11 +247,9 @@ impl<'k, 'a> Parser<'k, 'a> {
     /// What a word that is no keyword here may be; reports it.
     fn explain(&mut self, section: &'static str, words: &[Word<'a>]) -> Meaning {
         let word = &words[0];
-        if let Some(what) = advanced(&word.text) {
-            self.diagnostics.push(
-                Diagnostic::error(word.span, format!("{what} is not supported by this version"))
-                    .help("write the resulting lines themselves"),
-            );
+        if let Some(help) = unexpanded(&word.text) {
+            let message = format!("\"{}\" stands for nothing here", word.text);
+            self.diagnostics.push(Diagnostic::error(word.span, message).help(help));
             return Meaning::Unknown;
         }
         let place = if section == section::TOP {
@@ -387,12 +396,12 @@ impl<'k, 'a> Parser<'k, 'a> {
     }
 }
 
-/// The advanced features of the language that begin with a sign.
-fn advanced(word: &str) -> Option<&'static str> {
+/// What to do about a word that the expansion left as it was.
+fn unexpanded(word: &str) -> Option<&'static str> {
     match word.as_bytes().first()? {
-        b'@' => Some("a conditional line (@...)"),
-        b'$' => Some("parameter substitution ($...)"),
-        b'~' => Some("a sequence (~SEQ, ~LST)"),
+        b'@' => Some("@ID begins a line, and a blank follows it"),
+        b'$' => Some("define the parameter above: $NAME=VALUE"),
+        b'~' => Some("write ~SEQ(VAR, START, STEP, END), ~SEQx(...) or ~LST(VAR, VALUE...)"),
         _ => None,
     }
 }

@@ -116,7 +116,11 @@ fn files(options: &Options) -> Files {
         (true, true) | (false, false) => Only::Everything,
     };
     let path = (options.file.clone(), Some(Language::Keepalived));
-    let mut files = Files::of(vec![path]).with_only(only).with_umask(options.umask);
+    let mut files = Files::of(vec![path])
+        .with_only(only)
+        .with_umask(options.umask)
+        .identified(options.config_id.clone())
+        .with_every_file(options.all_files);
     if let Some(name) = &options.namespace {
         files = files.in_namespace(name);
     }

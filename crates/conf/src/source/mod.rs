@@ -1,20 +1,56 @@
 //! Where text and names come from: the only window of this crate to the machine.
 
+pub mod glob;
+mod table;
+
+use alloc::borrow::ToOwned;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+pub use table::Table;
+
 /// Reads files and resolves names. `evenkeel` implements it with the real machine, tests with a
-/// table. Errors are sentences for the user.
+/// [`Table`]. Errors are sentences for the user.
 pub trait Source {
     /// The whole text of a file.
     fn read(&self, path: &str) -> Result<String, String>;
-    /// Paths that match a pattern, sorted.
-    fn glob(&self, pattern: &str) -> Result<Vec<String>, String>;
+    /// What a path names, links followed.
+    fn kind(&self, path: &str) -> FileKind {
+        if self.read(path).is_ok() { FileKind::Regular } else { FileKind::Missing }
+    }
+    /// Names in a directory, in any order; the empty path is the current directory.
+    fn list(&self, directory: &str) -> Result<Vec<String>, String> {
+        Err(format!("cannot list {directory}"))
+    }
+    /// The one name of a file that may have several, to find files that include themselves.
+    fn identity(&self, path: &str) -> String {
+        path.to_owned()
+    }
+    /// The absolute path of the directory that a file stands in.
+    fn directory_of(&self, path: &str) -> String {
+        parent(path).to_owned()
+    }
     /// An environment variable.
     fn environment(&self, name: &str) -> Option<String>;
     /// This machine's name.
     fn host_name(&self) -> String;
+    /// What `@id` lines of a keepalived.conf are compared with: the host name up to the first
+    /// dot, unless the command line says otherwise.
+    fn config_id(&self) -> String {
+        let name = self.host_name();
+        name.split('.').next().unwrap_or(&name).to_owned()
+    }
+    /// A file that an include of a keepalived.conf does not find is an error from the beginning.
+    fn must_find_includes(&self) -> bool {
+        false
+    }
+    /// Where random numbers of the configuration begin, unless it says so itself. The same each
+    /// time within one process, so that reading unchanged files again changes nothing.
+    fn random_seed(&self) -> u32 {
+        1
+    }
     /// Addresses of a host.
     fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, String>;
     /// Processors that this process may use, at least 1.
@@ -29,9 +65,38 @@ pub trait Source {
     fn group_id(&self, name: &str) -> Option<u32>;
 }
 
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file that nobody may execute.
+    Regular,
+    /// A regular file that somebody may execute.
+    Executable,
+    /// A directory.
+    Directory,
+    /// A device, a socket or a pipe.
+    Other,
+    /// Nothing.
+    Missing,
+}
+
+/// The part of a path before its last slash; empty for a name in the current directory.
+pub fn parent(path: &str) -> &str {
+    match path.rfind('/') {
+        Some(0) => "/",
+        Some(slash) => &path[..slash],
+        None => "",
+    }
+}
+
 /// Number of a loaded file in [`Files`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub u32);
+
+impl FileId {
+    /// Text that is in no file. No finding that leaves this crate points there.
+    pub(crate) const EXPANSION: FileId = FileId(u32::MAX);
+}
 
 /// A stretch of a loaded file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,8 +110,11 @@ pub struct Span {
 }
 
 impl Span {
-    /// From the start of this span to the end of `other` (in the same file).
+    /// From the start of this span to the end of `other`; this span if that is in another file.
     pub fn to(self, other: Span) -> Span {
+        if other.file != self.file {
+            return self;
+        }
         Span { file: self.file, start: self.start, end: other.end.max(self.start) }
     }
 }
@@ -73,6 +141,8 @@ pub struct File {
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     files: Vec<File>,
+    /// What is written nowhere: the lines that parameters and sequences expanded to.
+    expansion: Option<File>,
 }
 
 /// A place as people count: from 1.
@@ -91,9 +161,17 @@ impl Files {
         FileId(self.files.len() as u32 - 1)
     }
 
+    /// Keeps what parameters expanded to under [`FileId::EXPANSION`], or forgets it.
+    pub(crate) fn set_expansion(&mut self, text: Option<String>) {
+        self.expansion = text.map(|text| File { path: String::from("expansion"), text });
+    }
+
     /// A file by number.
     pub fn file(&self, id: FileId) -> &File {
-        &self.files[id.0 as usize]
+        match &self.expansion {
+            Some(expansion) if id == FileId::EXPANSION => expansion,
+            _ => &self.files[id.0 as usize],
+        }
     }
 
     /// All files in loading order.
