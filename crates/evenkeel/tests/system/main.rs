@@ -4,6 +4,7 @@ mod checks;
 mod command_line;
 mod director;
 mod director_role;
+mod documentation;
 mod lab;
 mod mutual;
 mod personality;
