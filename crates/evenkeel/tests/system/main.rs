@@ -7,6 +7,7 @@ mod director_role;
 mod documentation;
 mod lab;
 mod mutual;
+mod peers;
 mod personality;
 mod proxy;
 mod proxy_hostile;
