@@ -13,6 +13,7 @@ mod proxy;
 mod proxy_hostile;
 mod proxy_role;
 mod proxy_rules;
+mod quiet_reload;
 mod role;
 mod scripts;
 mod site;
