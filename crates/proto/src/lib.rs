@@ -5,5 +5,6 @@
 
 extern crate alloc;
 
+pub mod bfd;
 pub mod check;
 pub mod vrrp;
