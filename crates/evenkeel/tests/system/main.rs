@@ -20,5 +20,6 @@ mod site;
 mod site_server;
 mod vrrp;
 mod vrrp_kinds;
+mod vrrp_on_time;
 mod webserver;
 mod whole;

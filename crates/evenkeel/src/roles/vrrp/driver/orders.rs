@@ -102,7 +102,7 @@ impl Driver {
         self.collect();
         self.work_off();
         self.memory.forget();
-        self.memory.write(self.router.instances());
+        self.memory.write(clock::now(), self.router.instances());
         self.renew_gates(&former);
         self.supervisor.throw_away(former);
         self.supervisor.answer(FromRole::Configured { generation, error: None });
@@ -143,6 +143,7 @@ impl Surroundings for Snapshot<'_> {
 
     fn resumes(&self, plan: &VrrpInstance) -> bool {
         let Driver { memory, kernel, .. } = self.driver;
-        memory.was_master(plan) && addresses(plan).all(|address| kernel.holds(plan, address))
+        memory.was_master(clock::now(), plan)
+            && addresses(plan).all(|address| kernel.holds(plan, address))
     }
 }

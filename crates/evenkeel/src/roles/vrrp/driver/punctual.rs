@@ -45,6 +45,7 @@ impl Driver {
             self.router.handle_timeout(now);
         }
         self.collect();
+        self.memory.touch(now);
     }
 
     fn hear(&mut self, which: &Which<'_>) {

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use edge::announce::Announcement;
+use edge::clock;
 use model::control::{Event, Notice, NoticeKind};
 use model::status::VrrpState;
 use model::vrrp::{Holding, VirtualAddress, VirtualLink, VrrpInstance};
@@ -54,7 +55,7 @@ impl Driver {
             self.be_punctual();
         }
         if changed {
-            self.memory.write(self.router.instances());
+            self.memory.write(clock::now(), self.router.instances());
         }
     }
 
