@@ -80,7 +80,7 @@ impl Alerts {
         let router = global.router_id.as_deref().unwrap_or(host);
         let what = if notice.group { "Group" } else { "Instance" };
         let subject = format!("[{router}] VRRP {what} {} - {subject}", notice.name);
-        self.send(global, subject, format!("{body}\r\n\r\n"));
+        self.send(global, subject, format!("{body}\r\n"));
     }
 
     /// A real server of a layer-4 virtual server went down or came back.
