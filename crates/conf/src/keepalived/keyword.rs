@@ -4,12 +4,14 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::ast::{
-    Authentication, Checker, Configuration, Garp, Global, Instance, RealServer, SyncGroup, Timers,
-    VirtualServer,
+    Authentication, Bfd, Checker, Configuration, File, Garp, GarpGroup, Global, Hmac, Instance,
+    Notify, Process, RealServer, Script, SyncGroup, Timers, TrackLine, VirtualServer,
 };
 use super::reader::Reader;
 use super::structure::Statement;
-use super::{checker, global, language, rejected, timers, virtual_server, vrrp};
+use super::{
+    bfd, checker, global, interfaces, language, rejected, timers, tracking, virtual_server, vrrp,
+};
 use crate::row::{Language, Row, RowInfo};
 
 /// Names of the blocks, as [`RowInfo::sections`] has them.
@@ -23,6 +25,19 @@ pub(crate) mod section {
     pub(crate) const AUTHENTICATION: &str = "authentication";
     pub(crate) const ADDRESSES: &str = "virtual_ipaddress";
     pub(crate) const EXCLUDED: &str = "virtual_ipaddress_excluded";
+    pub(crate) const ROUTES: &str = "virtual_routes";
+    pub(crate) const RULES: &str = "virtual_rules";
+    pub(crate) const PEERS: &str = "unicast_peer";
+    /// Not one block: `track_interface`, `track_script`...
+    pub(crate) const TRACKERS: &str = "a list of trackers";
+    pub(crate) const HMAC: &str = "auth_hmac";
+    pub(crate) const SCRIPT: &str = "vrrp_script";
+    pub(crate) const FILE: &str = "track_file";
+    pub(crate) const PROCESS: &str = "vrrp_track_process";
+    pub(crate) const BFD: &str = "bfd_instance";
+    pub(crate) const GARP_GROUP: &str = "garp_group";
+    pub(crate) const INTERFACES: &str = "interfaces";
+    pub(crate) const LINK_DELAYS: &str = "interface_up_down_delays";
     pub(crate) const VIRTUAL_SERVER: &str = "virtual_server";
     pub(crate) const REAL_SERVER: &str = "real_server";
     pub(crate) const TCP_CHECK: &str = "TCP_CHECK";
@@ -33,7 +48,19 @@ pub(crate) mod section {
     pub(crate) const ANYWHERE: &str = "anywhere";
 
     /// Blocks whose lines are values, not keywords.
-    pub(crate) const LISTS: &[&str] = &[EMAIL, GROUP, ADDRESSES, EXCLUDED, LINKBEAT];
+    pub(crate) const LISTS: &[&str] = &[
+        EMAIL,
+        GROUP,
+        ADDRESSES,
+        EXCLUDED,
+        LINKBEAT,
+        ROUTES,
+        RULES,
+        PEERS,
+        TRACKERS,
+        INTERFACES,
+        LINK_DELAYS,
+    ];
 }
 
 /// Reads one statement into the block it stands in.
@@ -55,6 +82,14 @@ pub(crate) enum Fill {
     SyncGroup(Parse<SyncGroup>),
     Instance(Parse<Instance>),
     Authentication(Parse<Authentication>),
+    Hmac(Parse<Hmac>),
+    Notify(Parse<Notify>),
+    Tracks(Parse<Vec<TrackLine>>),
+    Script(Parse<Script>),
+    File(Parse<File>),
+    Process(Parse<Process>),
+    Bfd(Parse<Bfd>),
+    GarpGroup(Parse<GarpGroup>),
     VirtualServer(Parse<VirtualServer>),
     RealServer(Parse<RealServer>),
     Timers(Parse<Timers>),
@@ -107,6 +142,19 @@ static TABLES: &[&[KeywordRow]] = &[
     global::programs::ROWS,
     global::vrrp::ROWS,
     vrrp::ROWS,
+    vrrp::instance::ROWS,
+    vrrp::adverts::ROWS,
+    vrrp::authentication::ROWS,
+    vrrp::destination::ROWS,
+    vrrp::garp::ROWS,
+    vrrp::links::ROWS,
+    vrrp::notify::ROWS,
+    tracking::ROWS,
+    tracking::scripts::ROWS,
+    tracking::files::ROWS,
+    tracking::processes::ROWS,
+    bfd::ROWS,
+    interfaces::ROWS,
     virtual_server::ROWS,
     timers::ROWS,
     checker::ROWS,
@@ -149,9 +197,16 @@ impl Keywords {
         within(section).or_else(|| within(section::ANYWHERE))
     }
 
-    /// The keyword `word` in any section.
-    pub(crate) fn find_elsewhere(&self, word: &str) -> Option<&'static KeywordRow> {
-        self.by_word.get(word).and_then(|named| named.first().copied())
+    /// Every section where `word` means something, those where it works first.
+    pub(crate) fn sections_of(&self, word: &str) -> Vec<&'static str> {
+        let named = self.by_word.get(word).map(Vec::as_slice).unwrap_or_default();
+        let mut sections: Vec<&'static str> = Vec::new();
+        for section in named.iter().flat_map(|row| row.info.sections) {
+            if !sections.contains(section) {
+                sections.push(section);
+            }
+        }
+        sections
     }
 
     /// Words that begin a top-level block and stand nowhere else.
@@ -194,6 +249,15 @@ mod tests {
             Fill::SyncGroup(_) => section == section::SYNC_GROUP,
             Fill::Instance(_) => section == section::INSTANCE,
             Fill::Authentication(_) => section == section::AUTHENTICATION,
+            Fill::Hmac(_) => section == section::HMAC,
+            Fill::Notify(_) | Fill::Tracks(_) => {
+                [section::INSTANCE, section::SYNC_GROUP].contains(&section)
+            }
+            Fill::Script(_) => section == section::SCRIPT,
+            Fill::File(_) => section == section::FILE,
+            Fill::Process(_) => section == section::PROCESS,
+            Fill::Bfd(_) => section == section::BFD,
+            Fill::GarpGroup(_) => section == section::GARP_GROUP,
             Fill::VirtualServer(_) => section == section::VIRTUAL_SERVER,
             Fill::RealServer(_) => section == section::REAL_SERVER,
             Fill::Timers(_) => [
@@ -244,7 +308,7 @@ mod tests {
             .flat_map(|text| text.lines())
             .filter_map(|line| line.split_whitespace().next().filter(|word| word.contains('_')));
         for word in words.filter(|word| !word.starts_with("RH_")) {
-            let row = keywords.find_elsewhere(word).expect(word);
+            let row = keywords.by_word.get(word).and_then(|named| named.first()).expect(word);
             assert!(row.parse.is_some(), "{word}");
         }
     }
@@ -254,11 +318,8 @@ mod tests {
         let keywords = Keywords::new();
         for (section, word) in [
             (section::GLOBAL, "enable_dbus"),
-            (section::INSTANCE, "track_script"),
-            (section::INSTANCE, "unicast_peer"),
             (section::VIRTUAL_SERVER, "sorry_server"),
             (section::REAL_SERVER, "MISC_CHECK"),
-            (section::TOP, "vrrp_script"),
             (section::URL, "regex"),
         ] {
             let row = keywords.find(section, word).expect(word);

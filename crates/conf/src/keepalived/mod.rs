@@ -3,18 +3,24 @@
 
 mod addresses;
 pub(crate) mod ast;
+mod bfd;
 mod checker;
 mod expand;
 mod global;
+mod interfaces;
 mod keyword;
 mod language;
 mod lexer;
+mod options;
 mod reader;
 mod rejected;
+mod routes;
+mod rules;
 mod scripts;
 mod structure;
 mod surroundings;
 mod timers;
+mod tracking;
 mod virtual_server;
 mod vrrp;
 

@@ -24,7 +24,6 @@ const INTERFACE_NAME_MAX: usize = 15;
 
 /// Collects what is wrong while statements become values.
 pub(crate) struct Reader<'r> {
-    #[allow(dead_code)] // Asked by rows to come.
     pub(crate) surroundings: &'r Surroundings<'r>,
     pub(crate) diagnostics: &'r mut Vec<Diagnostic>,
 }
@@ -214,6 +213,16 @@ impl Reader<'_> {
         most: Duration,
     ) -> Option<Duration> {
         let word = self.argument(statement, "a number of seconds")?;
+        self.seconds_of(word, least, most)
+    }
+
+    /// Seconds with an optional fraction.
+    pub(crate) fn seconds_of(
+        &mut self,
+        word: &Word<'_>,
+        least: Duration,
+        most: Duration,
+    ) -> Option<Duration> {
         let Some(value) = parse_seconds(&word.text) else {
             let message = format!("\"{}\" is not a number of seconds", word.text);
             self.error(word.span, message, "write seconds, with a fraction if need be: 3 or 0.5");
@@ -243,6 +252,17 @@ impl Reader<'_> {
             }
         }
         None
+    }
+
+    /// An address of either family.
+    pub(crate) fn ip(&mut self, word: &Word<'_>) -> Option<IpAddr> {
+        let address = IpAddr::from_str(&word.text).ok();
+        if address.is_none() {
+            let message = format!("\"{}\" is not an IP address", word.text);
+            let help = address_help(&word.text);
+            self.error(word.span, message, &help);
+        }
+        address
     }
 
     /// A host's address as the only argument.

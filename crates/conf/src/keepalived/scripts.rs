@@ -1,7 +1,5 @@
 //! Programs of the administrator: `SCRIPT [USER [GROUP]]`, where a quoted SCRIPT is a command line.
 
-#![allow(dead_code)] // Being filled: see the rows of vrrp_instance and global_defs.
-
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

@@ -1,8 +1,6 @@
 //! What keywords may ask beyond their own words: the machine, its names of routing tables and
 //! protocols, and what was read before them.
 
-#![allow(dead_code)] // Being filled: see the rows of vrrp_instance and global_defs.
-
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cell::{Cell, OnceCell};
@@ -55,7 +53,7 @@ impl Name {
     }
 
     /// Where iproute2 keeps the names; the second place since iproute2 6.5.
-    fn files(self) -> [&'static str; 2] {
+    pub(crate) fn files(self) -> [&'static str; 2] {
         match self {
             Name::Table => ["/etc/iproute2/rt_tables", "/usr/share/iproute2/rt_tables"],
             Name::Dsfield => ["/etc/iproute2/rt_dsfield", "/usr/share/iproute2/rt_dsfield"],

@@ -9,9 +9,9 @@ use core::net::{IpAddr, SocketAddr};
 use model::layer4::{Layer4Plan, Protocol, ServiceKey};
 use model::proxy::ProxyPlan;
 
-use super::layer4;
+use super::{layer4, vrrp};
 use crate::diagnostic::Diagnostic;
-use crate::keepalived::ast::{Configuration, Instance};
+use crate::keepalived::ast::Configuration;
 use crate::source::Span;
 
 /// Who holds an address.
@@ -21,11 +21,15 @@ pub(super) struct Held<'c> {
     span: Span,
 }
 
-/// Every address that moves with a VRRP instance.
-pub(super) fn held_addresses(instances: &[Instance]) -> BTreeMap<IpAddr, Held<'_>> {
+/// Every address that moves with a VRRP instance. Packets for an address on a virtual MAC
+/// interface arrive on the interface under it, which is the one the file names.
+pub(super) fn held_addresses(from: &Configuration) -> BTreeMap<IpAddr, Held<'_>> {
     let mut held = BTreeMap::new();
-    for instance in instances {
+    for instance in &from.instances {
         let own = instance.interface.as_ref().map(|interface| interface.value.as_str());
+        // A unicast instance without interface: its addresses go to the default interface.
+        let routed = own.is_none() && instance.unicast.wanted.is_some();
+        let own = own.or(routed.then(|| vrrp::default_interface(from)));
         for address in instance.addresses.iter().chain(&instance.excluded_addresses) {
             let interface = address.value.interface.as_deref().or(own);
             held.entry(address.value.address).or_insert(Held {

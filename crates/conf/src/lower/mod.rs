@@ -26,7 +26,7 @@ pub(crate) fn lower(
         proxy: proxies.plan,
         ..Plan::default()
     };
-    let held = across::held_addresses(&keepalived.instances);
+    let held = across::held_addresses(&keepalived);
     across::interfaces(&keepalived, &held, &mut plan.layer4, diagnostics);
     across::binds(&keepalived, &held, &proxies.binds, &mut plan.proxy, diagnostics);
     let security = keepalived.global.script_security;

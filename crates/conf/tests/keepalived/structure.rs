@@ -85,22 +85,23 @@ fn a_keyword_in_the_wrong_block_is_told_where_it_belongs() {
     let text = "virtual_server 10.0.0.1 80 {\n weight 3\n real_server 10.0.1.1 80 {\n }\n}\n";
     assert_eq!(
         errors(text),
-        ["2:2 error: weight cannot stand in virtual_server; it belongs into real_server"]
+        ["2:2 error: weight cannot stand in virtual_server; it belongs into vrrp_script or \
+             track_file or vrrp_track_process or bfd_instance or real_server"]
     );
 }
 
 #[test]
 fn what_is_not_supported_is_refused_once_with_its_block() {
-    let text = "vrrp_script chk {\n script \"killall -0 haproxy\"\n interval 2\n}\n\
-                vrrp_instance A {\n interface eth0\n virtual_router_id 7\n track_script {\n chk\n }\n \
-                virtual_ipaddress {\n 10.0.0.1\n }\n}\n";
+    let text = "SSL {\n password x\n}\nvrrp_instance A {\n interface eth0\n \
+                virtual_router_id 7\n lvs_sync_daemon_interface eth0\n virtual_ipaddress {\n \
+                10.0.0.1\n }\n}\n";
     assert_eq!(
         errors(text),
         [
-            "1:1 error: vrrp_script is not supported by this version; remove the block; tracking \
-             and BFD are planned",
-            "8:2 error: track_script is not supported by this version; remove it; tracking is \
+            "1:1 error: SSL is not supported by this version; remove it; checks over TLS are \
              planned",
+            "7:2 error: lvs_sync_daemon_interface is not supported by this version; remove it; \
+             connection synchronisation is planned",
         ]
     );
 }

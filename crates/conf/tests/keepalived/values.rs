@@ -34,13 +34,13 @@ fn every_value_that_is_wrong_says_what_would_be_right() {
         (instance("advert_int 0"), "0 is not between 0.01 and 255 seconds"),
         (instance("mcast_src_ip l0.0.0.2"), "did you mean \"10.0.0.2\"?"),
         (instance("garp_master_repeat"), "garp_master_repeat needs a count"),
-        (instance("authentication {\nauth_type AH\nauth_pass x\n}"), "use auth_type PASS"),
+        (instance("authentication {\nauth_type AHH\nauth_pass x\n}"), "did you mean \"AH\"?"),
         (instance("authentication {\nauth_type PASS\n}"), "authentication has no auth_pass"),
-        (instance("virtual_ipaddress_excluded {\n10.0.0.2/33\n}"), "33 is not between 1 and 32"),
+        (instance("virtual_ipaddress_excluded {\n10.0.0.2/33\n}"), "33 is not between 0 and 32"),
         (instance("virtual_ipaddress_excluded {\n10.0.0.2 dve eth1\n}"), "did you mean \"dev\"?"),
         (instance("virtual_ipaddress_excluded {\n10.0.0.2 scope lnk\n}"), "did you mean \"link\"?"),
-        (instance("virtual_ipaddress_excluded {\nfe80::1\n}"), "IPv6 is not supported"),
-        (instance("virtual_ipaddress_excluded {\n10.0.0.2 peer 10.0.0.3\n}"), "option peer"),
+        (instance("virtual_ipaddress_excluded {\nfe80::x\n}"), "not an IP address"),
+        (instance("virtual_ipaddress_excluded {\n10.0.0.2 peer ::3\n}"), "not of the same family"),
         (service("weight 65536"), "65536 is not between 0 and 65535"),
         (service("weight -1"), "\"-1\" is not a weight"),
         (service("lvs_method TUN"), "lvs_method TUN is not supported by this version; use DR"),
@@ -162,7 +162,7 @@ fn whole_seconds_are_what_version_two_carries() {
 
 #[test]
 fn preemption_settings_have_no_effect_on_a_master() {
-    let loaded = keepalived(&instance("state MASTER\nnopreempt\npreempt_delay 5"));
+    let loaded = keepalived(&instance("state MASTER\npriority 150\nnopreempt\npreempt_delay 5"));
     assert_eq!(loaded.summary.warnings, 2);
     assert!(loaded.plan.unwrap().vrrp.instances[0].preempt);
     let loaded = keepalived(&instance("state BACKUP\nnopreempt"));

@@ -5,7 +5,6 @@ mod command_line;
 mod director;
 mod director_role;
 mod documentation;
-mod helper_and_vrrp;
 mod lab;
 mod mutual;
 mod peers;

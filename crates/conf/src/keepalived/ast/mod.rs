@@ -10,7 +10,7 @@ use core::time::Duration;
 use model::check::UrlCheck;
 use model::layer4::{Forwarding, Protocol, Scheduler};
 use model::plan;
-use model::vrrp::{Command, User};
+use model::vrrp::{Command, LinkDelay, User};
 
 use crate::source::{Span, Spanned};
 
@@ -25,8 +25,19 @@ pub(crate) struct Configuration {
     pub(crate) instances: Vec<Instance>,
     /// `vrrp_sync_group`, in file order.
     pub(crate) groups: Vec<SyncGroup>,
+    /// `vrrp_script`, in file order.
+    pub(crate) scripts: Vec<Script>,
+    /// `track_file`, in file order.
+    pub(crate) files: Vec<File>,
+    /// `vrrp_track_process`, in file order.
+    pub(crate) processes: Vec<Process>,
+    /// `bfd_instance`, in file order.
+    pub(crate) bfd: Vec<Bfd>,
+    /// `garp_group`, in file order.
+    pub(crate) garp_groups: Vec<GarpGroup>,
+    /// `interface_up_down_delays`
+    pub(crate) link_delays: Vec<Spanned<LinkDelay>>,
     /// `static_*` and `track_group`
-    #[allow(dead_code)] // Being filled.
     pub(crate) statics: Statics,
     /// `virtual_server`, in file order.
     pub(crate) virtual_servers: Vec<VirtualServer>,

@@ -70,6 +70,6 @@ pub(super) const TLS_SETTINGS: &[KeywordRow] = refused![&[TOP], "remove it; chec
 ];
 
 #[rustfmt::skip]
-pub(super) const FILES: &[KeywordRow] = refused![&[TOP, "vrrp_instance", "vrrp_sync_group", "FILE_CHECK"], "remove it; tracking is planned";
+pub(super) const FILES: &[KeywordRow] = refused![&["FILE_CHECK"], "remove it; tracking by real servers is planned";
     "track_file": "A file whose value is followed.",
 ];

@@ -15,7 +15,6 @@ pub(super) const TOP_LEVEL: &[KeywordRow] = refused![&[TOP], "set them up with t
     "static_ipaddress": "Addresses added at start.",
     "static_routes": "Routes added at start.",
     "static_rules": "Routing rules added at start.",
-    "interface_up_down_delays": "Delays before a link change counts.",
 ];
 
 #[rustfmt::skip]

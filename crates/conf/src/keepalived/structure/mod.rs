@@ -257,10 +257,11 @@ impl<'k, 'a> Parser<'k, 'a> {
         } else {
             format!("in {section}")
         };
-        if let Some(row) = self.keywords.find_elsewhere(&word.text) {
+        let elsewhere = self.keywords.sections_of(&word.text);
+        if !elsewhere.is_empty() {
             self.diagnostics.push(
                 Diagnostic::error(word.span, format!("{} cannot stand {place}", word.text))
-                    .help(format!("it belongs into {}", row.info.sections.join(" or "))),
+                    .help(format!("it belongs into {}", elsewhere.join(" or "))),
             );
             return Meaning::Unknown;
         }
