@@ -1,13 +1,14 @@
 # Two commands on a fresh Debian 12 with Rust: `make demo` and `make test`.
 CARGO ?= cargo
 
-.PHONY: help demo test bench lint docs clean
+.PHONY: help demo test bench lint fuzz docs clean
 
 help:
 	@echo 'make demo    run the example configurations in a lab of network namespaces (root)'
 	@echo 'make test    all tests; those that need namespaces run as root, else they say why not'
 	@echo 'make bench   performance as ratios against peers, saved in out/bench/*.json (root)'
 	@echo 'make lint    rustfmt and clippy'
+	@echo 'make fuzz    every fuzz target for a minute (FUZZ_SECONDS), with cargo-fuzz and a nightly'
 	@echo 'make docs    regenerate docs/reference from the keyword tables'
 
 demo:
@@ -28,6 +29,9 @@ lint:
 	@scripts/setup build
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+fuzz:
+	@scripts/fuzz
 
 docs:
 	@scripts/setup build
