@@ -4,9 +4,14 @@
 //! events between its answers. Messages that `netlink-packet-route` cannot parse are skipped.
 
 pub mod address;
+mod assignments;
+pub mod batch;
 pub mod link;
 pub mod neighbour;
 pub mod route;
+pub mod rule;
+pub mod virtual_link;
+pub mod virtual_route;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -16,7 +21,9 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkHeader,
     NetlinkMessage, NetlinkPayload, Parseable,
 };
+pub use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::RouteNetlinkMessage;
+pub use netlink_packet_route::route::RouteProtocol;
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -34,7 +41,7 @@ const DUMP_TRIES: u32 = 8;
 /// Most messages thrown away at once: more than the largest usual receive buffer holds.
 const DISCARDED_MAX: u32 = 1 << 16;
 
-/// A NETLINK_ROUTE socket, connected to the kernel: nobody else can send to it.
+/// A netlink socket, of NETLINK_ROUTE unless said otherwise, connected to the kernel: nobody else can send to it.
 pub struct Socket {
     socket: OwnedFd,
     sequence: u32,
@@ -45,8 +52,17 @@ impl Socket {
     /// A socket for requests in this thread's network namespace.
     pub fn open() -> io::Result<Socket> {
         // Protocol 0 is NETLINK_ROUTE.
+        Socket::open_protocol(None)
+    }
+
+    /// A socket for requests of the packet filter, nf_tables among them.
+    pub(crate) fn open_netfilter() -> io::Result<Socket> {
+        Socket::open_protocol(Some(rustix::net::netlink::NETFILTER))
+    }
+
+    fn open_protocol(protocol: Option<rustix::net::Protocol>) -> io::Result<Socket> {
         let socket =
-            socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+            socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         bind(&socket, &SocketAddrNetlink::new(0, 0))?;
         connect(&socket, &SocketAddrNetlink::new(0, 0))?;
         set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_WITHIN))?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use model::vrrp::{VrrpInstance, VrrpPlan};
 use proto::vrrp::packet;
 
-use super::kernel::{Kernel, addresses};
+use super::kernel::Kernel;
 use super::stations::{Leaving, Stations};
 
 /// Removes every virtual address from this machine and says goodbye (priority 0) for the
@@ -17,30 +17,28 @@ pub(crate) fn withdraw(plan: &VrrpPlan) -> io::Result<()> {
     let mut kernel = Kernel::open()?;
     let mut stations = Stations::new()?;
     stations.learn_ways(plan, &kernel.interfaces);
-    let mut first_error = Ok(());
-    let mut note = |result: io::Result<()>| {
-        if first_error.is_ok() {
-            first_error = result;
-        }
-    };
-    for instance in &plan.instances {
+    let held: Vec<&VrrpInstance> = plan
+        .instances
+        .iter()
+        .filter(|instance| instance.held_addresses().any(|address| kernel.has(instance, address)))
+        .collect();
+    kernel.adopt(plan);
+    let mut complaints = kernel.finish();
+    for instance in held {
         let source = match instance.source {
             Some(IpAddr::V4(source)) => Some(source),
             Some(IpAddr::V6(_)) | None => kernel.source(&instance.interface, plan),
         };
-        let mut held = false;
-        for address in addresses(instance) {
-            match kernel.remove(instance, address) {
-                Ok(removed) => held |= removed,
-                Err(error) => note(Err(error)),
-            }
-        }
-        if let (true, Some(source)) = (held, source) {
-            let adverts = goodbyes(instance, source, &stations);
-            stations.send(&adverts, |_, error| note(Err(error)));
-        }
+        let Some(source) = source else { continue };
+        let adverts = goodbyes(instance, source, &stations);
+        stations.send(&adverts, |_, error| {
+            complaints.push(format!("{}: no advert of priority 0: {error}", instance.name));
+        });
     }
-    first_error
+    match complaints.is_empty() {
+        true => Ok(()),
+        false => Err(io::Error::other(complaints.join("; "))),
+    }
 }
 
 /// Adverts of priority zero, to the group or to every peer.

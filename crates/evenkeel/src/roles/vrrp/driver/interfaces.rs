@@ -2,23 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::Ipv6Addr;
 
 use edge::clock;
 use model::control::Event;
 use model::status::VrrpState;
-use model::vrrp::{Tracked, VrrpInstance, VrrpPlan};
+use model::vrrp::{Holding, Tracked, VrrpPlan};
 use proto::vrrp::{Announced, LinkState};
 
 use super::{Driver, STATIONS};
-use crate::roles::vrrp::kernel::addresses;
+use crate::roles::vrrp::kernel::{KernelChange, addresses};
 
 impl Driver {
     pub(super) fn follow_interfaces(&mut self) -> io::Result<()> {
         match self.events.receive() {
             Ok(events) => {
                 let before = self.macs();
-                events.iter().for_each(|event| self.kernel.interfaces.apply(event));
+                let changes = self.kernel.apply_events(&events);
+                self.warn_of(changes);
                 self.announce_moved(&before);
             }
             // Events were lost: what they said is read anew.
@@ -37,8 +37,9 @@ impl Driver {
     pub(super) fn reread_interfaces(&mut self) {
         let before = self.macs();
         match self.kernel.reload() {
-            Ok(()) => {
+            Ok(changes) => {
                 self.stale = false;
+                self.warn_of(changes);
                 self.announce_moved(&before);
                 self.tell_links();
                 self.repair();
@@ -46,6 +47,14 @@ impl Driver {
             Err(error) => {
                 self.stale = true;
                 self.supervisor.warn(format!("the interfaces could not be read anew: {error}"));
+            }
+        }
+    }
+
+    fn warn_of(&mut self, changes: Vec<KernelChange>) {
+        for change in changes {
+            if let KernelChange::Complaint(text) = change {
+                self.supervisor.warn(text);
             }
         }
     }
@@ -112,18 +121,8 @@ impl Driver {
         LinkState {
             up: link.usable,
             ipv4: self.kernel.source(name, &self.plan),
-            ipv6: self.link_local(link.index),
+            ipv6: self.kernel.source6(name, &self.plan),
         }
-    }
-
-    /// The first link-local address of an interface that is no virtual address.
-    fn link_local(&self, index: u32) -> Option<Ipv6Addr> {
-        let moves = |address: Ipv6Addr| {
-            let held = self.plan.instances.iter().flat_map(VrrpInstance::held_addresses);
-            held.into_iter().any(|virtual_address| virtual_address.address == address)
-        };
-        let own = self.kernel.interfaces.ipv6(index).map(|(address, _)| address);
-        own.into_iter().find(|address| address.is_unicast_link_local() && !moves(*address))
     }
 
     /// Puts back what somebody else took from us: a master whose address is gone.
@@ -133,7 +132,11 @@ impl Driver {
         for plan in plans {
             let mut restored = Vec::new();
             for address in addresses(&plan).filter(|address| address.track) {
-                if self.kernel.holds(&plan, address) || self.kernel.add(&plan, address).is_err() {
+                if self.kernel.has(&plan, address) {
+                    continue;
+                }
+                let holding = Holding::Address(address.clone());
+                if !self.kernel.add(&plan, &[holding]).is_empty() {
                     continue;
                 }
                 let text = format!("{}: {} was removed; put back", plan.name, address.address);

@@ -19,7 +19,6 @@ use std::sync::Arc;
 use edge::clock;
 use edge::ipc::Channel;
 use edge::netlink::Socket;
-use edge::netlink::link::GROUPS;
 use edge::poll::{Event as Ready, Interest, Poll};
 use edge::signal::Signals;
 use edge::timer::Timer;
@@ -29,7 +28,7 @@ use model::vrrp::{Tracked, VrrpInstance, VrrpPlan};
 use proto::vrrp::{Discard, LinkState, Router, Task};
 
 use super::announcements::Announcements;
-use super::kernel::Kernel;
+use super::kernel::{GROUPS, Kernel};
 use super::lateness::Lateness;
 use super::memory::Memory;
 use super::stations::{Leaving, Stations};
@@ -176,6 +175,7 @@ impl Driver {
         self.router.handle_stop(clock::now());
         self.collect();
         self.work_off();
+        self.kernel.finish().into_iter().for_each(|text| self.supervisor.warn(text));
         self.stopped = true;
     }
 }

@@ -1,6 +1,5 @@
 //! What the supervisor says, and what it is answered.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -9,12 +8,11 @@ use std::path::Path;
 use edge::bpf::Gate;
 use edge::clock;
 use model::control::{FromRole, RolePlan, RoleReport, Runtime, ToRole, TrackerState};
-use model::status::{VrrpReport, VrrpState};
-use model::vrrp::{Tracked, VrrpInstance, VrrpPlan};
+use model::status::VrrpReport;
+use model::vrrp::{Tracked, VrrpInstance};
 use proto::vrrp::{LinkState, Surroundings};
 
 use super::Driver;
-use crate::roles::vrrp::kernel::addresses;
 use crate::roles::vrrp::liaison::Said;
 use crate::roles::vrrp::memory::Memory;
 
@@ -93,6 +91,7 @@ impl Driver {
         };
         self.supervisor.forget_warnings();
         let former = std::mem::replace(&mut self.plan, plan);
+        self.kernel.prepare(&self.plan).into_iter().for_each(|text| self.supervisor.warn(text));
         self.announcements.configure(&self.plan.garp_groups);
         self.renew_stations();
         self.links = self.current_links();
@@ -103,23 +102,9 @@ impl Driver {
         self.work_off();
         self.memory.forget();
         self.memory.write(clock::now(), self.router.instances());
-        self.renew_gates(&former);
+        self.kernel.settle_gates();
         self.supervisor.throw_away(former);
         self.supervisor.answer(FromRole::Configured { generation, error: None });
-    }
-
-    fn renew_gates(&self, former: &VrrpPlan) {
-        let managed = |plan: &VrrpPlan| -> BTreeSet<IpAddr> {
-            plan.instances.iter().flat_map(addresses).map(|address| address.address).collect()
-        };
-        for gone in managed(former).difference(&managed(&self.plan)) {
-            self.kernel.remove_gate(*gone);
-        }
-        for instance in self.router.instances() {
-            for address in addresses(instance.plan()) {
-                self.kernel.set_gate(address.address, instance.state() == VrrpState::Master);
-            }
-        }
     }
 }
 
@@ -143,7 +128,6 @@ impl Surroundings for Snapshot<'_> {
 
     fn resumes(&self, plan: &VrrpInstance) -> bool {
         let Driver { memory, kernel, .. } = self.driver;
-        memory.was_master(clock::now(), plan)
-            && addresses(plan).all(|address| kernel.holds(plan, address))
+        memory.was_master(clock::now(), plan) && kernel.holds(plan)
     }
 }

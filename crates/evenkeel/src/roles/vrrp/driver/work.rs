@@ -1,18 +1,16 @@
 //! What the router asks for besides adverts. It is done in small pieces, and whatever is due
 //! meanwhile comes first.
 
-use std::io;
 use std::sync::Arc;
 
 use edge::announce::Announcement;
 use edge::clock;
 use model::control::{Event, Notice, NoticeKind};
-use model::status::VrrpState;
-use model::vrrp::{Holding, VirtualAddress, VirtualLink, VrrpInstance};
+use model::vrrp::{VirtualAddress, VirtualLink, VrrpInstance};
 use proto::vrrp::{Alarm, Announced, Output, Subject, Task};
 
 use super::Driver;
-use crate::roles::vrrp::kernel::addresses;
+use crate::roles::vrrp::kernel::{Direction, Item, addresses, everything};
 
 /// Most holdings that are changed before timers are looked at again: the kernel takes some ten
 /// microseconds for each.
@@ -49,9 +47,7 @@ impl Driver {
         let mut changed = false;
         while let Some(task) = self.work.pop_front() {
             changed |= matches!(task.output, Output::Transition { .. });
-            if let Err(error) = self.apply(&task) {
-                self.supervisor.warn(format!("{}: {error}", task.subject.name()));
-            }
+            self.apply(&task);
             self.be_punctual();
         }
         if changed {
@@ -59,55 +55,50 @@ impl Driver {
         }
     }
 
-    fn apply(&mut self, task: &Task) -> io::Result<()> {
+    fn apply(&mut self, task: &Task) {
         match (&task.subject, &task.output) {
             (Subject::Instance(plan), output) => self.apply_to_instance(plan, output),
             (Subject::Group(group), Output::Notice(kind, priority)) => {
                 self.notify(true, &group.name, *kind, *priority);
-                Ok(())
             }
-            (Subject::Group(_), _) => Ok(()),
+            (Subject::Group(_), _) => {}
         }
     }
 
-    fn apply_to_instance(&mut self, plan: &Arc<VrrpInstance>, output: &Output) -> io::Result<()> {
+    fn apply_to_instance(&mut self, plan: &Arc<VrrpInstance>, output: &Output) {
         match output {
-            Output::SendAdvert(_) => Ok(()),
+            Output::SendAdvert(_) => {}
             Output::Hold => {
-                let done = self.add(plan, &addresses(plan).collect::<Vec<_>>());
+                self.kernel.begin_hold(plan);
+                self.in_pieces(Direction::Place, &everything(&[plan]));
                 self.send_late(plan);
-                done
             }
-            Output::Add(holdings) => self.add(plan, &only_addresses(holdings)),
+            Output::Add(holdings) => {
+                let items = self.kernel.begin_add(plan, holdings);
+                self.in_pieces(Direction::Place, &items);
+            }
             Output::Release => {
                 self.announcements.forget(plan);
                 self.late.retain(|advert| advert.plan.name != plan.name);
-                self.remove(plan, &addresses(plan).collect::<Vec<_>>())
+                self.kernel.begin_release(plan);
+                let mut items = everything(&[plan]);
+                items.reverse();
+                self.in_pieces(Direction::Take, &items);
             }
             Output::Remove(holdings) => {
                 self.announcements.forget(plan);
-                self.remove(plan, &only_addresses(holdings))
+                let items = self.kernel.begin_remove(plan, holdings);
+                self.in_pieces(Direction::Take, &items);
             }
             Output::Announce { addresses: announced, repeat } => {
                 self.announce(plan, announced, *repeat);
-                Ok(())
             }
             Output::Transition { from, to, reason, priority: _ } => {
-                for address in addresses(plan) {
-                    self.kernel.set_gate(address.address, *to == VrrpState::Master);
-                }
                 let (instance, reason) = (plan.name.clone(), reason.to_string());
                 self.supervisor.tell(Event::VrrpState { instance, from: *from, to: *to, reason });
-                Ok(())
             }
-            Output::Notice(kind, priority) => {
-                self.notify(false, &plan.name, *kind, *priority);
-                Ok(())
-            }
-            Output::Alarm(alarm) => {
-                self.supervisor.tell(alarm_event(plan, alarm));
-                Ok(())
-            }
+            Output::Notice(kind, priority) => self.notify(false, &plan.name, *kind, *priority),
+            Output::Alarm(alarm) => self.supervisor.tell(alarm_event(plan, alarm)),
         }
     }
 
@@ -115,40 +106,14 @@ impl Driver {
         self.supervisor.notify(Notice { group, name: name.to_owned(), kind, priority });
     }
 
-    fn add(&mut self, plan: &VrrpInstance, list: &[&VirtualAddress]) -> io::Result<()> {
-        self.in_pieces(list, |driver, address| {
-            if driver.kernel.holds(plan, address) {
-                driver.kernel.set_gate(address.address, true);
-                return Ok(());
-            }
-            explained(driver.kernel.add(plan, address), || {
-                format!("address {} not added", address.address)
-            })
-        })
-    }
-
-    fn remove(&mut self, plan: &VrrpInstance, list: &[&VirtualAddress]) -> io::Result<()> {
-        self.in_pieces(list, |driver, address| {
-            explained(driver.kernel.remove(plan, address).map(drop), || {
-                format!("address {} not removed", address.address)
-            })
-        })
-    }
-
-    /// Does it for every one, whatever fails, and returns the first error.
-    fn in_pieces<T>(
-        &mut self,
-        list: &[T],
-        mut work: impl FnMut(&mut Driver, &T) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let mut result = Ok(());
-        for piece in list.chunks(HOLDINGS_AT_ONCE) {
-            for one in piece {
-                result = result.and(work(self, one));
+    /// Changes the kernel, all of it whatever fails.
+    fn in_pieces(&mut self, direction: Direction, items: &[Item<'_>]) {
+        for piece in items.chunks(HOLDINGS_AT_ONCE) {
+            for complaint in self.kernel.change(direction, piece) {
+                self.supervisor.warn(complaint);
             }
             self.be_punctual();
         }
-        result
     }
 
     /// Puts addresses in line to be announced.
@@ -225,19 +190,4 @@ fn alarm_event(plan: &VrrpInstance, alarm: &Alarm) -> Event {
             text: format!("{name}: the other master {source} with priority {priority} is gone"),
         },
     }
-}
-
-fn only_addresses(holdings: &[Holding]) -> Vec<&VirtualAddress> {
-    let mut list = Vec::with_capacity(holdings.len());
-    for holding in holdings {
-        match holding {
-            Holding::Address(address) => list.push(address),
-            Holding::Route(_) | Holding::Rule(_) => {}
-        }
-    }
-    list
-}
-
-fn explained(result: io::Result<()>, what: impl FnOnce() -> String) -> io::Result<()> {
-    result.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", what())))
 }

@@ -1,115 +1,237 @@
-//! What the role changes in the kernel: it moves addresses and sets gates.
+//! What the role changes in the kernel, and what it notices there.
+//!
+//! - [`changes`]: addresses, routes and rules, put in place and taken away in batches;
+//! - [`events`]: interfaces that come, go and change, and what somebody took from us;
+//! - [`ours`]: what we hold, so that the end of it by our own hand is no loss;
+//! - [`gates`]: which addresses layer 4 answers for.
 
-use std::collections::BTreeSet;
+mod changes;
+mod events;
+mod gates;
+mod ours;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use edge::bpf::Gate;
 use edge::netlink::Socket;
 use edge::netlink::address::Assigned;
-use edge::netlink::link::{Interfaces, Link};
-use model::vrrp::{VirtualAddress, VrrpInstance, VrrpPlan};
+use edge::netlink::batch::Batch;
+use edge::netlink::link::Interfaces;
+use model::vrrp::{Holding, VirtualAddress, VrrpInstance, VrrpPlan};
 
-/// Everything of the kernel that this role works on.
-pub(in crate::roles::vrrp) struct Kernel {
+use changes::Thing;
+use ours::Ours;
+
+pub(super) use changes::{Direction, Item};
+pub(super) use events::{GROUPS, KernelChange};
+
+/// Everything of the kernel that this role works on. Methods that change it do as much as they
+/// can, and return one line for each thing that failed.
+pub(super) struct Kernel {
     requests: Socket,
+    batch: Batch,
     /// The interfaces, as last told by events.
-    pub(in crate::roles::vrrp) interfaces: Interfaces,
+    pub(super) interfaces: Interfaces,
     /// Absent where BPF is not available.
-    pub(in crate::roles::vrrp) gate: Option<Gate>,
+    pub(super) gate: Option<Gate>,
+    plan: VrrpPlan,
+    /// Names of the instances whose addresses, routes and rules are in place.
+    holding: BTreeSet<String>,
+    ours: Ours,
+    /// Not everything that an interface lost could be put back yet.
+    incomplete: bool,
+    /// Addresses that have a gate.
+    gated: HashSet<IpAddr>,
 }
 
 impl Kernel {
-    pub(in crate::roles::vrrp) fn open() -> io::Result<Kernel> {
+    /// Reads the interfaces. To miss nothing, subscribe to [`GROUPS`] on another socket before.
+    pub(super) fn open() -> io::Result<Kernel> {
         let mut requests = Socket::open()?;
         let interfaces = Interfaces::load(&mut requests)?;
-        Ok(Kernel { requests, interfaces, gate: None })
-    }
-
-    /// Reads the interfaces anew, after events were lost.
-    pub(in crate::roles::vrrp) fn reload(&mut self) -> io::Result<()> {
-        self.interfaces = Interfaces::load(&mut self.requests)?;
-        Ok(())
-    }
-
-    /// Opens the gate of an address and puts it on its interface.
-    pub(in crate::roles::vrrp) fn add(
-        &mut self,
-        plan: &VrrpInstance,
-        address: &VirtualAddress,
-    ) -> io::Result<()> {
-        self.set_gate(address.address, true);
-        let link = self.link_of(plan, address).ok_or(io::ErrorKind::NotFound)?;
-        let index = link.index;
-        self.requests.add_address(index, address)
-    }
-
-    /// Closes the gate of an address and takes it from its interface. False when it was not
-    /// there.
-    pub(in crate::roles::vrrp) fn remove(
-        &mut self,
-        plan: &VrrpInstance,
-        address: &VirtualAddress,
-    ) -> io::Result<bool> {
-        self.set_gate(address.address, false);
-        match self.link_of(plan, address).map(|link| link.index) {
-            Some(index) => self.requests.remove_address(index, address),
-            None => Ok(false),
-        }
-    }
-
-    /// Whether an address is on its interface.
-    pub(in crate::roles::vrrp) fn holds(
-        &self,
-        plan: &VrrpInstance,
-        address: &VirtualAddress,
-    ) -> bool {
-        let VirtualAddress { address: ip, prefix_len, .. } = *address;
-        self.link_of(plan, address).is_some_and(|link| {
-            self.interfaces.has(Assigned { interface: link.index, address: ip, prefix_len })
+        Ok(Kernel {
+            requests,
+            batch: Batch::new(),
+            interfaces,
+            gate: None,
+            plan: VrrpPlan::default(),
+            holding: BTreeSet::new(),
+            ours: Ours::default(),
+            incomplete: false,
+            gated: HashSet::new(),
         })
     }
 
-    /// The address that adverts on an interface come from: its first one that is no virtual
-    /// address. Absent when the interface is not usable.
-    pub(in crate::roles::vrrp) fn source(&self, name: &str, plan: &VrrpPlan) -> Option<Ipv4Addr> {
+    /// Makes the machine ready for a configuration, changing only what differs from the one
+    /// before: static addresses, routes and rules. What a killed predecessor left is adopted.
+    /// Before the router takes the configuration over.
+    pub(super) fn prepare(&mut self, plan: &VrrpPlan) -> Vec<String> {
+        let former = std::mem::replace(&mut self.plan, plan.clone());
+        self.renew_gates();
+        let gone = former.statics.iter().filter(|holding| !plan.statics.contains(holding));
+        let gone: Vec<Item<'_>> = gone.map(|holding| Item::fixed(holding)).collect();
+        let mut complaints = self.change(Direction::Take, &gone);
+        let wanted: Vec<Item<'_>> = plan.statics.iter().map(Item::fixed).collect();
+        complaints.extend(self.change(Direction::Place, &wanted));
+        complaints
+    }
+
+    /// Takes everything of these instances away: rules, routes, addresses, then their virtual
+    /// interfaces go down. What is not there is no complaint. Their gates close first.
+    pub(super) fn release(&mut self, instances: &[&VrrpInstance]) -> Vec<String> {
+        instances.iter().for_each(|plan| self.begin_release(plan));
+        let mut items = everything(instances);
+        items.reverse();
+        self.change(Direction::Take, &items)
+    }
+
+    /// An instance is to hold: its gates open. Then [`everything`] of it is to be put in place by
+    /// [`change`](Self::change), perhaps piece by piece.
+    pub(super) fn begin_hold(&mut self, plan: &VrrpInstance) {
+        plan.held_addresses().for_each(|address| self.set_gate(address.address, true));
+        if !self.holding.contains(&plan.name) {
+            self.holding.insert(plan.name.clone());
+        }
+    }
+
+    /// An instance holds no longer: its gates close. Then everything of it is to be taken away, in
+    /// reverse order.
+    pub(super) fn begin_release(&mut self, plan: &VrrpInstance) {
+        plan.held_addresses().for_each(|address| self.close_gate(address.address));
+        self.holding.remove(&plan.name);
+    }
+
+    /// Opens the gates for more that an instance is to hold, and returns what is to be put in
+    /// place.
+    pub(super) fn begin_add<'a>(
+        &mut self,
+        plan: &'a VrrpInstance,
+        holdings: &'a [Holding],
+    ) -> Vec<Item<'a>> {
+        let mut items: Vec<Item<'a>> = holdings.iter().map(|one| Item::of(plan, one)).collect();
+        // Routes from an address went with it, and nobody is told.
+        for address in holdings.iter().filter_map(as_address) {
+            self.set_gate(address.address, true);
+            let from_it = plan.routes.iter().filter(|r| r.source == Some(address.address));
+            items
+                .extend(from_it.map(|route| Item { whom: &plan.name, thing: Thing::Route(route) }));
+        }
+        items
+    }
+
+    /// Closes the gates of what an instance is not to hold any more, and returns what is to be
+    /// taken away.
+    pub(super) fn begin_remove<'a>(
+        &mut self,
+        plan: &'a VrrpInstance,
+        holdings: &'a [Holding],
+    ) -> Vec<Item<'a>> {
+        for address in holdings.iter().filter_map(as_address) {
+            self.close_gate(address.address);
+        }
+        holdings.iter().rev().map(|holding| Item::of(plan, holding)).collect()
+    }
+
+    /// Puts some more in place for an instance that holds.
+    pub(super) fn add(&mut self, plan: &VrrpInstance, holdings: &[Holding]) -> Vec<String> {
+        let items = self.begin_add(plan, holdings);
+        self.change(Direction::Place, &items)
+    }
+
+    /// Whether an address is on its interface.
+    pub(super) fn has(&self, plan: &VrrpInstance, address: &VirtualAddress) -> bool {
+        let link = self.interfaces.link(plan.interface_of(address));
+        link.is_some_and(|link| self.interfaces.has(Assigned::of(link.index, address)))
+    }
+
+    /// Whether all addresses of an instance are in place.
+    pub(super) fn holds(&self, plan: &VrrpInstance) -> bool {
+        plan.held_addresses().all(|address| self.has(plan, address))
+    }
+
+    /// Takes over what a role that died may have left of this configuration, so that
+    /// [`finish`](Self::finish) removes all of it.
+    pub(super) fn adopt(&mut self, plan: &VrrpPlan) {
+        self.plan = plan.clone();
+        self.holding = plan.instances.iter().map(|instance| instance.name.clone()).collect();
+    }
+
+    /// Puts the machine back as it was: nothing of ours stays. At the end of the role.
+    pub(super) fn finish(&mut self) -> Vec<String> {
+        let plan = std::mem::take(&mut self.plan);
+        let holding = std::mem::take(&mut self.holding);
+        let held: Vec<&VrrpInstance> =
+            plan.instances.iter().filter(|plan| holding.contains(&plan.name)).collect();
+        let mut complaints = self.release(&held);
+        let statics: Vec<Item<'_>> = plan.statics.iter().rev().map(Item::fixed).collect();
+        complaints.extend(self.change(Direction::Take, &statics));
+        complaints
+    }
+
+    /// The address that adverts over IPv4 on an interface come from: its first one that is no
+    /// virtual address. Absent when the interface is not usable.
+    pub(super) fn source(&self, name: &str, plan: &VrrpPlan) -> Option<Ipv4Addr> {
         let link = self.interfaces.link(name).filter(|link| link.usable)?;
         let moving: BTreeSet<(IpAddr, u8)> = plan
             .instances
             .iter()
             // The addresses of their owner are its own.
             .filter(|instance| instance.priority.number() < 255)
-            .flat_map(addresses)
+            .flat_map(VrrpInstance::held_addresses)
             .map(|address| (address.address, address.prefix_len))
             .collect();
         let own = |(ip, prefix): &(Ipv4Addr, u8)| !moving.contains(&(IpAddr::V4(*ip), *prefix));
         self.interfaces.ipv4(link.index).find(own).map(|(address, _)| address)
     }
 
-    /// Opens or closes the gate of an address.
-    pub(in crate::roles::vrrp) fn set_gate(&self, address: IpAddr, open: bool) {
-        if let Some(gate) = &self.gate {
-            // It fails when the map is full: then the address is open, as without VRRP.
-            let _ = gate.set(address, open);
-        }
-    }
-
-    /// Forgets the gate of an address that VRRP does not manage any more.
-    pub(in crate::roles::vrrp) fn remove_gate(&self, address: IpAddr) {
-        if let Some(gate) = &self.gate {
-            // An address that has no gate is no error that matters here.
-            let _ = gate.remove(address);
-        }
-    }
-
-    fn link_of(&self, plan: &VrrpInstance, address: &VirtualAddress) -> Option<&Link> {
-        self.interfaces.link(plan.interface_of(address))
+    /// The address that adverts over IPv6 on an interface come from: its first link-local one
+    /// that is no virtual address and that duplicate address detection let pass. Absent when the
+    /// interface is not usable.
+    pub(super) fn source6(&self, name: &str, plan: &VrrpPlan) -> Option<Ipv6Addr> {
+        let link = self.interfaces.link(name).filter(|link| link.usable)?;
+        let moving: BTreeSet<IpAddr> = plan
+            .instances
+            .iter()
+            .filter(|instance| instance.priority.number() < 255)
+            .flat_map(VrrpInstance::held_addresses)
+            .map(|address| address.address)
+            .collect();
+        let mut own = self.interfaces.ipv6(link.index).map(|(address, _)| address);
+        own.find(|ip| ip.is_unicast_link_local() && !moving.contains(&IpAddr::V6(*ip)))
     }
 }
 
+fn as_address(holding: &Holding) -> Option<&VirtualAddress> {
+    match holding {
+        Holding::Address(address) => Some(address),
+        Holding::Route(_) | Holding::Rule(_) => None,
+    }
+}
+
+/// Everything of some instances, in the order in which it is put in place.
+pub(super) fn everything<'a>(instances: &[&'a VrrpInstance]) -> Vec<Item<'a>> {
+    let mut things = Vec::new();
+    let mut each = |things_of: fn(&'a VrrpInstance, &mut Vec<Thing<'a>>)| {
+        let mut list = Vec::new();
+        for plan in instances {
+            things_of(plan, &mut list);
+            things.extend(list.drain(..).map(|thing| Item { whom: &plan.name, thing }));
+        }
+    };
+    each(|plan, list| list.extend(changes::virtual_links(plan).map(Thing::Link)));
+    each(|plan, list| {
+        list.extend(plan.held_addresses().map(|a| Thing::Address(plan.interface_of(a), a)));
+    });
+    each(|plan, list| list.extend(plan.routes.iter().map(Thing::Route)));
+    each(|plan, list| list.extend(plan.rules.iter().map(Thing::Rule)));
+    things
+}
+
 /// All addresses that an instance holds as master.
-pub(in crate::roles::vrrp) fn addresses(
-    plan: &VrrpInstance,
-) -> impl Iterator<Item = &VirtualAddress> {
-    plan.addresses.iter().chain(&plan.excluded_addresses)
+pub(super) fn addresses(plan: &VrrpInstance) -> impl Iterator<Item = &VirtualAddress> {
+    plan.held_addresses()
 }
