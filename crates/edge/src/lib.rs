@@ -21,6 +21,7 @@ pub mod realtime;
 pub mod signal;
 mod sockopt;
 pub mod spawn;
+pub mod sysctl;
 pub mod syslog;
 pub mod timer;
 pub mod ttl_socket;

@@ -206,6 +206,19 @@ impl Interfaces {
         self.addresses.contains_address(address)
     }
 
+    /// Asks the kernel for one interface by name, before an event tells of it.
+    pub fn learn(&mut self, requests: &mut Socket, name: &str) -> io::Result<Option<Change>> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        let answer = requests.request(RouteNetlinkMessage::GetLink(message), 0)?;
+        Ok(answer.iter().find_map(|message| self.apply(message)))
+    }
+
+    /// Notes that an interface was removed, before the event says so.
+    pub fn forget(&mut self, index: u32) {
+        self.remove(index);
+    }
+
     /// Notes that an address was added or removed, before the event says so.
     pub fn note(&mut self, address: Assigned, present: bool) {
         match present {

@@ -9,9 +9,9 @@ use edge::netlink::virtual_route::RouteIdentity;
 use edge::netlink::{Message, RouteProtocol, link};
 use model::vrrp::{Holding, VirtualRoute, VrrpInstance};
 
-use super::Kernel;
 use super::changes::{Direction, Item, Thing};
 use super::ours::Gone;
+use super::{Kernel, sysctls};
 
 /// The event groups whose messages [`Kernel::apply_events`] wants.
 pub(in crate::roles::vrrp) const GROUPS: [u32; 7] = [
@@ -160,6 +160,11 @@ impl Kernel {
     /// What follows from what was told: things are put back on interfaces that are usable again,
     /// and what is gone for good is told.
     fn follow_up(&mut self, told: &mut Vec<KernelChange>, suspects: Vec<Suspect>) {
+        if told.iter().any(|change| matches!(change, KernelChange::LinkAppeared(_))) {
+            let mut complaints = self.make_missing_links();
+            complaints.extend(self.sysctls.settle(&sysctls::wanted(&self.plan)));
+            told.extend(complaints.into_iter().map(KernelChange::Complaint));
+        }
         let usable: Vec<String> = told
             .iter()
             .filter_map(|change| match change {

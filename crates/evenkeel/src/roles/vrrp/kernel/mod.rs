@@ -3,18 +3,23 @@
 //! - [`changes`]: addresses, routes and rules, put in place and taken away in batches;
 //! - [`events`]: interfaces that come, go and change, and what somebody took from us;
 //! - [`ours`]: what we hold, so that the end of it by our own hand is no loss;
+//! - [`virtual_link`]: interfaces with a virtual MAC address;
+//! - [`sysctls`]: kernel parameters, and what they were before;
 //! - [`gates`]: which addresses layer 4 answers for.
 
 mod changes;
 mod events;
 mod gates;
 mod ours;
+mod sysctls;
 #[cfg(test)]
 mod tests;
+mod virtual_link;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
 
 use edge::bpf::Gate;
 use edge::netlink::Socket;
@@ -25,6 +30,7 @@ use model::vrrp::{Holding, VirtualAddress, VrrpInstance, VrrpPlan};
 
 use changes::Thing;
 use ours::Ours;
+use sysctls::Sysctls;
 
 pub(super) use changes::{Direction, Item};
 pub(super) use events::{GROUPS, KernelChange};
@@ -42,6 +48,7 @@ pub(super) struct Kernel {
     /// Names of the instances whose addresses, routes and rules are in place.
     holding: BTreeSet<String>,
     ours: Ours,
+    sysctls: Sysctls,
     /// Not everything that an interface lost could be put back yet.
     incomplete: bool,
     /// Addresses that have a gate.
@@ -61,13 +68,20 @@ impl Kernel {
             plan: VrrpPlan::default(),
             holding: BTreeSet::new(),
             ours: Ours::default(),
+            sysctls: Sysctls::default(),
             incomplete: false,
             gated: HashSet::new(),
         })
     }
 
+    /// Keeps in the supervisor's memory what kernel parameters were before we changed them, and
+    /// takes over what a killed predecessor kept there.
+    pub(super) fn remember_in(&mut self, memory: OwnedFd) {
+        self.sysctls.remember_in(memory);
+    }
+
     /// Makes the machine ready for a configuration, changing only what differs from the one
-    /// before: static addresses, routes and rules. What a killed predecessor left is adopted.
+    /// before: virtual interfaces, kernel parameters, static addresses, routes and rules. What a killed predecessor left is adopted.
     /// Before the router takes the configuration over.
     pub(super) fn prepare(&mut self, plan: &VrrpPlan) -> Vec<String> {
         let former = std::mem::replace(&mut self.plan, plan.clone());
@@ -75,6 +89,8 @@ impl Kernel {
         let gone = former.statics.iter().filter(|holding| !plan.statics.contains(holding));
         let gone: Vec<Item<'_>> = gone.map(|holding| Item::fixed(holding)).collect();
         let mut complaints = self.change(Direction::Take, &gone);
+        complaints.extend(self.renew_virtual_links(&former));
+        complaints.extend(self.sysctls.settle(&sysctls::wanted(plan)));
         let wanted: Vec<Item<'_>> = plan.statics.iter().map(Item::fixed).collect();
         complaints.extend(self.change(Direction::Place, &wanted));
         complaints
@@ -169,6 +185,8 @@ impl Kernel {
         let mut complaints = self.release(&held);
         let statics: Vec<Item<'_>> = plan.statics.iter().rev().map(Item::fixed).collect();
         complaints.extend(self.change(Direction::Take, &statics));
+        complaints.extend(self.delete_virtual_links(&plan));
+        complaints.extend(self.sysctls.settle(&BTreeMap::new()));
         complaints
     }
 
