@@ -44,7 +44,11 @@ impl Driver {
         match message {
             ToRole::Hello(runtime) => {
                 self.open_gate(&runtime);
-                self.memory = descriptors.pop().map(Memory::over).unwrap_or_default();
+                let memory = descriptors.pop();
+                if let Some(copy) = memory.as_ref().and_then(|memory| memory.try_clone().ok()) {
+                    self.kernel.remember_in(copy);
+                }
+                self.memory = memory.map(Memory::over).unwrap_or_default();
             }
             ToRole::Configure { generation, plan, .. } => self.configure(generation, plan),
             ToRole::Report { id } => {

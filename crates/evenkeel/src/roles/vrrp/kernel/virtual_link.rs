@@ -46,10 +46,7 @@ impl Kernel {
 
     /// Removes all of a configuration.
     pub(super) fn delete_virtual_links(&mut self, plan: &VrrpPlan) -> Vec<String> {
-        let list = wanted(plan);
-        let complaints: Vec<Vec<String>> =
-            list.iter().map(|link| self.delete_virtual_link(link)).collect();
-        complaints.concat()
+        wanted(plan).iter().filter_map(|link| self.delete_virtual_link(link)).collect()
     }
 
     /// Without its base it waits for that.
@@ -59,7 +56,8 @@ impl Kernel {
             Some(link) if is_ours(link, wanted, base.index) => {}
             Some(link) if has_kind(link, wanted.kind) && link.base == Some(base.index) => {
                 // Ours with another address: it is made anew.
-                let mut complaints = self.delete_virtual_link(wanted);
+                let mut complaints: Vec<String> =
+                    self.delete_virtual_link(wanted).into_iter().collect();
                 complaints.extend(self.create_virtual_link(wanted, &base));
                 return complaints;
             }

@@ -2,6 +2,7 @@
 
 mod batches;
 mod losses;
+mod virtual_mac;
 
 use std::net::IpAddr;
 
