@@ -82,11 +82,18 @@ fn parameters_of_several_lines_nest() {
 }
 
 #[test]
-fn blanks_and_comments_do_not_end_a_definition_but_an_empty_line_does() {
-    let before = "$IN= \\\n10.0.0.1 \\\n   \n# 10.0.0.2\n10.0.0.3\n";
+fn a_line_that_does_not_continue_ends_a_definition_also_an_empty_one() {
+    let before = "$IN= \\\n10.0.0.1 \\\n \\\n# 10.0.0.2 \\\n10.0.0.3\n";
     assert_eq!(addresses(before, "$IN"), ["10.0.0.1", "10.0.0.3"]);
-    let loaded = load(&machine("$IN= \\\n10.0.0.1 \\\n\n10.0.0.3\n"));
-    assert!(lines(&loaded)[0].starts_with("4:1 error: unknown keyword \"10.0.0.3\""));
+    for end in ["", "  ", "# and so on"] {
+        let loaded = load(&machine(&format!("$IN= \\\n10.0.0.1 \\\n{end}\n10.0.0.3\n")));
+        assert!(lines(&loaded)[0].starts_with("4:1 error: unknown keyword \"10.0.0.3\""), "{end}");
+    }
+    let found = findings(&machine("$IN= \\\na \\ \nglobal_defs {\n}\n"));
+    assert!(
+        found[0].starts_with("2:1 warning: blanks after the \\ end the definition"),
+        "{found:?}"
+    );
 }
 
 #[test]

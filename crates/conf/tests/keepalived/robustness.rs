@@ -103,3 +103,50 @@ fn forty_thousand_real_servers_load() {
     let services = loaded.plan.unwrap().layer4.virtual_servers;
     assert_eq!(services.iter().map(|one| one.real_servers.len()).sum::<usize>(), 40_000);
 }
+
+/// Pieces of the language, to be put together in any order.
+const PIECES: [&str; 24] = [
+    "$A=",
+    "$B=",
+    "${A}",
+    "${B}",
+    "$A ",
+    "$B\n",
+    " \\\n",
+    "\n",
+    "@main ",
+    "@^x ",
+    "~SEQ(A,1,3) ",
+    "~SEQx(B,9,-1,0)",
+    "~LST({A,B},{1,2},{3}) ",
+    "~LST(A,",
+    "{",
+    "}",
+    "include k.conf\n",
+    "include *\n",
+    "\"",
+    "\\",
+    "#",
+    "${_RANDOM 1 2}",
+    "global_defs ",
+    "router_id ",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn pieces_of_the_language_in_any_order_end_soon(
+        pieces in proptest::collection::vec(0..PIECES.len(), 0..60),
+    ) {
+        let text: String = pieces.into_iter().map(|n| PIECES[n]).collect();
+        let start = Instant::now();
+        load_and_render(&text);
+        prop_assert!(start.elapsed() < Duration::from_secs(30), "{text:?}: {:?}", start.elapsed());
+    }
+
+    #[test]
+    fn arbitrary_definitions_and_uses_never_panic(value in "[ -~\\n\\\\]{0,80}", used in "[ -~]{0,40}") {
+        load_and_render(&format!("$A={value}\n\n$B={used}\n{used} $A\n~LST({value}\n~SEQ({used}\n$B\n"));
+    }
+}

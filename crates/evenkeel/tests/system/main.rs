@@ -6,6 +6,7 @@ mod director;
 mod director_role;
 mod documentation;
 mod lab;
+mod language;
 mod mutual;
 mod peers;
 mod personality;

@@ -117,23 +117,19 @@ impl Expander<'_> {
         true
     }
 
-    /// The other lines of a definition. Only a line without any character ends one that goes on;
-    /// comments and blanks are passed over.
+    /// The other lines of a definition. A line that does not continue is the last; it counts
+    /// unless there is nothing on it but a comment.
     fn read_continuation(&mut self, name: &str, lines: &mut Vec<Line>) {
         while let Some(next) = self.next_of_file() {
-            if next.is_empty {
-                return;
-            }
             if next.is_nearly_continued {
                 let range = 0..next.line.text().len();
                 let message = format!("blanks after the \\ end the definition of {name} here");
                 self.warn(&next.line, range, message, "remove the blanks behind the \\");
             }
-            let is_over = !next.is_continued && !next.line.text().is_empty();
             if !next.line.text().is_empty() {
                 lines.push(next.line);
             }
-            if is_over {
+            if !next.is_continued {
                 return;
             }
         }

@@ -110,8 +110,6 @@ struct Body {
 /// A line of a file without its comment.
 struct FileLine {
     line: Line,
-    /// There is not a single character.
-    is_empty: bool,
     is_continued: bool,
     is_nearly_continued: bool,
 }
@@ -178,6 +176,10 @@ impl<'e> Expander<'e> {
             } else {
                 self.handle_line(line, is_continued);
             }
+        }
+        if self.is_stopped {
+            // Half of a configuration has errors of its own, perhaps millions.
+            self.stretches.clear();
         }
         core::mem::take(&mut self.stretches)
     }
@@ -256,7 +258,6 @@ impl<'e> Expander<'e> {
         let code = scan::code(text);
         let line = Line::verbatim(file, start, &text[..code.end]);
         let found = FileLine {
-            is_empty: text.is_empty(),
             is_continued: code.is_continued,
             is_nearly_continued: code.is_nearly_continued && code.comment.is_none(),
             line: line.trimmed(),
