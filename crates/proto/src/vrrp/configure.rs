@@ -13,7 +13,7 @@ use model::vrrp::{Tracked, VrrpInstance, VrrpPlan};
 use super::group::Group;
 use super::instance::Instance;
 use super::output::{Output, Subject, Surroundings, Task};
-use super::router::Router;
+use super::router::{Router, longest_delay};
 use super::tracking;
 
 impl Router {
@@ -29,14 +29,14 @@ impl Router {
             instance
         });
         self.take_groups(now, plan);
-        self.take_surroundings(plan, surroundings, first);
+        self.take_surroundings(now, plan, surroundings, first);
         for mut instance in gone {
             instance.delete(now);
             self.tasks.append(&mut instance.outputs);
         }
         let settled = self.tasks.len();
         self.reassess(now, |_| true);
-        (0..self.groups.len()).for_each(|group| self.settle(now, group));
+        (0..self.groups.len()).for_each(|group| self.settle(now, group, None));
         self.put_in_order(settled, first);
     }
 
@@ -122,7 +122,12 @@ impl Router {
             }
         }
         let ask_link = |name: &str| surroundings.link(name);
-        self.links.keep(interfaces.into_iter(), &plan.link_delays, ask_link);
+        let Router { links, instances, .. } = self;
+        links.keep(interfaces.iter().copied(), &plan.link_delays, ask_link);
+        for name in interfaces {
+            // The address that adverts come from may be another one by the new configuration.
+            links.tell(now, name, ask_link(name), || longest_delay(instances, name));
+        }
         self.links_due = Some(self.links.next_deadline());
         let tracked = self.instances.iter().filter(|i| i.plan.track_source);
         let sources = tracked.filter_map(|i| i.plan.source);

@@ -62,10 +62,12 @@ impl Group {
         }
     }
 
-    /// Members in the order in which they obey: who has a fault of its own first.
-    pub(super) fn in_order(&self, instances: &[Instance]) -> Vec<usize> {
+    /// Members in the order in which they obey: who has a fault of its own first, then the one
+    /// that something happened to.
+    pub(super) fn in_order(&self, instances: &[Instance], cause: Option<usize>) -> Vec<usize> {
         let mut places = self.members.clone();
-        places.sort_by_key(|place| instances[*place].conditions.faults.is_empty());
+        let well = |place: usize| instances[place].conditions.faults.is_empty();
+        places.sort_by_key(|place| (well(*place), cause != Some(*place)));
         places
     }
 

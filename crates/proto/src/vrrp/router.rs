@@ -84,7 +84,7 @@ impl Router {
             if weaker {
                 self.announce_beside(now, group, place);
             }
-            self.settle(now, group);
+            self.settle(now, group, Some(place));
         }
         result
     }
@@ -270,15 +270,15 @@ impl Router {
 
     fn settle_group_of(&mut self, now: Time, place: usize) {
         if let Some(group) = self.instances[place].group {
-            self.settle(now, group);
+            self.settle(now, group, Some(place));
         }
     }
 
-    /// Lets a group follow its members.
-    pub(super) fn settle(&mut self, now: Time, group: usize) {
+    /// Lets a group follow its members, and first the one that something happened to.
+    pub(super) fn settle(&mut self, now: Time, group: usize, cause: Option<usize>) {
         for _ in 0..ORDERS_MAX {
             let Some(order) = self.groups[group].order(&self.instances) else { break };
-            for place in self.groups[group].in_order(&self.instances) {
+            for place in self.groups[group].in_order(&self.instances, cause) {
                 self.instances[place].obey(now, order);
                 self.collect(place);
             }
@@ -348,7 +348,7 @@ pub(super) fn track_group_of(holding: &Holding) -> Option<&alloc::string::String
 
 /// How long a change of an interface may be waited for: less than the intervals after which a
 /// backup takes over (keepalived.conf(5), `interface_up_down_delays`).
-fn longest_delay(instances: &[Instance], interface: &str) -> Duration {
+pub(super) fn longest_delay(instances: &[Instance], interface: &str) -> Duration {
     let on_it = instances.iter().filter(|i| i.plan.interface == interface);
     let limit = |i: &Instance| {
         let interval = own_interval(&i.plan).min(i.master_interval);

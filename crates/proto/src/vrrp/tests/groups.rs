@@ -31,7 +31,7 @@ fn scripts_hear_of_the_group_first_at_start_and_last_afterwards() {
     bench.link(5_000, "eth1", DOWN);
     assert_eq!(bench.notices(), ["inside FAULT 150", "outside FAULT 100", "G FAULT 0"]);
     bench.link(6_000, "eth1", UP);
-    assert_eq!(bench.notices(), ["outside BACKUP 100", "inside BACKUP 150", "G BACKUP 0"]);
+    assert_eq!(bench.notices(), ["inside BACKUP 150", "outside BACKUP 100", "G BACKUP 0"]);
     bench.router.handle_stop(at(7_000));
     assert_eq!(bench.notices(), ["outside STOP 100", "inside STOP 150", "G STOP 0"]);
 }

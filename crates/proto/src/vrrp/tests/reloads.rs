@@ -217,3 +217,15 @@ fn stop_says_all_goodbyes_before_it_takes_anything_away() {
     bench.router.handle_timeout(at(60_000));
     assert_eq!(bench.tasks(), []);
 }
+
+#[test]
+fn a_reload_that_makes_another_address_the_source_is_told_with_it() {
+    let mut bench = Bench::master(plan(100));
+    let ipv4 = Some(Ipv4Addr::new(10, 9, 0, 7));
+    bench.machine.links.insert("eth0".into(), LinkState { ipv4, ..UP });
+    bench.configure(4_700, &alone(plan(100)));
+    let outputs = bench.outputs();
+    assert!(
+        matches!(&outputs[..], [Output::SendAdvert(p)] if Some(p.source) == ipv4.map(Into::into))
+    );
+}
