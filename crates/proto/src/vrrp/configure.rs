@@ -98,7 +98,13 @@ impl Router {
     }
 
     /// Follows what the instances depend on now, and nothing else.
-    fn take_surroundings(&mut self, plan: &VrrpPlan, surroundings: &dyn Surroundings, first: bool) {
+    fn take_surroundings(
+        &mut self,
+        now: Time,
+        plan: &VrrpPlan,
+        surroundings: &dyn Surroundings,
+        first: bool,
+    ) {
         let mut interfaces: BTreeSet<&str> = BTreeSet::new();
         let mut former = core::mem::take(&mut self.trackers);
         for instance in &self.instances {
@@ -122,11 +128,11 @@ impl Router {
             }
         }
         let ask_link = |name: &str| surroundings.link(name);
-        let Router { links, instances, .. } = self;
-        links.keep(interfaces.iter().copied(), &plan.link_delays, ask_link);
+        self.links.keep(interfaces.iter().copied(), &plan.link_delays, ask_link);
         for name in interfaces {
             // The address that adverts come from may be another one by the new configuration.
-            links.tell(now, name, ask_link(name), || longest_delay(instances, name));
+            let limit = || longest_delay(&self.instances, name);
+            self.links.tell(now, name, ask_link(name), limit);
         }
         self.links_due = Some(self.links.next_deadline());
         let tracked = self.instances.iter().filter(|i| i.plan.track_source);
