@@ -28,6 +28,7 @@ fn load(bytes: &[u8], language: Language) {
     for diagnostic in &loaded.diagnostics {
         assert!(!diagnostic.message.is_empty());
     }
-    let shown = conf::render::text(&loaded.files, &loaded.diagnostics, false);
-    assert_eq!(shown.is_empty(), loaded.diagnostics.is_empty());
+    // Drawing all of them would take most of the time.
+    let few = &loaded.diagnostics[..loaded.diagnostics.len().min(5)];
+    assert_eq!(conf::render::text(&loaded.files, few, false).is_empty(), few.is_empty());
 }
