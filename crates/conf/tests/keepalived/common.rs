@@ -12,6 +12,11 @@ impl Table {
         Table(self.0.file(path, text))
     }
 
+    /// Loads one of the files; the others are there to be read.
+    pub(crate) fn only(&self, path: &str) -> Loaded {
+        conf::load(&self.0, &[(path.to_owned(), Some(Language::Keepalived))])
+    }
+
     /// Loads the files, languages told apart by content.
     pub(crate) fn load(&self) -> Loaded {
         let files: Vec<(String, Option<Language>)> =
