@@ -12,6 +12,7 @@ pub mod ipc;
 pub mod listen;
 pub mod netlink;
 pub mod netns;
+pub mod nft;
 pub mod poll;
 pub mod privileges;
 pub mod process;

@@ -261,6 +261,10 @@ impl Socket {
                 let message = from + sequence.wrapping_sub(first) as usize;
                 // Anything else answers an earlier request that timed out.
                 if message < to {
+                    // The beginning of a transaction is answered only when all of it is refused.
+                    if error != 0 && !batch.answered(message) {
+                        return Err(io::Error::from_raw_os_error(-error));
+                    }
                     batch.errors[message] = (error != 0).then_some(-error);
                     missing = missing.saturating_sub(1);
                 }

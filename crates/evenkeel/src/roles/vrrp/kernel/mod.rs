@@ -5,10 +5,12 @@
 //! - [`ours`]: what we hold, so that the end of it by our own hand is no loss;
 //! - [`virtual_link`]: interfaces with a virtual MAC address;
 //! - [`sysctls`]: kernel parameters, and what they were before;
+//! - [`firewall`]: what is dropped for `no_accept`;
 //! - [`gates`]: which addresses layer 4 answers for.
 
 mod changes;
 mod events;
+mod firewall;
 mod gates;
 mod ours;
 mod sysctls;
@@ -29,6 +31,7 @@ use edge::netlink::link::Interfaces;
 use model::vrrp::{Holding, VirtualAddress, VrrpInstance, VrrpPlan};
 
 use changes::Thing;
+use firewall::Firewall;
 use ours::Ours;
 use sysctls::Sysctls;
 
@@ -49,6 +52,7 @@ pub(super) struct Kernel {
     holding: BTreeSet<String>,
     ours: Ours,
     sysctls: Sysctls,
+    firewall: Firewall,
     /// Not everything that an interface lost could be put back yet.
     incomplete: bool,
     /// Addresses that have a gate.
@@ -69,6 +73,7 @@ impl Kernel {
             holding: BTreeSet::new(),
             ours: Ours::default(),
             sysctls: Sysctls::default(),
+            firewall: Firewall::default(),
             incomplete: false,
             gated: HashSet::new(),
         })
@@ -81,7 +86,7 @@ impl Kernel {
     }
 
     /// Makes the machine ready for a configuration, changing only what differs from the one
-    /// before: virtual interfaces, kernel parameters, static addresses, routes and rules. What a killed predecessor left is adopted.
+    /// before: virtual interfaces, kernel parameters, firewall rules, static addresses, routes and rules. What a killed predecessor left is adopted.
     /// Before the router takes the configuration over.
     pub(super) fn prepare(&mut self, plan: &VrrpPlan) -> Vec<String> {
         let former = std::mem::replace(&mut self.plan, plan.clone());
@@ -91,6 +96,7 @@ impl Kernel {
         let mut complaints = self.change(Direction::Take, &gone);
         complaints.extend(self.renew_virtual_links(&former));
         complaints.extend(self.sysctls.settle(&sysctls::wanted(plan)));
+        complaints.extend(self.firewall.settle(plan));
         let wanted: Vec<Item<'_>> = plan.statics.iter().map(Item::fixed).collect();
         complaints.extend(self.change(Direction::Place, &wanted));
         complaints
@@ -187,6 +193,7 @@ impl Kernel {
         complaints.extend(self.change(Direction::Take, &statics));
         complaints.extend(self.delete_virtual_links(&plan));
         complaints.extend(self.sysctls.settle(&BTreeMap::new()));
+        complaints.extend(self.firewall.finish(&plan));
         complaints
     }
 

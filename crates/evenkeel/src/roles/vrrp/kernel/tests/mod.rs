@@ -2,6 +2,7 @@
 
 mod batches;
 mod losses;
+mod no_accept;
 mod virtual_mac;
 
 use std::net::IpAddr;
