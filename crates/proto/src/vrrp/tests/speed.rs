@@ -48,3 +48,24 @@ fn a_reload_of_a_thousand_instances_with_one_change_touches_one() {
     let tasks = bench.tasks();
     assert_eq!(tasks.iter().map(|task| task.subject.name()).collect::<Vec<_>>(), ["VI_700"]);
 }
+
+#[test]
+fn an_unchanged_master_makes_no_advert_anew_and_no_queue_longer() {
+    let mut bench = Bench::started(&many(255));
+    bench.pass(200);
+    bench.tasks();
+    let payloads = |bench: &mut Bench| {
+        let payload = |output| match output {
+            Output::SendAdvert(packet) => Some(packet.payload.as_ptr()),
+            _ => None,
+        };
+        bench.outputs().into_iter().filter_map(payload).collect::<BTreeSet<_>>()
+    };
+    bench.pass(210);
+    let (first, room) = (payloads(&mut bench), bench.router.tasks.capacity());
+    for moment in 22..100 {
+        bench.pass(moment * 10);
+        assert_eq!(payloads(&mut bench), first);
+        assert_eq!(bench.router.tasks.capacity(), room);
+    }
+}
