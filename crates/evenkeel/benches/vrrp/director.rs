@@ -108,7 +108,7 @@ impl Pair {
                 command.arg("--runtime-dir").arg(self.path(side, "run"));
                 command.arg("--pin-dir").arg(format!("/sys/fs/bpf/{}", net_name(space)));
                 if self.product == Product::EvenkeelOrdinary {
-                    command.arg("--no-realtime");
+                    command.env("EVENKEEL_NO_REALTIME", "1");
                 }
                 command
             }

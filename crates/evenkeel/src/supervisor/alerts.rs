@@ -80,7 +80,7 @@ impl Alerts {
         let router = global.router_id.as_deref().unwrap_or(host);
         let what = if notice.group { "Group" } else { "Instance" };
         let subject = format!("[{router}] VRRP {what} {} - {subject}", notice.name);
-        self.send(global, subject, format!("{body}\r\n\r\n"));
+        self.send(global, subject, format!("{body}\r\n"));
     }
 
     /// A real server of a layer-4 virtual server went down or came back.
@@ -292,5 +292,45 @@ mod tests {
         assert!(text.contains(subject), "{text}");
         assert!(text.contains("RCPT TO:<root@localhost>"), "{text}");
         assert!(text.contains("connection refused"), "{text}");
+    }
+
+    fn global(port: u16) -> Global {
+        Global {
+            router_id: Some("LVS_1".into()),
+            alerts: plan::Alerts {
+                to: vec!["a@example.com".into(), "b@example.com".into()],
+                server: Some(format!("127.0.0.1 {port}")),
+                helo_name: Some("mail.example.com".into()),
+                no_faults: true,
+                ..plan::Alerts::default()
+            },
+            ..Global::default()
+        }
+    }
+
+    #[test]
+    fn changes_of_state_are_mailed_once_in_keepaliveds_words() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let global = global(listener.local_addr().unwrap().port());
+        let mut alerts = Alerts::start();
+        let mut tell = |group, kind| {
+            let notice = Notice { group, name: "VI".into(), kind, priority: 100 };
+            alerts.vrrp(&global, "host", &notice);
+        };
+        tell(false, NoticeKind::Master);
+        tell(false, NoticeKind::Fault);
+        tell(false, NoticeKind::Master);
+        tell(false, NoticeKind::MasterRxLowerPri);
+        tell(true, NoticeKind::Stop);
+        let text = sink(&listener).join("\n").replace("\n ", " ");
+        assert!(text.contains("EHLO mail.example.com"), "{text}");
+        assert!(text.contains("MAIL FROM:<root@"), "{text}");
+        assert!(text.contains("To: a@example.com, b@example.com"), "{text}");
+        assert!(text.contains("Subject: [LVS_1] VRRP Instance VI - Entering MASTER state\n"));
+        // As Debian's keepalived sends it: the text, an empty line, the end.
+        assert!(text.ends_with("\n\n=> VRRP Instance is now owning VRRP VIPs <=\n\n."), "{text}");
+        let text = sink(&listener).join("\n");
+        assert!(text.contains("Subject: [LVS_1] VRRP Group VI - Stopping\n"), "{text}");
+        assert!(text.ends_with("\n=> All VRRP group instances are now stopping <=\n\n."), "{text}");
     }
 }

@@ -5,6 +5,7 @@ mod command_line;
 mod director;
 mod director_role;
 mod documentation;
+mod helper_and_vrrp;
 mod lab;
 mod language;
 mod mutual;

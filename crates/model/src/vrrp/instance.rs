@@ -227,7 +227,7 @@ pub enum Authentication {
     Pass([u8; 8]),
     /// Type 2: an IPsec authentication header, HMAC-MD5-96 under this key (RFC 2402, 2403).
     Ah([u8; 8]),
-    /// A trailer with an HMAC-SHA256 (`auth_hmac`, Keepalived 2.4).
+    /// A trailer with an HMAC-SHA256 (`auth_hmac`, Keepalived after 2.4.3).
     Hmac(Hmac),
 }
 

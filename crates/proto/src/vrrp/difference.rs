@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
-use model::vrrp::{Holding, VirtualAddress, VirtualRoute, VirtualRule, VrrpInstance};
+use model::vrrp::{AddressLink, Holding, VirtualAddress, VirtualRoute, VirtualRule, VrrpInstance};
 
 /// What one configuration holds and another does not.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -15,12 +15,27 @@ pub(super) struct Missing {
 }
 
 impl Missing {
-    /// What `a` holds and `b` does not, in the order of `a`.
+    /// What `a` holds and `b` does not, in the order of `a`. What differs only in how it is
+    /// watched is the same.
     pub(super) fn of(a: &VrrpInstance, b: &VrrpInstance) -> Missing {
+        let same_address = |one: &VirtualAddress, other: &VirtualAddress| {
+            unwatched_address(one) == unwatched_address(other)
+                && a.interface_of(one) == b.interface_of(other)
+                && link_of(a, one) == link_of(b, other)
+        };
+        let number = |address: &VirtualAddress| digest(&(address.address, address.prefix_len));
+        let same_route = |one: &VirtualRoute, other: &VirtualRoute| {
+            unwatched_route(one) == unwatched_route(other)
+        };
+        let way =
+            |route: &VirtualRoute| digest(&(route.destination, route.table, &route.next_hops));
+        let same_rule =
+            |one: &VirtualRule, other: &VirtualRule| unwatched_rule(one) == unwatched_rule(other);
+        let order = |rule: &VirtualRule| digest(&(rule.preference, rule.from, rule.to));
         Missing {
-            addresses: missing(a.held_addresses(), b.held_addresses()),
-            routes: missing(a.routes.iter(), b.routes.iter()),
-            rules: missing(a.rules.iter(), b.rules.iter()),
+            addresses: missing(a.held_addresses(), b.held_addresses(), number, same_address),
+            routes: missing(a.routes.iter(), b.routes.iter(), way, same_route),
+            rules: missing(a.rules.iter(), b.rules.iter(), order, same_rule),
         }
     }
 
@@ -33,15 +48,38 @@ impl Missing {
     }
 }
 
-/// Takes as many steps as there are things, whatever their order.
-fn missing<'a, T: Hash + Eq + Clone + 'a>(
+/// Takes as many steps as there are things, whatever their order, as long as few have the same
+/// digest.
+fn missing<'a, T: Clone + 'a>(
     a: impl Iterator<Item = &'a T>,
     b: impl Iterator<Item = &'a T>,
+    digest: impl Fn(&T) -> u64,
+    same: impl Fn(&T, &T) -> bool,
 ) -> Vec<T> {
     let mut known: BTreeMap<u64, Vec<&T>> = BTreeMap::new();
     b.for_each(|thing| known.entry(digest(thing)).or_default().push(thing));
-    let is_known = |thing: &&T| known.get(&digest(*thing)).is_some_and(|same| same.contains(thing));
+    let is_known = |thing: &&T| {
+        known.get(&digest(thing)).is_some_and(|alike| alike.iter().any(|other| same(thing, other)))
+    };
     a.filter(|thing| !is_known(thing)).cloned().collect()
+}
+
+fn unwatched_address(address: &VirtualAddress) -> VirtualAddress {
+    VirtualAddress { track: true, track_group: None, interface: None, ..address.clone() }
+}
+
+fn unwatched_route(route: &VirtualRoute) -> VirtualRoute {
+    VirtualRoute { track: true, track_group: None, ..route.clone() }
+}
+
+fn unwatched_rule(rule: &VirtualRule) -> VirtualRule {
+    VirtualRule { track: true, track_group: None, ..rule.clone() }
+}
+
+/// The virtual interface of its own that an address goes to.
+fn link_of<'a>(plan: &'a VrrpInstance, address: &VirtualAddress) -> Option<&'a AddressLink> {
+    let name = plan.interface_of(address);
+    plan.address_links.iter().find(|link| link.name == name)
 }
 
 fn digest(thing: &impl Hash) -> u64 {
@@ -89,6 +127,20 @@ mod tests {
         assert_eq!(Missing::of(&new, &old).addresses, plan(10_000..10_001).addresses);
         // Comparing each with each would be 100 million comparisons twice.
         assert!(start.elapsed() < std::time::Duration::from_secs(2));
+    }
+
+    #[test]
+    fn an_address_that_is_only_watched_otherwise_is_the_same_and_on_another_interface_it_is_not() {
+        let old = plan(0..2);
+        let mut new = plan(0..2);
+        new.addresses[0].track = false;
+        new.addresses[0].track_group = Some("T".into());
+        assert_eq!(Missing::of(&old, &new), Missing::default());
+        new.addresses[1].interface = Some("eth7".into());
+        assert_eq!(Missing::of(&old, &new).addresses, old.addresses[1..]);
+        // Named or not, it is the instance's own interface.
+        new.addresses[1].interface = Some("eth0".into());
+        assert_eq!(Missing::of(&old, &new), Missing::default());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use core::time::Duration;
 use model::control::NoticeKind;
 use model::status::{AdvertErrors, VrrpState};
 use model::units::{Time, WallTime};
-use model::vrrp::{Track, Version, VrrpInstance};
+use model::vrrp::{Family, Track, Version, VirtualLink, VrrpInstance};
 
 use super::faults::{Conditions, Fault};
 use super::output::{Alarm, Announced, LinkState, Output, Subject, Task};
@@ -99,7 +99,7 @@ pub struct Instance {
     /// It goes on for a killed predecessor: what is not known yet counts as well.
     pub(super) resumes: bool,
     /// Nothing that a predecessor left behind is in place any more, or it was taken over.
-    clean: bool,
+    pub(super) clean: bool,
     /// What its next advert says is new: it is sent at once.
     pub(super) untold: bool,
     /// Master-down timers start no sooner than this (`vrrp_startup_delay`).
@@ -217,104 +217,12 @@ impl Instance {
 
     /// Where its adverts come from.
     pub(super) fn source(&self) -> Option<IpAddr> {
-        self.plan.source.or_else(|| self.link.address(self.plan.family))
+        fixed_source(&self.plan).or_else(|| self.link.address(self.plan.family))
     }
 
     /// When something is due next.
     pub(super) fn next_deadline(&self) -> Time {
         self.timer.min(self.bursts.earliest()).min(self.rival.until())
-    }
-
-    /// Takes in how everything that it depends on is now.
-    pub(super) fn assess(&mut self, now: Time, conditions: Conditions) {
-        self.conditions = conditions;
-        self.weigh_priority(now);
-        if !self.grouped {
-            self.follow_conditions(now);
-        }
-        if core::mem::take(&mut self.untold) && self.state == VrrpState::Master {
-            self.send(now);
-        }
-    }
-
-    /// Keepalived's effective priority: 1 to 254 after all weights, and always 255 for the owner.
-    fn weigh_priority(&mut self, now: Time) {
-        let weighed = match self.plan.priority.number() {
-            OWNER => OWNER,
-            base => (i32::from(base).saturating_add(self.conditions.weight)).clamp(1, 254) as u8,
-        };
-        let former = core::mem::replace(&mut self.priority, weighed);
-        if former == weighed {
-            return;
-        }
-        match self.state {
-            VrrpState::Init | VrrpState::Fault => {}
-            VrrpState::Backup if self.owner() && !self.grouped => self.timer = now.max(self.begin),
-            VrrpState::Backup => {
-                // What has been waited already counts.
-                if self.timer != Time::NEVER {
-                    self.timer = self.timer + self.skew(weighed) - self.skew(former);
-                }
-            }
-            VrrpState::Master => self.untold = true,
-        }
-        if self.plan.notify.priority_changes && self.state != VrrpState::Init {
-            let kind = match self.state {
-                VrrpState::Master => NoticeKind::MasterPriority,
-                VrrpState::Init | VrrpState::Backup | VrrpState::Fault => {
-                    NoticeKind::BackupPriority
-                }
-            };
-            self.say(Output::Notice(kind, weighed));
-        }
-    }
-
-    /// Starts, fails or recovers by itself.
-    fn follow_conditions(&mut self, now: Time) {
-        let faulty = !self.conditions.faults.is_empty();
-        let waiting = !self.conditions.waiting.is_empty();
-        match (self.state, faulty, waiting) {
-            (VrrpState::Init, true, _) => self.fail(now),
-            (VrrpState::Init, false, true) => self.clean_up(),
-            (VrrpState::Init, false, false) => self.begin(now),
-            (VrrpState::Backup | VrrpState::Master, true, _) => self.fail(now),
-            (VrrpState::Fault, false, false) if self.owner() => {
-                self.change(now, Event::RecoverOwner, Reason::Recovered);
-            }
-            (VrrpState::Fault, false, false) => {
-                self.change(now, Event::Recover, Reason::Recovered);
-            }
-            (VrrpState::Fault, true, _) | (VrrpState::Fault, false, true) => {}
-            (VrrpState::Backup | VrrpState::Master, false, _) => {}
-        }
-    }
-
-    /// Starts, with everything in order.
-    pub(super) fn begin(&mut self, now: Time) {
-        let at_once = self.owner() && !self.grouped && self.begin <= now;
-        match (self.resumes, at_once) {
-            (true, _) => self.change(now, Event::Resume, Reason::Resumed),
-            (false, true) => self.change(now, Event::StartOwner, Reason::Owner),
-            (false, false) => self.change(now, Event::Start, Reason::Started),
-        }
-    }
-
-    /// Goes to Fault for a fault of its own.
-    pub(super) fn fail(&mut self, now: Time) {
-        let Some(fault) = self.conditions.faults.first().cloned() else { return };
-        let event = match self.state {
-            VrrpState::Init => Event::StartFaulty,
-            VrrpState::Backup | VrrpState::Master | VrrpState::Fault => Event::Fail,
-        };
-        self.change(now, event, Reason::Fault(fault));
-    }
-
-    /// Takes away what a predecessor that crashed may have left behind; once. The addresses of
-    /// their owner are there anyway.
-    pub(super) fn clean_up(&mut self) {
-        if !core::mem::replace(&mut self.clean, true) && !self.resumes && !self.owner() {
-            self.say(Output::Release);
-        }
     }
 
     /// It entered or left a group.
@@ -481,6 +389,18 @@ impl Instance {
         self.ready = false;
         self.timer = now.max(self.begin) + self.master_down_interval();
         self.expiry = Reason::MasterDownTimer;
+    }
+}
+
+/// The source of adverts that the file gives: itself, or by the address of the ipvlan that they
+/// leave by.
+pub(super) fn fixed_source(plan: &VrrpInstance) -> Option<IpAddr> {
+    match &plan.link {
+        _ if plan.source.is_some() => plan.source,
+        VirtualLink::Ipvlan { address: Some((address, _)), .. } => {
+            Some(*address).filter(|address| Family::of(*address) == plan.family)
+        }
+        VirtualLink::None | VirtualLink::Macvlan { .. } | VirtualLink::Ipvlan { .. } => None,
     }
 }
 

@@ -5,10 +5,11 @@
 //! - [`transition`]: the state machine, spelled out;
 //! - `instance`: one virtual router with its timers; `election`: what it makes of adverts;
 //!   `rival`: another master beside it; `reload`, `difference`: another configuration of it;
-//! - `tracking`, `faults`, `links`: what it depends on;
+//! - `tracking`, `faults`, `links`: what it depends on; `conditions`: what it makes of that;
 //! - `group`: instances that change state together;
 //! - [`Router`]: all of them; `configure`: how it takes over a configuration.
 
+mod conditions;
 mod configure;
 mod deadlines;
 mod difference;

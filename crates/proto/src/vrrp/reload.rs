@@ -43,7 +43,7 @@ impl Instance {
 
     fn reconfigure_master(&mut self, now: Time, old: &Arc<VrrpInstance>) {
         let plan = self.plan.clone();
-        if (&old.link, &old.address_links) == (&plan.link, &plan.address_links) {
+        if old.link == plan.link {
             self.move_difference(old);
         } else {
             // Everything goes to other interfaces.

@@ -14,7 +14,7 @@ use model::vrrp::{Destination, Family, Holding, TrackGroup, Tracked, VrrpInstanc
 use super::deadlines::Deadlines;
 use super::faults::{Conditions, Fault};
 use super::group::{Group, Order};
-use super::instance::{Instance, own_interval};
+use super::instance::{Instance, fixed_source, own_interval};
 use super::links::Links;
 use super::output::{LinkState, Output, Subject, Task};
 use super::packet::{self, Discard, Received};
@@ -231,7 +231,7 @@ impl Router {
         let faults = &mut conditions.faults;
         if plan.track_primary && !plan.routed && !link.up {
             faults.push(Fault::InterfaceDown(plan.interface.clone()));
-        } else if plan.source.is_none() && link.address(plan.family).is_none() {
+        } else if fixed_source(plan).is_none() && link.address(plan.family).is_none() {
             faults.push(Fault::NoAddress(plan.interface.clone(), plan.family));
         }
         let missing = |source: &IpAddr| self.sources.get(source) == Some(&false);

@@ -5,6 +5,7 @@ mod one;
 mod watch;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use model::units::{Centiseconds, Priority, VirtualRouterId};
 use model::vrrp::{
@@ -26,6 +27,8 @@ struct Kind {
     family: Family,
     interval: u32,
     preempt: bool,
+    preempt_delay: Duration,
+    down_timer_adverts: u8,
 }
 
 impl Kind {
@@ -34,10 +37,18 @@ impl Kind {
         let preempt = random.percent(70);
         let (version, family, interval) = match random.below(3) {
             0 => (Version::V2, Family::Ipv4, 100),
-            1 => (Version::V3, Family::Ipv4, 10 + random.below(90) as u32),
+            1 => (Version::V3, Family::Ipv4, 1 + random.below(99) as u32),
             _ => (Version::V3, Family::Ipv6, 100),
         };
-        Kind { version, family, interval, preempt }
+        let delay = if random.percent(20) { random.below(3_000) } else { 0 };
+        Kind {
+            version,
+            family,
+            interval,
+            preempt,
+            preempt_delay: Duration::from_millis(delay),
+            down_timer_adverts: if random.percent(20) { 2 + random.below(4) as u8 } else { 3 },
+        }
     }
 }
 
@@ -57,6 +68,8 @@ fn instance(kind: Kind, name: &str, interface: &str, priority: u8) -> VrrpInstan
             Version::V3 => Authentication::None,
         },
         preempt: kind.preempt,
+        preempt_delay: kind.preempt_delay,
+        down_timer_adverts: kind.down_timer_adverts,
         addresses: vec![VirtualAddress::new(address, 32)],
         ..VrrpInstance::new(name, interface, VirtualRouterId::try_from(51).unwrap())
     }
@@ -86,6 +99,13 @@ fn machine(kind: Kind, priority: u8) -> VrrpPlan {
         Track { what: vital(), weight: 0, reverse: false },
     ];
     VrrpPlan { instances: vec![instance], ..VrrpPlan::default() }
+}
+
+impl Kind {
+    /// A span of this many intervals of version 2.
+    fn span(&self, milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds * u64::from(self.interval) / 100)
+    }
 }
 
 /// Two to five machines of a kind.

@@ -89,7 +89,7 @@ fn without_loss_there_is_one_holder_within_one_master_down_interval_of_any_chang
         start_all(&mut network, &mut random);
         for _ in 0..12 {
             watch.disturb(&mut network, |network| happen(network, &mut random, kind));
-            let span = Duration::from_millis(random.below(9_000));
+            let span = kind.span(random.below(9_000));
             watch.run(&mut network, span, seed);
         }
     }
@@ -100,6 +100,7 @@ fn each_side_of_a_partition_has_a_holder_and_one_is_left_when_it_heals() {
     for seed in 0..SEEDS {
         let mut random = Random::new(seed);
         let kind = Kind { preempt: true, ..Kind::any(&mut random) };
+        let kind = Kind { preempt_delay: Duration::ZERO, down_timer_adverts: 3, ..kind };
         let mut network = network(&mut random, kind);
         start_all(&mut network, &mut random);
         network.run(Duration::from_secs(5));
@@ -140,7 +141,7 @@ fn a_quiet_lan_without_loss_sees_no_transition_in_an_hour() {
         let kind = Kind { preempt: true, interval: 100, ..Kind::any(&mut random) };
         let mut network = network(&mut random, kind);
         start_all(&mut network, &mut random);
-        network.run(Duration::from_secs(8));
+        network.run(Duration::from_secs(12));
         let masters = |n: &Network| {
             let states = (0..n.stations()).map(|station| n.state(station, ONE));
             states.filter(|state| *state == Some(VrrpState::Master)).count()
@@ -156,6 +157,7 @@ fn a_preempting_lan_ends_with_its_highest_priority() {
     for seed in 0..SEEDS / 2 {
         let mut random = Random::new(seed);
         let kind = Kind { preempt: true, ..Kind::any(&mut random) };
+        let kind = Kind { preempt_delay: Duration::ZERO, ..kind };
         let mut network = network(&mut random, kind);
         start_all(&mut network, &mut random);
         for _ in 0..4 {
@@ -177,7 +179,7 @@ fn reloads_and_crashes_of_a_settled_lan_change_no_state_and_no_address() {
         let kind = Kind::any(&mut random);
         let mut network = network(&mut random, kind);
         start_all(&mut network, &mut random);
-        network.run(network.master_down_interval() * 3);
+        network.run(network.master_down_interval() * 3 + kind.preempt_delay * 2);
         let before = network.holders(ONE);
         for _ in 0..20 {
             let station = random.below(network.stations() as u64) as usize;

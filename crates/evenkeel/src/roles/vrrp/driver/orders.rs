@@ -71,6 +71,8 @@ impl Driver {
     fn report(&self) -> VrrpReport {
         VrrpReport {
             instances: self.router.status(clock::now()),
+            groups: self.router.group_status(),
+            trackers: self.router.tracker_status(),
             worst_lateness_ns: self.lateness.worst().as_nanos() as u64,
             lateness: self.lateness.buckets(),
             realtime: self.realtime,
@@ -100,6 +102,7 @@ impl Driver {
         self.renew_stations();
         self.links = self.current_links();
         let mut router = std::mem::take(&mut self.router);
+        router.handle_wall_clock(clock::now(), clock::wall());
         router.configure(clock::now(), &self.plan, &Snapshot { driver: self });
         self.router = router;
         self.collect();

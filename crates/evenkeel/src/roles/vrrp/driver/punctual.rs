@@ -49,6 +49,7 @@ impl Driver {
     }
 
     fn hear(&mut self, which: &Which<'_>) {
+        self.router.handle_wall_clock(clock::now(), clock::wall());
         for place in 0..self.stations.open.len() {
             let station = &mut self.stations.open[place];
             let read = match which {

@@ -1,13 +1,13 @@
 //! `evenkeel status`: everything on one screen.
 
+mod vrrp;
+
 use std::fmt::Write;
 use std::io;
 use std::process::ExitCode;
 
 use model::proxy::Mode;
-use model::status::{
-    BackendStatus, DirectorReport, FrontendStatus, ProxyReport, VrrpReport, VrrpState,
-};
+use model::status::{BackendStatus, DirectorReport, FrontendStatus, ProxyReport};
 
 use crate::cli::StatusArgs;
 use crate::control::{Request, Response, Status, ask};
@@ -76,7 +76,7 @@ fn screen(status: &Status, paint: Paint) -> String {
         let _ = writeln!(text, "{}: {first}", paint.bad("the last reload was refused"));
     }
     if let Some(report) = &status.vrrp {
-        instances(&mut text, report, paint);
+        vrrp::show(&mut text, report, paint);
     }
     if let Some(report) = &status.director {
         virtual_servers(&mut text, report, paint);
@@ -85,41 +85,6 @@ fn screen(status: &Status, paint: Paint) -> String {
         proxies(&mut text, report, paint);
     }
     text
-}
-
-fn instances(text: &mut String, report: &VrrpReport, paint: Paint) {
-    let _ = writeln!(
-        text,
-        "\n{}\n  {:<16} {:<7} {:<10} {:>4} {:>4}  {:>8}  ADDRESSES, MASTER",
-        paint.heading("VRRP"),
-        "INSTANCE",
-        "STATE",
-        "INTERFACE",
-        "VRID",
-        "PRIO",
-        "SINCE"
-    );
-    for instance in &report.instances {
-        let state = format!("{:<7}", instance.state.to_string());
-        let state = match instance.state {
-            VrrpState::Master => paint.good(&state),
-            VrrpState::Fault => paint.bad(&state),
-            VrrpState::Backup | VrrpState::Init => state,
-        };
-        let master = instance.master.map_or_else(String::new, |(address, priority)| {
-            format!(" (master {address}, priority {priority})")
-        });
-        let _ = writeln!(
-            text,
-            "  {:<16} {state} {:<10} {:>4} {:>4}  {:>8}  {}{master}",
-            instance.name,
-            instance.interface,
-            instance.virtual_router_id,
-            instance.priority,
-            duration(instance.state_seconds),
-            instance.addresses.join(", ")
-        );
-    }
 }
 
 fn virtual_servers(text: &mut String, report: &DirectorReport, paint: Paint) {
