@@ -57,7 +57,8 @@ impl TtlSocket {
     }
 
     /// One that sends from an address (any, when absent) and the first free of these ports, with
-    /// this TTL or hop limit.
+    /// this TTL or hop limit. An address that this machine does not have yet will do; until then
+    /// sending fails.
     pub fn speak(
         family: Family,
         source: Option<IpAddr>,
@@ -68,11 +69,13 @@ impl TtlSocket {
         let ttl = i32::from(ttl);
         match family {
             Family::Ipv4 => {
+                socket.socket.set_freebind_v4(true)?;
                 sockopt::set(&socket.socket, libc::IPPROTO_IP, libc::IP_TTL, ttl)?;
                 sockopt::set(&socket.socket, libc::IPPROTO_IP, libc::IP_TOS, NETWORK_CONTROL)?;
             }
             Family::Ipv6 => {
                 let level = libc::IPPROTO_IPV6;
+                socket.socket.set_freebind_v6(true)?;
                 sockopt::set(&socket.socket, level, libc::IPV6_UNICAST_HOPS, ttl)?;
                 sockopt::set(&socket.socket, level, libc::IPV6_TCLASS, NETWORK_CONTROL)?;
             }
@@ -102,6 +105,12 @@ impl TtlSocket {
             socket.set_only_v6(true)?;
         }
         Ok(TtlSocket { socket, family, buffer: Box::new([0; DATAGRAM_MAX]) })
+    }
+
+    /// The port it is bound to.
+    pub fn port(&self) -> io::Result<u16> {
+        let address = self.socket.local_addr()?;
+        Ok(address.as_socket().map_or(0, |address| address.port()))
     }
 
     /// Sends a datagram; never waits.
@@ -165,9 +174,9 @@ mod tests {
             (Family::Ipv6, IpAddr::V6(Ipv6Addr::LOCALHOST)),
         ] {
             let mut listener = TtlSocket::listen(family, 0).unwrap();
-            let local = listener.socket.local_addr().unwrap().as_socket().unwrap();
+            let port = listener.port().unwrap();
             let speaker = TtlSocket::speak(family, Some(address), 49_152..=65_535, 254).unwrap();
-            speaker.send((address, local.port()).into(), b"hello").unwrap();
+            speaker.send((address, port).into(), b"hello").unwrap();
             let datagram = loop {
                 if let Some(datagram) = listener.receive().unwrap() {
                     break datagram;
@@ -184,9 +193,9 @@ mod tests {
     fn a_port_in_use_is_passed_over() {
         let address = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let first = TtlSocket::speak(Family::Ipv4, address, 50_000..=65_535, 255).unwrap();
-        let taken = first.socket.local_addr().unwrap().as_socket().unwrap().port();
+        let taken = first.port().unwrap();
         let second = TtlSocket::speak(Family::Ipv4, address, taken..=65_535, 255).unwrap();
-        assert!(second.socket.local_addr().unwrap().as_socket().unwrap().port() > taken);
+        assert!(second.port().unwrap() > taken);
         assert!(TtlSocket::speak(Family::Ipv4, address, [taken], 255).is_err());
     }
 }

@@ -21,6 +21,7 @@ mod scripts;
 mod site;
 mod site_server;
 mod vrrp;
+mod vrrp_bfd;
 mod vrrp_kinds;
 mod vrrp_on_time;
 mod webserver;

@@ -63,17 +63,28 @@ impl Pair {
 
     /// Keepalived on the other side, with this configuration.
     pub(crate) fn keepalived_of(&self, configuration: &str) -> Keepalived {
+        self.keepalived_with(&["-P"], configuration)
+    }
+
+    /// The same with options.
+    pub(crate) fn keepalived_with(&self, options: &[&str], configuration: &str) -> Keepalived {
         let file = self.directory.join("keepalived.conf");
         fs::write(&file, configuration).unwrap();
         let child = self
             .theirs
             .command(KEEPALIVED)
-            .args(["-n", "-P", "-f"])
+            .arg("-n")
+            .args(options)
+            .arg("-f")
             .arg(&file)
             .arg("-p")
             .arg(self.directory.join("keepalived.pid"))
             .arg("-r")
             .arg(self.directory.join("vrrp.pid"))
+            .arg("-c")
+            .arg(self.directory.join("checkers.pid"))
+            .arg("-b")
+            .arg(self.directory.join("bfd.pid"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -112,7 +123,7 @@ impl Keepalived {
     }
 
     /// SIGKILL, its vrrp process too: silence.
-    fn kill(self) {
+    pub(crate) fn kill(self) {
         drop(self);
     }
 }

@@ -94,6 +94,11 @@ impl Driver {
                 self.links.insert(name, link);
             }
         }
+        for address in
+            self.plan.instances.iter().filter(|i| i.track_source).filter_map(|i| i.source)
+        {
+            self.router.handle_source(now, address, self.kernel.interfaces.has_anywhere(address));
+        }
         self.collect();
     }
 

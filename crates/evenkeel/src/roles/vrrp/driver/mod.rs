@@ -28,6 +28,7 @@ use model::vrrp::{Tracked, VrrpInstance, VrrpPlan};
 use proto::vrrp::{Discard, LinkState, Router, Task};
 
 use super::announcements::Announcements;
+use super::bfd::Sessions;
 use super::kernel::{GROUPS, Kernel};
 use super::lateness::Lateness;
 use super::memory::Memory;
@@ -38,6 +39,9 @@ const OTHERS: u64 = 0;
 const TIMER: u64 = 1;
 const INTERFACES: u64 = 2;
 const SIGNALS: u64 = 3;
+/// BFD packets over IPv4; those over IPv6 have the next number.
+const BFD: u64 = 4;
+const BFD_IPV6: u64 = BFD + 1;
 /// Receivers of adverts have this and a number of their own.
 const STATIONS: u64 = 1 << 32;
 /// Adverts of one burst that are sent without allocating; a larger burst allocates once.
@@ -50,6 +54,7 @@ pub(super) struct Driver {
     kernel: Kernel,
     stations: Stations,
     announcements: Announcements,
+    bfd: Sessions,
     events: Socket,
     timer: Timer,
     signals: Signals,
@@ -99,6 +104,7 @@ impl Driver {
             kernel,
             stations: Stations::new()?,
             announcements: Announcements::new()?,
+            bfd: Sessions::new(),
             events,
             timer,
             signals,
@@ -129,6 +135,9 @@ impl Driver {
                 self.timer.clear()?;
             }
             self.hear_adverts(&ready);
+            if ready.iter().any(|event| matches!(event.token, BFD | BFD_IPV6)) {
+                self.hear_bfd();
+            }
             self.be_punctual();
             self.work_off();
             self.announce_due();
@@ -141,7 +150,8 @@ impl Driver {
     }
 
     fn next_deadline(&self) -> Time {
-        self.router.next_deadline().min(self.announcements.next_deadline())
+        let announcement = self.announcements.next_deadline();
+        self.router.next_deadline().min(self.bfd.next_deadline()).min(announcement)
     }
 
     /// Everything that may wait for adverts and timers.
@@ -174,6 +184,7 @@ impl Driver {
     fn stop(&mut self) {
         self.router.handle_stop(clock::now());
         self.collect();
+        self.bfd.stop(clock::now());
         self.work_off();
         self.kernel.finish().into_iter().for_each(|text| self.supervisor.warn(text));
         self.stopped = true;

@@ -12,7 +12,7 @@ use model::status::VrrpReport;
 use model::vrrp::{Tracked, VrrpInstance};
 use proto::vrrp::{LinkState, Surroundings};
 
-use super::Driver;
+use super::{BFD, Driver};
 use crate::roles::vrrp::liaison::Said;
 use crate::roles::vrrp::memory::Memory;
 
@@ -73,6 +73,7 @@ impl Driver {
             instances: self.router.status(clock::now()),
             groups: self.router.group_status(),
             trackers: self.router.tracker_status(),
+            bfd: self.bfd.status(clock::now()),
             worst_lateness_ns: self.lateness.worst().as_nanos() as u64,
             lateness: self.lateness.buckets(),
             realtime: self.realtime,
@@ -99,6 +100,7 @@ impl Driver {
         let former = std::mem::replace(&mut self.plan, plan);
         self.kernel.prepare(&self.plan).into_iter().for_each(|text| self.supervisor.warn(text));
         self.announcements.configure(&self.plan.garp_groups);
+        self.configure_bfd();
         self.renew_stations();
         self.links = self.current_links();
         let mut router = std::mem::take(&mut self.router);
@@ -112,6 +114,18 @@ impl Driver {
         self.kernel.settle_gates();
         self.supervisor.throw_away(former);
         self.supervisor.answer(FromRole::Configured { generation, error: None });
+    }
+
+    /// A session that has not come up yet is down for those that track it, as in Keepalived.
+    fn configure_bfd(&mut self) {
+        let Driver { bfd, plan, poll, trackers, .. } = self;
+        let warnings = bfd.configure(clock::now(), &plan.bfd, poll, BFD);
+        warnings.into_iter().for_each(|warning| self.supervisor.warn(warning));
+        let configured = |name: &str| plan.bfd.iter().any(|session| session.name == name);
+        trackers.retain(|what, _| !matches!(what, Tracked::Bfd(name) if !configured(name)));
+        for session in &plan.bfd {
+            trackers.entry(Tracked::Bfd(session.name.clone())).or_insert(TrackerState::Down);
+        }
     }
 }
 
@@ -129,8 +143,8 @@ impl Surroundings for Snapshot<'_> {
         self.driver.trackers.get(what).copied().unwrap_or_default()
     }
 
-    fn has_address(&self, _: IpAddr) -> bool {
-        true
+    fn has_address(&self, address: IpAddr) -> bool {
+        self.driver.kernel.interfaces.has_anywhere(address)
     }
 
     fn resumes(&self, plan: &VrrpInstance) -> bool {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use edge::clock;
 use edge::poll::Event as Ready;
-use model::vrrp::{VirtualLink, VrrpInstance};
+use model::control::{Event, TrackerState};
+use model::vrrp::{Tracked, VirtualLink, VrrpInstance};
 use proto::vrrp::packet::{self, Received};
 use proto::vrrp::{Output, Subject, Task};
 
@@ -34,7 +35,8 @@ impl Driver {
     /// Does what is due. Adverts come before timers: after a pause of this process, one that
     /// waits in a socket takes back a timer that only seems to have expired.
     pub(super) fn be_punctual(&mut self) {
-        if self.router.next_deadline() > clock::now() {
+        let due = self.router.next_deadline().min(self.bfd.next_deadline());
+        if due > clock::now() {
             return;
         }
         self.hear(&Which::All);
@@ -46,6 +48,37 @@ impl Driver {
         }
         self.collect();
         self.memory.touch(now);
+        self.hear_bfd();
+        self.fire_bfd();
+    }
+
+    /// Reads the BFD packets that have arrived, and does what they ask for.
+    pub(super) fn hear_bfd(&mut self) {
+        self.bfd.hear();
+        self.follow_bfd();
+    }
+
+    fn fire_bfd(&mut self) {
+        let now = clock::now();
+        let deadline = self.bfd.next_deadline();
+        if deadline <= now {
+            self.lateness.record(now.since(deadline));
+            self.bfd.handle_timeout(now);
+            self.follow_bfd();
+        }
+    }
+
+    fn follow_bfd(&mut self) {
+        while let Some(change) = self.bfd.poll_change() {
+            let state = if change.up { TrackerState::Up } else { TrackerState::Down };
+            let what = Tracked::Bfd(change.name.to_string());
+            self.router.handle_tracker(clock::now(), &what, state);
+            self.trackers.insert(what, state);
+            self.collect();
+            let (word, severity) = if change.up { ("up", 5) } else { ("down", 4) };
+            let text = format!("BFD session {} is {word}: {}", change.name, change.reason);
+            self.supervisor.tell(Event::Log { severity, text });
+        }
     }
 
     fn hear(&mut self, which: &Which<'_>) {
