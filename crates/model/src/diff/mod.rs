@@ -1,5 +1,7 @@
 //! What a reload changes: two Plans compared by the stable identities of their parts, in words.
 
+mod vrrp;
+
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -11,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use crate::Plan;
 use crate::layer4::{RealServer, ServiceKey, VirtualServer};
 use crate::proxy::{Backend, Frontend, ProcessSettings, ProxyPlan, Server};
-use crate::vrrp::{SyncGroup, VrrpInstance};
 
 /// Who notices a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -57,7 +58,7 @@ pub struct Change {
 pub fn diff(old: &Plan, new: &Plan) -> Vec<Change> {
     let mut changes = Vec::new();
     global(old, new, &mut changes);
-    vrrp(old, new, &mut changes);
+    vrrp::compare(&old.vrrp, &new.vrrp, &mut changes);
     layer4(old, new, &mut changes);
     layer7(&old.proxy, &new.proxy, &mut changes);
     changes
@@ -154,65 +155,6 @@ fn global(old: &Plan, new: &Plan, changes: &mut Vec<Change>) {
             drops: None,
         });
     }
-}
-
-fn vrrp(old: &Plan, new: &Plan, changes: &mut Vec<Change>) {
-    Kind {
-        area: Area::Vrrp,
-        name: &|instance: &VrrpInstance| format!("vrrp_instance {}", instance.name),
-        identity: &|one| one.name.clone(),
-        fields: &|a, b| {
-            let addresses = |list: &[crate::vrrp::VirtualAddress]| -> Vec<String> {
-                list.iter().map(virtual_address).collect()
-            };
-            Fields::new()
-                .text("interface", &a.interface, &b.interface)
-                .text("virtual_router_id", a.virtual_router_id, b.virtual_router_id)
-                .text("priority", a.priority, b.priority)
-                .field("advert_int", &a.advert_interval, &b.advert_interval)
-                .secret("authentication", &a.authentication, &b.authentication)
-                .field("preempt", &a.preempt, &b.preempt)
-                .field("preempt_delay", &a.preempt_delay, &b.preempt_delay)
-                .field("addresses", &addresses(&a.addresses), &addresses(&b.addresses))
-                .field(
-                    "excluded addresses",
-                    &addresses(&a.excluded_addresses),
-                    &addresses(&b.excluded_addresses),
-                )
-                .field("gratuitous ARP", &a.garp, &b.garp)
-                .field("source address", &a.source, &b.source)
-                .field("initial state", &a.initial_state, &b.initial_state)
-                .0
-        },
-        removal_drops: Some("its addresses are removed; the other director takes them"),
-    }
-    .compare(&old.vrrp.instances, &new.vrrp.instances, changes);
-    Kind {
-        area: Area::Vrrp,
-        name: &|group: &SyncGroup| format!("vrrp_sync_group {}", group.name),
-        identity: &|one| one.name.clone(),
-        fields: &|a, b| Fields::new().field("members", &a.members, &b.members).0,
-        removal_drops: None,
-    }
-    .compare(&old.vrrp.sync_groups, &new.vrrp.sync_groups, changes);
-}
-
-/// As one would write it: `192.0.2.1/24 dev eth0 label eth0:1`.
-fn virtual_address(one: &crate::vrrp::VirtualAddress) -> String {
-    let mut text = format!("{}/{}", one.address, one.prefix_len);
-    if let Some(broadcast) = one.broadcast {
-        text += &format!(" brd {broadcast}");
-    }
-    if let Some(interface) = &one.interface {
-        text += &format!(" dev {interface}");
-    }
-    if let Some(label) = &one.label {
-        text += &format!(" label {label}");
-    }
-    if one.scope != 0 {
-        text += &format!(" scope {}", one.scope);
-    }
-    text
 }
 
 fn layer4(old: &Plan, new: &Plan, changes: &mut Vec<Change>) {
