@@ -100,7 +100,7 @@ impl fmt::Display for Broadcast {
 pub struct AddressFlags {
     /// `home`: a home address of Mobile IPv6.
     pub home: bool,
-    /// `-nodad`: no duplicate address detection. Keepalived sets it on IPv6 addresses anyway.
+    /// `-nodad`: duplicate address detection runs. Otherwise an IPv6 address goes without it.
     pub no_dad: bool,
     /// `mngtmpaddr`
     pub manage_temporary: bool,

@@ -92,7 +92,7 @@ impl Kernel {
         let former = std::mem::replace(&mut self.plan, plan.clone());
         self.renew_gates();
         let gone = former.statics.iter().filter(|holding| !plan.statics.contains(holding));
-        let gone: Vec<Item<'_>> = gone.map(|holding| Item::fixed(holding)).collect();
+        let gone: Vec<Item<'_>> = gone.map(Item::fixed).collect();
         let mut complaints = self.change(Direction::Take, &gone);
         complaints.extend(self.renew_virtual_links(&former));
         complaints.extend(self.sysctls.settle(&sysctls::wanted(plan)));

@@ -1,6 +1,7 @@
 //! In network namespaces, against what `ip` says and what Debian's keepalived leaves.
 
 mod batches;
+mod keepalived;
 mod losses;
 mod no_accept;
 mod virtual_mac;
