@@ -102,7 +102,7 @@ fn conflict(one: &VrrpInstance, other: &VrrpInstance) -> bool {
     }
 }
 
-/// An address is held once on an interface; a link-local one on each of several.
+/// An address is held once, a link-local one once on an interface; Keepalived lets it pass.
 pub(super) fn addresses(instances: &[Instance], report: &mut Report<'_>) {
     type Holder<'i> = (&'i str, Option<&'i str>, Span);
     let mut seen: BTreeMap<IpAddr, alloc::vec::Vec<Holder<'_>>> = BTreeMap::new();
@@ -116,7 +116,7 @@ pub(super) fn addresses(instances: &[Instance], report: &mut Report<'_>) {
             let same = holders.iter().find(|(_, held_on, _)| !local || *held_on == interface);
             if let Some((name, _, first)) = same {
                 let diagnostic =
-                    Diagnostic::error(address.span, format!("{name} holds {ip} already"));
+                    Diagnostic::warning(address.span, format!("{name} holds {ip} already"));
                 let diagnostic = diagnostic.related(*first, "held here first");
                 report.push(diagnostic.help("an address belongs to one instance, once"));
             }
