@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use edge::netlink::link::{Link, LinkKind};
 use edge::netlink::virtual_link::Kind;
-use model::vrrp::{VirtualLink, VrrpInstance, VrrpPlan};
+use model::vrrp::{Family, VirtualLink, VrrpInstance, VrrpPlan};
 
 use super::{Kernel, sysctls};
 
@@ -158,8 +158,11 @@ fn wanted_of(plan: &VrrpInstance) -> impl Iterator<Item = Wanted> {
     })
 }
 
-/// IPv6 goes there only where an address does.
+/// IPv6 goes there only where an address or the adverts do.
 fn has_ipv6(plan: &VrrpInstance, name: &str) -> bool {
+    if plan.family == Family::Ipv6 && plan.address_links.iter().all(|link| link.name != name) {
+        return true;
+    }
     let mut there = plan.held_addresses().filter(|address| plan.interface_of(address) == name);
     there.any(|address| matches!(address.address, IpAddr::V6(_)))
 }
