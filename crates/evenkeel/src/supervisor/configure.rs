@@ -47,6 +47,7 @@ impl Supervisor {
         let missing = self.listeners.prepare(&plan.proxy)?;
         self.listeners.add(missing);
         surroundings::initialise(&plan.vrrp.trackers.files, true);
+        self.pipes.note(&plan);
         self.put(plan, Vec::new(), String::new(), Vec::new(), 0);
         Ok(())
     }
@@ -75,6 +76,7 @@ impl Supervisor {
             return self.refuse(clients, changes, format!("{messages}error: {error}\n"));
         }
         surroundings::initialise(&plan.vrrp.trackers.files, false);
+        self.pipes.note(&plan);
         let width_before = self.listeners.width();
         match self.listeners.prepare(&plan.proxy) {
             Ok(missing) => self.listeners.add(missing),
@@ -442,7 +444,11 @@ pub(super) fn needed(role: Role, plan: &Plan) -> bool {
 /// The role would notice going from one Plan to the other.
 fn part_changed(role: Role, old: &Plan, new: &Plan) -> bool {
     match role {
-        Role::Helper => HelperPlan::of(old) != HelperPlan::of(new),
+        // It may have to say again how things are.
+        Role::Helper => {
+            let new = HelperPlan::of(new);
+            new.write_states_on_reload || HelperPlan::of(old) != new
+        }
         Role::Vrrp => old.vrrp != new.vrrp,
         Role::Director => old.layer4 != new.layer4,
         Role::Proxy => old.proxy != new.proxy,

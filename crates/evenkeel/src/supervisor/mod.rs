@@ -44,6 +44,7 @@ use habits::PidFiles;
 use listeners::Listeners;
 pub(crate) use notify::Notifier;
 use report::Collecting;
+use surroundings::Pipes;
 
 /// How long roles may take to finish in order after a stop, without `child_wait_time`.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -96,6 +97,7 @@ struct Supervisor {
     stop_by: Option<Time>,
     /// The program of the start or the end, while it runs.
     errand: Option<Errand>,
+    pipes: Pipes,
     /// The program of the end has run.
     shut_down: bool,
     failed: bool,
@@ -170,6 +172,7 @@ pub(crate) fn run(
         started: edge::clock::now(),
         stop_by: None,
         errand: None,
+        pipes: Pipes::default(),
         shut_down: false,
         failed: false,
         pid_files,
@@ -179,6 +182,7 @@ pub(crate) fn run(
     supervisor.renew_memory();
     supervisor.start_up(loaded)?;
     supervisor.serve().map_err(|error| format!("the supervisor failed: {error}"))?;
+    supervisor.pipes.remove();
     supervisor.alerts.finish();
     remove_gate(Path::new(&supervisor.options.runtime.pin_directory));
     if supervisor.failed {

@@ -1,9 +1,10 @@
 //! What `global_defs` says about the surroundings of the whole program: its network namespace,
 //! its file mode mask, files that others look at.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use edge::netns::NetworkNamespace;
@@ -64,6 +65,34 @@ fn write_first(path: &str, value: i32, overwrite: bool) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o644).custom_flags(flags);
     options.open(path)?.write_all(format!("{value}\n").as_bytes())
+}
+
+/// Pipes of the configuration that we make: a helper that is killed leaves them behind.
+#[derive(Debug, Default)]
+pub(super) struct Pipes {
+    /// Path of each pipe, and whether it was there before us.
+    known: BTreeMap<String, bool>,
+}
+
+impl Pipes {
+    /// Notes which pipes are there already. Before the helper hears of this Plan.
+    pub(super) fn note(&mut self, plan: &Plan) {
+        let fifos = &plan.global.fifos;
+        for fifo in fifos.all.iter().chain(&fifos.vrrp) {
+            let there = || fs::symlink_metadata(&fifo.path).is_ok();
+            self.known.entry(fifo.path.clone()).or_insert_with(there);
+        }
+    }
+
+    /// At the end, removes those that are left and were not there before.
+    pub(super) fn remove(&self) {
+        for (path, foreign) in &self.known {
+            let is_pipe = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_fifo());
+            if !foreign && is_pipe {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
 }
 
 /// A file that exists while the configuration is read (`reload_file`), for those who change it.
