@@ -106,8 +106,6 @@ pub struct Alerts {
     pub helo_name: Option<String>,
     /// No mail of faults (`no_email_faults`).
     pub no_faults: bool,
-    /// Mail of real servers only when one is added or removed (`no_checker_emails`).
-    pub no_checkers: bool,
     /// Mail of checkers: `smtp_alert_checker`, else `smtp_alert`; absent when neither is there.
     pub checkers: Option<bool>,
 }

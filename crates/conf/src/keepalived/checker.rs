@@ -19,47 +19,57 @@ const CHECKERS: &[&str] = &[TCP_CHECK, HTTP_GET];
 
 pub(crate) const ROWS: &[KeywordRow] = &[
     keyword("TCP_CHECK", &[REAL_SERVER])
+        .example("{ }")
         .syntax("{ ... }")
         .doc("The server is up when a TCP connection opens.")
         .parse(Rule::blocks(Fill::RealServer(tcp_check), TCP_CHECK)),
     keyword("HTTP_GET", &[REAL_SERVER])
+        .example("{ url { path /; status_code 200 } }")
         .syntax("{ ... }")
         .doc("The server is up when every page answers as it should.")
         .parse(Rule::blocks(Fill::RealServer(http_get), HTTP_GET)),
     keyword("connect_port", CHECKERS)
+        .example("8080")
         .syntax("PORT")
         .default("the real server's")
         .doc("Port the check connects to.")
         .parse(Rule::value(Fill::Checker(connect_port))),
     keyword("connect_ip", CHECKERS)
+        .example("10.0.0.9")
         .syntax("ADDRESS")
         .default("the real server's")
         .doc("Address the check connects to.")
         .parse(Rule::value(Fill::Checker(connect_ip))),
     keyword("bindto", CHECKERS)
+        .example("10.0.0.8")
         .syntax("ADDRESS")
         .default("chosen by the system")
         .doc("Address the check connects from.")
         .parse(Rule::value(Fill::Checker(bind_to))),
     keyword("bind_port", CHECKERS)
+        .example("40000")
         .syntax("PORT")
         .default("chosen by the system")
         .doc("Port the check connects from.")
         .parse(Rule::value(Fill::Checker(bind_port))),
     keyword("url", &[HTTP_GET])
+        .example("{ path /status; status_code 200 }")
         .syntax("{ ... }")
         .doc("One page that is fetched.")
         .parse(Rule::blocks(Fill::Checker(url), URL)),
     keyword("path", &[URL])
+        .example("/status")
         .syntax("PATH")
         .default("/")
         .doc("Path of the page, query included.")
         .parse(Rule::value(Fill::Url(path))),
     keyword("digest", &[URL])
+        .example("640205b7b0fc66c1ea91c463fac6334d")
         .syntax("MD5")
         .doc("MD5 of the page's body in hexadecimal, as genhash prints it.")
         .parse(Rule::value(Fill::Url(digest))),
     keyword("status_code", &[URL])
+        .example("204")
         .syntax("CODE|FIRST-LAST")
         .default("200-299")
         .doc("HTTP status codes that are accepted.")

@@ -10,8 +10,11 @@ use super::ast::{
 use super::reader::Reader;
 use super::structure::Statement;
 use super::{
-    bfd, checker, global, interfaces, language, rejected, timers, tracking, virtual_server, vrrp,
+    bfd, checker, global, interfaces, language, rejected, statics, timers, tracking,
+    virtual_server, vrrp,
 };
+use model::vrrp::TrackGroup;
+
 use crate::row::{Language, Row, RowInfo};
 
 /// Names of the blocks, as [`RowInfo::sections`] has them.
@@ -20,6 +23,7 @@ pub(crate) mod section {
     pub(crate) const GLOBAL: &str = "global_defs";
     pub(crate) const EMAIL: &str = "notification_email";
     pub(crate) const SYNC_GROUP: &str = "vrrp_sync_group";
+    pub(crate) const TRACK_GROUP: &str = "track_group";
     pub(crate) const GROUP: &str = "group";
     pub(crate) const INSTANCE: &str = "vrrp_instance";
     pub(crate) const AUTHENTICATION: &str = "authentication";
@@ -80,6 +84,7 @@ pub(crate) enum Fill {
     Global(Parse<Global>),
     Garp(Parse<Garp>),
     SyncGroup(Parse<SyncGroup>),
+    TrackGroup(Parse<TrackGroup>),
     Instance(Parse<Instance>),
     Authentication(Parse<Authentication>),
     Hmac(Parse<Hmac>),
@@ -155,6 +160,7 @@ static TABLES: &[&[KeywordRow]] = &[
     tracking::processes::ROWS,
     bfd::ROWS,
     interfaces::ROWS,
+    statics::ROWS,
     virtual_server::ROWS,
     timers::ROWS,
     checker::ROWS,
@@ -247,6 +253,7 @@ mod tests {
             Fill::Global(_) => section == section::GLOBAL,
             Fill::Garp(_) => [section::GLOBAL, section::INSTANCE].contains(&section),
             Fill::SyncGroup(_) => section == section::SYNC_GROUP,
+            Fill::TrackGroup(_) => section == section::TRACK_GROUP,
             Fill::Instance(_) => section == section::INSTANCE,
             Fill::Authentication(_) => section == section::AUTHENTICATION,
             Fill::Hmac(_) => section == section::HMAC,

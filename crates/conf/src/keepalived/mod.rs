@@ -17,6 +17,7 @@ mod rejected;
 mod routes;
 mod rules;
 mod scripts;
+mod statics;
 mod structure;
 mod surroundings;
 mod timers;

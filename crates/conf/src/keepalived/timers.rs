@@ -16,27 +16,32 @@ const MOST: Duration = Duration::from_secs(86_400);
 
 pub(crate) const ROWS: &[KeywordRow] = &[
     keyword("delay_loop", PLACES)
+        .example("7")
         .syntax("SECONDS")
         .default("60")
         .doc("Time between two checks; fractions are allowed.")
         .parse(Rule::value(Fill::Timers(delay_loop))),
     keyword("connect_timeout", PLACES)
+        .example("3")
         .syntax("SECONDS")
         .default("5")
         .doc("Bound on a check's connect, and again on the exchange that follows.")
         .parse(Rule::value(Fill::Timers(connect_timeout))),
     keyword("retry", PLACES)
+        .example("4")
         .alias(&["nb_get_retry"])
         .syntax("COUNT")
         .default("1")
         .doc("Tries after a failed check before the server is down.")
         .parse(Rule::value(Fill::Timers(retry))),
     keyword("delay_before_retry", PLACES)
+        .example("2")
         .syntax("SECONDS")
         .default("1; 3 for HTTP_GET")
         .doc("Wait before the next try after a failed check.")
         .parse(Rule::value(Fill::Timers(delay_before_retry))),
     keyword("warmup", PLACES)
+        .example("2")
         .syntax("SECONDS")
         .default("delay_loop")
         .doc("Bound of the random wait before the first check; 0 for none.")

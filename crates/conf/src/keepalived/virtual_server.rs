@@ -25,66 +25,81 @@ const WEIGHT_MAX: u32 = 65_535;
 
 pub(crate) const ROWS: &[KeywordRow] = &[
     keyword("virtual_server", &[TOP])
+        .example(
+            "192.0.2.200 80 { lb_algo rr; lb_kind NAT; protocol TCP; real_server 10.0.0.1 80 { TCP_CHECK { } } }",
+        )
         .syntax("ADDRESS [PORT] { ... }")
         .doc("A service that clients connect to.")
         .parse(Rule::blocks(Fill::Top(virtual_server), VIRTUAL_SERVER)),
     keyword("lb_algo", &[VIRTUAL_SERVER])
+        .example("wrr")
         .alias(&["lvs_sched"])
         .syntax("rr|wrr|wlc")
         .default("wlc")
         .doc("How a real server is chosen for a new connection.")
         .parse(Rule::value(Fill::VirtualServer(lb_algo))),
     keyword("lb_kind", &[VIRTUAL_SERVER])
+        .example("DR")
         .alias(&["lvs_method"])
         .syntax("NAT|DR")
         .default("NAT")
         .doc("How packets reach the real servers: address translation or direct routing.")
         .parse(Rule::value(Fill::VirtualServer(lb_kind))),
     keyword("lvs_method", &[REAL_SERVER])
+        .example("DR")
         .syntax("NAT|DR")
         .default("the virtual server's")
         .doc("How packets reach this real server.")
         .parse(Rule::value(Fill::RealServer(lvs_method))),
     keyword("persistence_timeout", &[VIRTUAL_SERVER])
+        .example("60")
         .syntax("[SECONDS]")
         .default("off; 360 without an argument")
         .doc("A client that comes back within this time gets the server it had.")
         .parse(Rule::value(Fill::VirtualServer(persistence_timeout))),
     keyword("persistence_granularity", &[VIRTUAL_SERVER])
+        .example("255.255.255.0")
         .syntax("NETMASK")
         .default("255.255.255.255")
         .doc("Clients of one such network count as one client for persistence.")
         .parse(Rule::value(Fill::VirtualServer(persistence_granularity))),
     keyword("protocol", &[VIRTUAL_SERVER])
+        .example("UDP")
         .syntax("TCP|UDP")
         .default("TCP")
         .doc("Layer-4 protocol of the service.")
         .parse(Rule::value(Fill::VirtualServer(protocol))),
     keyword("virtualhost", &[VIRTUAL_SERVER])
+        .example("www.example.com")
         .syntax("HOST")
         .default("the checked address")
         .doc("Host header of HTTP_GET for all real servers.")
         .parse(Rule::value(Fill::VirtualServer(virtual_host))),
     keyword("virtualhost", &[REAL_SERVER])
+        .example("www.example.com")
         .syntax("HOST")
         .default("the virtual server's")
         .doc("Host header of HTTP_GET for this real server.")
         .parse(Rule::value(Fill::RealServer(server_virtual_host))),
     keyword("virtualhost", &[HTTP_GET])
+        .example("www.example.com")
         .syntax("HOST")
         .default("the real server's")
         .doc("Host header of this check.")
         .parse(Rule::value(Fill::Checker(checker_virtual_host))),
     keyword("virtualhost", &[URL])
+        .example("www.example.com")
         .syntax("HOST")
         .default("the check's")
         .doc("Host header for this page.")
         .parse(Rule::value(Fill::Url(url_virtual_host))),
     keyword("real_server", &[VIRTUAL_SERVER])
+        .example("10.0.0.2 80 { TCP_CHECK { } }")
         .syntax("ADDRESS [PORT] { ... }")
         .doc("A server that does the work; without a port it gets the port the client used.")
         .parse(Rule::blocks(Fill::VirtualServer(real_server), REAL_SERVER)),
     keyword("weight", &[REAL_SERVER])
+        .example("3")
         .syntax("0..65535")
         .default("1")
         .doc("Share of new connections; 0 lets the server drain.")

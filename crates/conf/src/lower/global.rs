@@ -26,10 +26,9 @@ pub(super) fn lower(from: Global, diagnostics: &mut Vec<Diagnostic>) -> plan::Gl
     global.startup_script = bounded(startup, diagnostics);
     let shutdown = ("shutdown_script", from.shutdown_script, from.shutdown_timeout);
     global.shutdown_script = bounded(shutdown, diagnostics);
-    distinct(&[&from.pipe, &from.vrrp_pipe, &from.lvs_pipe], diagnostics);
+    distinct(&[&from.pipe, &from.vrrp_pipe], diagnostics);
     global.fifos.all = fifo("notify_fifo", from.pipe, diagnostics);
     global.fifos.vrrp = fifo("vrrp_notify_fifo", from.vrrp_pipe, diagnostics);
-    global.fifos.lvs = fifo("lvs_notify_fifo", from.lvs_pipe, diagnostics);
     global.pid_directory |= global.instance.is_some() || global.network_namespace.is_some();
     if from.default_reload_file && global.reload_file.is_none() {
         global.reload_file = Some(default_reload_file(&global));

@@ -26,17 +26,14 @@ fn refused(text: &str) -> String {
 fn names_of_files_and_times_go_into_the_plan() {
     let global = plan(
         "instance blue\nnet_namespace lan\nchild_wait_time 20\nglobal_defs {\n umask IWGRP | \
-         IWOTH\n config_save_dir /var/save\n reload_time_file /etc/reload\n reload_repeat\n \
-         reload_file\n data_use_instance\n}\n",
+         IWOTH\n reload_file\n data_use_instance\n}\n",
     )
     .global;
     assert_eq!(global.instance.as_deref(), Some("blue"));
     assert_eq!(global.network_namespace.as_deref(), Some("lan"));
-    assert!(global.pid_directory && global.reload_repeat && global.dump_names_instance);
+    assert!(global.pid_directory && global.dump_names_instance);
     assert_eq!(global.child_wait_time, Some(Duration::from_secs(20)));
     assert_eq!(global.umask, Some(0o022));
-    assert_eq!(global.config_save_directory.as_deref(), Some("/var/save"));
-    assert_eq!(global.reload_time_file.as_deref(), Some("/etc/reload"));
     assert_eq!(global.reload_file.as_deref(), Some("/run/keepalived/keepalived_blue.reload"));
 }
 
@@ -90,7 +87,7 @@ fn script_security_asks_for_a_user() {
 fn pipes_have_a_path_an_owner_and_a_reader() {
     let fifos = global(
         "notify_fifo /run/a root\n notify_fifo_script \"/bin/cat -u\"\n vrrp_notify_fifo \
-         /run/b\n lvs_notify_fifo /run/c\n fifo_write_vrrp_states_on_reload",
+         /run/b\n fifo_write_vrrp_states_on_reload",
     )
     .global
     .fifos;
@@ -98,9 +95,8 @@ fn pipes_have_a_path_an_owner_and_a_reader() {
     assert_eq!((all.path.as_str(), all.user.expect("an owner").uid), ("/run/a", 0));
     assert_eq!(all.script.expect("a reader").words, ["/bin/cat", "-u"]);
     assert_eq!(fifos.vrrp.expect("a pipe").path, "/run/b");
-    assert_eq!(fifos.lvs.expect("a pipe").path, "/run/c");
     assert!(fifos.write_states_on_reload);
-    let said = refused("global_defs {\n notify_fifo /run/a\n lvs_notify_fifo /run/a\n}\n");
+    let said = refused("global_defs {\n notify_fifo /run/a\n vrrp_notify_fifo /run/a\n}\n");
     assert!(said.contains("/run/a is another pipe already"), "{said}");
 }
 
@@ -123,7 +119,6 @@ fn mail_settings_fall_back_on_smtp_alert() {
     assert_eq!(alerts("smtp_alert\n smtp_alert_checker off").checkers, Some(false));
     assert_eq!(alerts("no_email_faults").checkers, None);
     assert!(alerts("no_email_faults").no_faults);
-    assert!(alerts("no_checker_emails yes").no_checkers);
     assert_eq!(alerts("smtp_helo_name me").helo_name.as_deref(), Some("me"));
 }
 

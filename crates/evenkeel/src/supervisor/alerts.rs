@@ -83,7 +83,8 @@ impl Alerts {
         self.send(global, subject, format!("{body}\r\n"));
     }
 
-    /// A real server of a layer-4 virtual server went down or came back.
+    /// A real server of a layer-4 virtual server went down or came back. Mailed unless
+    /// `smtp_alert_checker` or `smtp_alert` is false.
     pub(super) fn real_server(
         &self,
         global: &Global,
@@ -93,6 +94,9 @@ impl Alerts {
         up: bool,
         reason: &str,
     ) {
+        if global.alerts.checkers == Some(false) {
+            return;
+        }
         let router = global.router_id.as_deref().unwrap_or(host);
         // `TCP 192.0.2.1:80`: Keepalived's subject has the address alone.
         let address = service.rsplit(' ').next().unwrap_or(service);
@@ -259,6 +263,24 @@ mod tests {
             }
         }
         lines
+    }
+
+    #[test]
+    fn no_mail_of_real_servers_where_smtp_alert_is_false() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let alerts = plan::Alerts {
+            to: vec!["root".into()],
+            server: Some(format!("127.0.0.1 {port}")),
+            checkers: Some(false),
+            ..plan::Alerts::default()
+        };
+        let global = Global { alerts, ..Global::default() };
+        let mut queue = Alerts::start();
+        queue.real_server(&global, "h", "TCP 192.0.2.1:80", "10.0.0.2:80", false, "refused");
+        queue.finish();
+        assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod checks;
 mod command_line;
+mod completeness;
 mod director;
 mod director_role;
 mod documentation;

@@ -64,8 +64,6 @@ pub(crate) struct Global {
     pub(crate) pipe: Pipe,
     /// `vrrp_notify_fifo*`
     pub(crate) vrrp_pipe: Pipe,
-    /// `lvs_notify_fifo*`
-    pub(crate) lvs_pipe: Pipe,
     /// `reload_file` without a path.
     pub(crate) default_reload_file: bool,
     /// What instances that say nothing use.

@@ -30,13 +30,19 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .parse(Rule::value(Fill::Global(umask))),
     keyword("config_save_dir", &[GLOBAL]).syntax("DIRECTORY").example("/tmp")
         .doc("Directory that the configuration is saved to before and after each reload.")
-        .parse(Rule::value(Fill::Global(config_save_dir))),
+        .rejected(
+            "keep the files under version control; saving them at a reload is planned",
+        ),
     keyword("reload_time_file", &[GLOBAL]).syntax("PATH").example("/etc/keepalived/reload.time")
         .doc("File whose first line, [[YY]YY-MM-DD ]HH:MM:SS[Z], is the time of a reload.")
-        .parse(Rule::value(Fill::Global(reload_time_file))),
+        .rejected(
+            "let a timer of the system call `evenkeel reload`; reloads at a given time are planned",
+        ),
     keyword("reload_repeat", &[GLOBAL])
         .doc("reload_time_file stays, and a time without a date counts every day.")
-        .parse(Rule::value(Fill::Global(reload_repeat))),
+        .rejected(
+            "let a timer of the system call `evenkeel reload`; reloads at a given time are planned",
+        ),
     keyword("reload_file", &[GLOBAL]).syntax("[PATH]").default("keepalived.reload beside the pid file")
         .example("/run/director.reload")
         .doc("File that exists while the configuration is read.")
@@ -126,19 +132,6 @@ fn path(reader: &mut Reader<'_>, statement: &Statement<'_>) -> Option<String> {
         return None;
     }
     Some(word.text.to_string())
-}
-
-fn config_save_dir(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
-    global.plan.config_save_directory = path(reader, statement);
-}
-
-fn reload_time_file(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
-    global.plan.reload_time_file = path(reader, statement);
-}
-
-fn reload_repeat(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
-    reader.flag(statement);
-    global.plan.reload_repeat = true;
 }
 
 fn reload_file(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {

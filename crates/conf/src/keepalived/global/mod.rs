@@ -17,6 +17,7 @@ use crate::keepalived::structure::Statement;
 
 pub(crate) const ROWS: &[KeywordRow] = &[
     keyword("global_defs", &[TOP])
+        .example("{ }")
         .syntax("{ ... }")
         .doc("Settings of the director itself.")
         .parse(Rule::blocks(Fill::Top(global_defs), GLOBAL)),
@@ -66,7 +67,7 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .syntax("[BOOL]")
         .example("true")
         .doc("Mail of real servers only when one comes or goes, not for each of its checkers.")
-        .parse(Rule::value(Fill::Global(no_checker_emails))),
+        .no_effect("mail is sent only so", Rule::value(Fill::Check(no_checker_emails))),
     keyword("router_id", &[GLOBAL])
         .example("director-1")
         .syntax("NAME")
@@ -161,6 +162,6 @@ fn no_email_faults(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &
     global.plan.alerts.no_faults = true;
 }
 
-fn no_checker_emails(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
-    global.plan.alerts.no_checkers = reader.boolean(statement).unwrap_or_default();
+fn no_checker_emails(reader: &mut Reader<'_>, statement: &Statement<'_>) {
+    reader.boolean(statement);
 }

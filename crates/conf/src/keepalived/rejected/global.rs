@@ -10,14 +10,6 @@ pub(super) const OLD_NAMES: &[KeywordRow] = refused![&[GLOBAL], "use router_id";
 ];
 
 #[rustfmt::skip]
-pub(super) const TOP_LEVEL: &[KeywordRow] = refused![&[TOP], "set them up with the network: this is planned";
-    "track_group": "Instances that follow static addresses.",
-    "static_ipaddress": "Addresses added at start.",
-    "static_routes": "Routes added at start.",
-    "static_rules": "Routing rules added at start.",
-];
-
-#[rustfmt::skip]
 pub(super) const NAMESPACES: &[KeywordRow] = refused![&[TOP], "remove it; checks and forwarding share a namespace, that of net_namespace";
     "net_namespace_ipvs": "Network namespace of IPVS.",
 ];
@@ -26,6 +18,12 @@ pub(super) const NAMESPACES: &[KeywordRow] = refused![&[TOP], "remove it; checks
 pub(super) const CHECKERS: &[KeywordRow] = refused![&[GLOBAL], "remove it; it is planned with the other checkers";
     "rs_init_notifies": "Notifies of each real server at start.",
     "checker_log_all_failures": "Logs every failed check.",
+];
+
+#[rustfmt::skip]
+pub(super) const SERVER_PIPES: &[KeywordRow] = refused![&[GLOBAL], "watch the log or `evenkeel status --json`; it is planned with the scripts of real servers";
+    "lvs_notify_fifo": "Pipe that is told of virtual and real servers.",
+    "lvs_notify_fifo_script": "Program that reads that pipe.",
 ];
 
 #[rustfmt::skip]

@@ -20,9 +20,9 @@ use refused;
 /// All of them.
 pub(crate) static TABLES: &[&[KeywordRow]] = &[
     global::OLD_NAMES,
-    global::TOP_LEVEL,
     global::NAMESPACES,
     global::CHECKERS,
+    global::SERVER_PIPES,
     global::MARKS,
     global::IPTABLES,
     global::SNMP,
@@ -30,6 +30,7 @@ pub(crate) static TABLES: &[&[KeywordRow]] = &[
     newer::ROWS,
     global::SYNC,
     vrrp::BEHAVIOUR,
+    vrrp::GROUPS,
     servers::GROUPS,
     servers::SCHEDULING,
     servers::QUORUM,

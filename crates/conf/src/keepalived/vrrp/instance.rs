@@ -20,7 +20,7 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .default("BACKUP; MASTER with priority 255")
         .doc("The state wished for at start; the priority decides.")
         .parse(Rule::value(Fill::Instance(state))),
-    keyword("interface", &[INSTANCE]).syntax("INTERFACE").example("lo")
+    keyword("interface", &[INSTANCE]).syntax("INTERFACE").example("eth1")
         .default("the route's, for unicast")
         .doc("Interface that adverts travel on, and where addresses go that name no other.")
         .parse(Rule::value(Fill::Instance(interface))),

@@ -37,6 +37,7 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .parse(Rule::value(Fill::SyncGroup(global_tracking))),
     keyword("vrrp_instance", &[TOP])
         .syntax("NAME { ... }")
+        .example("B { interface eth0\n virtual_router_id 8\n virtual_ipaddress { 192.0.2.101 } }")
         .doc("One virtual router on one interface.")
         .parse(Rule::blocks(Fill::Top(vrrp_instance), INSTANCE)),
 ];
