@@ -2,47 +2,37 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 
 use edge::clock;
 use model::control::Event;
 use model::status::VrrpState;
-use model::vrrp::{Holding, Tracked, VrrpPlan};
+use model::vrrp::{Holding, Tracked, VrrpInstance, VrrpPlan};
 use proto::vrrp::{Announced, LinkState};
 
 use super::{Driver, STATIONS};
-use crate::roles::vrrp::kernel::{KernelChange, addresses};
+use crate::roles::vrrp::kernel::{Direction, KernelChange, addresses};
 
 impl Driver {
     pub(super) fn follow_interfaces(&mut self) -> io::Result<()> {
         match self.events.receive() {
             Ok(events) => {
-                let before = self.macs();
                 let changes = self.kernel.apply_events(&events);
-                self.warn_of(changes);
-                self.announce_moved(&before);
+                self.follow(changes);
             }
             // Events were lost: what they said is read anew.
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                self.reread_interfaces();
-                return Ok(());
-            }
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.reread_interfaces(),
             Err(error) => return Err(error),
         }
-        self.tell_links();
-        self.repair();
         Ok(())
     }
 
     /// Reads the interfaces anew; where that fails, the old picture serves until the next try.
     pub(super) fn reread_interfaces(&mut self) {
-        let before = self.macs();
         match self.kernel.reload() {
             Ok(changes) => {
                 self.stale = false;
-                self.warn_of(changes);
-                self.announce_moved(&before);
-                self.tell_links();
-                self.repair();
+                self.follow(changes);
             }
             Err(error) => {
                 self.stale = true;
@@ -51,35 +41,70 @@ impl Driver {
         }
     }
 
-    fn warn_of(&mut self, changes: Vec<KernelChange>) {
+    fn follow(&mut self, changes: Vec<KernelChange>) {
+        let mut links = false;
         for change in changes {
-            if let KernelChange::Complaint(text) = change {
-                self.supervisor.warn(text);
+            match change {
+                KernelChange::LinkAppeared(_)
+                | KernelChange::LinkVanished(_)
+                | KernelChange::LinkChanged(_)
+                | KernelChange::AddressesChanged(_) => links = true,
+                KernelChange::MacChanged(name) => self.announce_moved(&name),
+                KernelChange::Lost(holding) => self.put_back(&holding),
+                KernelChange::Restored(holding) => {
+                    self.router.handle_restored(clock::now(), &holding);
+                }
+                KernelChange::Complaint(text) => self.supervisor.warn(text),
             }
+            self.be_punctual();
         }
+        if links {
+            self.tell_links();
+        }
+        self.collect();
     }
 
-    /// The Ethernet addresses of the interfaces that have addresses of a master.
-    fn macs(&self) -> BTreeMap<String, [u8; 6]> {
+    /// What the masters hold, by their plans.
+    fn masters(&self) -> Vec<Arc<VrrpInstance>> {
         let masters = self.router.instances().iter().filter(|i| i.state() == VrrpState::Master);
-        let names: BTreeSet<&str> = masters
-            .flat_map(|i| addresses(i.plan()).map(|address| i.plan().interface_of(address)))
-            .collect();
-        let mac = |name: &str| Some((name.to_owned(), self.kernel.interfaces.link(name)?.mac?));
-        names.into_iter().filter_map(mac).collect()
+        masters.map(|instance| instance.plan().clone()).collect()
     }
 
     /// Tells the link where the addresses are of an interface that got another Ethernet address.
-    fn announce_moved(&mut self, before: &BTreeMap<String, [u8; 6]>) {
-        let now = self.macs();
-        let moved = |name: &str| {
-            before.get(name).is_some_and(|old| now.get(name).is_some_and(|new| new != old))
+    fn announce_moved(&mut self, name: &str) {
+        for plan in self.masters() {
+            let of_it = |address: &&_| plan.interface_of(address) == name;
+            let list: Vec<_> = addresses(&plan).filter(of_it).cloned().collect();
+            self.announce(&plan, &Announced::These(list), plan.garp.repeat);
+        }
+    }
+
+    /// Puts back what somebody else took from a master. What cannot be put back is lost.
+    fn put_back(&mut self, holding: &Holding) {
+        let owner = self.masters().into_iter().find(|plan| holds(plan, holding));
+        let Some(plan) = owner else {
+            self.router.handle_lost(clock::now(), holding);
+            return;
         };
-        let masters = self.router.instances().iter().filter(|i| i.state() == VrrpState::Master);
-        let plans: Vec<_> = masters.map(|instance| instance.plan().clone()).collect();
-        for plan in plans {
-            let of_moved = |a: &&_| moved(plan.interface_of(a));
-            let list: Vec<_> = addresses(&plan).filter(of_moved).cloned().collect();
+        if !is_tracked(holding) {
+            return;
+        }
+        let items = self.kernel.begin_add(&plan, std::slice::from_ref(holding));
+        let complaints = self.kernel.change(Direction::Place, &items);
+        if !complaints.is_empty() {
+            complaints.into_iter().for_each(|text| self.supervisor.warn(text));
+            self.router.handle_lost(clock::now(), holding);
+            return;
+        }
+        let what = match holding {
+            Holding::Address(address) => address.address.to_string(),
+            Holding::Route(_) => "a route".to_owned(),
+            Holding::Rule(_) => "a routing rule".to_owned(),
+        };
+        let text = format!("{}: {what} was removed; put back", plan.name);
+        self.supervisor.tell(Event::Log { severity: 4, text });
+        if let Holding::Address(address) = holding {
+            let list = vec![address.clone()];
             self.announce(&plan, &Announced::These(list), plan.garp.repeat);
         }
     }
@@ -129,27 +154,23 @@ impl Driver {
             ipv6: self.kernel.source6(name, &self.plan),
         }
     }
+}
 
-    /// Puts back what somebody else took from us: a master whose address is gone.
-    fn repair(&mut self) {
-        let masters = self.router.instances().iter().filter(|i| i.state() == VrrpState::Master);
-        let plans: Vec<_> = masters.map(|instance| instance.plan().clone()).collect();
-        for plan in plans {
-            let mut restored = Vec::new();
-            for address in addresses(&plan).filter(|address| address.track) {
-                if self.kernel.has(&plan, address) {
-                    continue;
-                }
-                let holding = Holding::Address(address.clone());
-                if !self.kernel.add(&plan, &[holding]).is_empty() {
-                    continue;
-                }
-                let text = format!("{}: {} was removed; put back", plan.name, address.address);
-                self.supervisor.tell(Event::Log { severity: 4, text });
-                restored.push(address.clone());
-            }
-            self.announce(&plan, &Announced::These(restored), plan.garp.repeat);
-        }
+/// Whether something is among what an instance holds as master.
+fn holds(plan: &VrrpInstance, holding: &Holding) -> bool {
+    match holding {
+        Holding::Address(address) => plan.held_addresses().any(|held| held == address),
+        Holding::Route(route) => plan.routes.contains(route),
+        Holding::Rule(rule) => plan.rules.contains(rule),
+    }
+}
+
+/// Whether its loss matters (not `no_track`).
+fn is_tracked(holding: &Holding) -> bool {
+    match holding {
+        Holding::Address(address) => address.track,
+        Holding::Route(route) => route.track,
+        Holding::Rule(rule) => rule.track,
     }
 }
 
