@@ -14,9 +14,11 @@ const IFLA_GROUP: u16 = 27;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_MACVLAN_MODE: u16 = 1;
-/// Nothing passes between it and others on the same interface, and frames that come in with its
-/// own address as their source, such as another master's, are received.
-const MACVLAN_MODE_PRIVATE: u32 = 1;
+/// Nothing passes between it and others on the same interface, and multicast frames that come in
+/// with its own address as their source, such as another master's adverts, reach the interface it
+/// stands on too, where adverts are heard. (In private mode they reach the macvlan alone:
+/// drivers/net/macvlan.c, macvlan_handle_frame.)
+const MACVLAN_MODE_VEPA: u32 = 2;
 const IFLA_IPVLAN_MODE: u16 = 1;
 const IFLA_IPVLAN_FLAGS: u16 = 2;
 const IPVLAN_MODE_L2: u16 = 0;
@@ -25,7 +27,7 @@ const IFF_UP: u32 = libc::IFF_UP as u32;
 /// What is to be created on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A macvlan in private mode with this MAC address.
+    /// A macvlan in VEPA mode with this MAC address.
     Macvlan([u8; 6]),
     /// An ipvlan in layer-2 mode with these flags (0 bridge, 1 private, 2 vepa).
     Ipvlan(u16),
@@ -45,7 +47,7 @@ impl Batch {
             Kind::Macvlan(mac) => {
                 message.bytes(IFLA_ADDRESS, &mac).group(IFLA_LINKINFO, |info| {
                     info.bytes(IFLA_INFO_KIND, b"macvlan").group(IFLA_INFO_DATA, |data| {
-                        data.u32(IFLA_MACVLAN_MODE, MACVLAN_MODE_PRIVATE);
+                        data.u32(IFLA_MACVLAN_MODE, MACVLAN_MODE_VEPA);
                     });
                 });
             }

@@ -1,5 +1,5 @@
 //! Every kind of advert against Debian's keepalived: version 3 over both families, unicast,
-//! authentication headers. In each, our role and keepalived hear each
+//! authentication headers, virtual MAC addresses. In each, our role and keepalived hear each
 //! other, the weaker one yields, and each takes over by the other's goodbye.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,7 +9,8 @@ use lab::net::Namespace;
 use model::status::VrrpState;
 use model::units::{Centiseconds, Priority, VirtualRouterId};
 use model::vrrp::{
-    Authentication, Destination, Family, Peer, Unicast, Version, VirtualAddress, VrrpInstance,
+    Authentication, Destination, Family, Peer, Unicast, Version, VirtualAddress, VirtualLink,
+    VrrpInstance,
 };
 
 use crate::vrrp::{BY_GOODBYE, Pair, SOON, plan, skipped, status, within};
@@ -164,5 +165,24 @@ fn version_3_to_a_group_of_ones_own() {
     drill("kindg", elsewhere, |priority| {
         let words = configuration(priority, "version 3\n advert_int 0.5", &address);
         format!("global_defs {{\n vrrp_mcast_group4 {group}\n}}\n{words}")
+    });
+}
+
+#[test]
+fn a_virtual_mac_address() {
+    let mac = [0, 0, 0x5e, 0, 1, 51];
+    let name = "vrrp.51".to_owned();
+    let virtual_mac = |priority| VrrpInstance {
+        link: VirtualLink::Macvlan {
+            name: name.clone(),
+            mac,
+            transmit_on_base: false,
+            other_interfaces: false,
+        },
+        ..instance(priority)
+    };
+    let address = VIRTUAL.to_string();
+    drill("kindm", virtual_mac, |priority| {
+        configuration(priority, "advert_int 1\n use_vmac", &address)
     });
 }

@@ -77,7 +77,6 @@ impl Driver {
             worst_lateness_ns: self.lateness.worst().as_nanos() as u64,
             lateness: self.lateness.buckets(),
             realtime: self.realtime,
-            ..VrrpReport::default()
         }
     }
 

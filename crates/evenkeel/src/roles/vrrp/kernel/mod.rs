@@ -158,12 +158,6 @@ impl Kernel {
         holdings.iter().rev().map(|holding| Item::of(plan, holding)).collect()
     }
 
-    /// Puts some more in place for an instance that holds.
-    pub(super) fn add(&mut self, plan: &VrrpInstance, holdings: &[Holding]) -> Vec<String> {
-        let items = self.begin_add(plan, holdings);
-        self.change(Direction::Place, &items)
-    }
-
     /// Whether an address is on its interface.
     pub(super) fn has(&self, plan: &VrrpInstance, address: &VirtualAddress) -> bool {
         let link = self.interfaces.link(plan.interface_of(address));
