@@ -4,14 +4,14 @@ use std::error::Error;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lab::net::{Namespace, Net};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::wire::{Addresses, Capture};
+use crate::wire::{Addresses, Capture, Change};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -47,6 +47,32 @@ impl Product {
     }
 }
 
+impl Product {
+    /// A command that runs it in the foreground.
+    pub(crate) fn command(self, space: &Namespace, file: &Path) -> Command {
+        match self {
+            Product::Evenkeel | Product::EvenkeelOrdinary => {
+                let mut command = space.command(env!("CARGO_BIN_EXE_evenkeel"));
+                command.args(["run", "--foreground", "--keepalived"]).arg(file);
+                command.arg("--runtime-dir").arg(file.with_extension("run"));
+                command.arg("--pin-dir").arg(format!("/sys/fs/bpf/{}", space.name()));
+                if self == Product::EvenkeelOrdinary {
+                    command.env("EVENKEEL_NO_REALTIME", "1");
+                }
+                command
+            }
+            Product::Keepalived | Product::KeepalivedRealtime => {
+                let mut command = space.command("keepalived");
+                command.args(["-n", "-l", "-P", "-f"]).arg(file);
+                command.arg("-p").arg(file.with_extension("pid"));
+                command.arg("-r").arg(file.with_extension("vrrp.pid"));
+                command.arg("-b").arg(file.with_extension("bfd.pid"));
+                command
+            }
+        }
+    }
+}
+
 /// Two directors and the eyes on the second one's side.
 pub(crate) struct Pair {
     product: Product,
@@ -68,10 +94,10 @@ impl Pair {
         for (number, side) in sides.iter().enumerate() {
             side.ip(&format!("addr add 10.9.0.{}/16 dev eth0", number + 1))?;
         }
-        let directory = std::env::temp_dir().join(net_name(&sides[0]));
+        let directory = std::env::temp_dir().join(sides[0].name());
         fs::create_dir_all(&directory)?;
-        let capture = Capture::start(&sides[1], "eth0")?;
-        let addresses = Addresses::watch(&sides[1])?;
+        let capture = Capture::start(&sides[1], "eth0", "ip proto 112")?;
+        let addresses = Addresses::watch(&sides[1], Change::Added)?;
         let mut pair = Pair {
             product,
             directory,
@@ -100,26 +126,7 @@ impl Pair {
         let file = self.path(side, "conf");
         fs::write(&file, self.configuration(priority))?;
         let log = fs::File::create(self.path(side, "log"))?;
-        let space = &self.sides[side];
-        let mut command = match self.product {
-            Product::Evenkeel | Product::EvenkeelOrdinary => {
-                let mut command = space.command(env!("CARGO_BIN_EXE_evenkeel"));
-                command.args(["run", "--foreground", "--keepalived"]).arg(&file);
-                command.arg("--runtime-dir").arg(self.path(side, "run"));
-                command.arg("--pin-dir").arg(format!("/sys/fs/bpf/{}", net_name(space)));
-                if self.product == Product::EvenkeelOrdinary {
-                    command.env("EVENKEEL_NO_REALTIME", "1");
-                }
-                command
-            }
-            Product::Keepalived | Product::KeepalivedRealtime => {
-                let mut command = space.command("keepalived");
-                command.args(["-n", "-l", "-P", "-f"]).arg(&file);
-                command.arg("-p").arg(self.path(side, "pid"));
-                command.arg("-r").arg(self.path(side, "vrrp.pid"));
-                command
-            }
-        };
+        let mut command = self.product.command(&self.sides[side], &file);
         let errors = log.try_clone()?;
         let child = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn()?;
         self.processes[side] = Some(child);
@@ -230,8 +237,4 @@ fn parent_of(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
     let after_name = stat.rsplit_once(')')?.1;
     after_name.split_whitespace().nth(1)?.parse().ok()
-}
-
-fn net_name(namespace: &Namespace) -> String {
-    namespace.name().to_owned()
 }

@@ -6,6 +6,7 @@
 //! first advert, and to its address being there. `EVENKEEL_DUEL_RUNS` (50) and
 //! `EVENKEEL_DUEL_MINUTES` (10) set the length; results go to `out/bench/vrrp.json`.
 
+mod bfd;
 mod burden;
 mod director;
 mod wire;
@@ -20,7 +21,7 @@ use serde_json::{Value, json};
 
 use burden::Burden;
 use director::{Pair, Product, Result};
-use wire::{Advert, Nanos};
+use wire::{Nanos, Packet};
 
 /// 3 A and the skew of priority 240: 16/256 A.
 const THEORY_MS: f64 = 30.625;
@@ -58,6 +59,11 @@ fn run() -> Result<()> {
     header();
     for product in [Product::Evenkeel, Product::Keepalived] {
         results.push(stopped(product, runs.div_ceil(5))?);
+    }
+    println!("\nBFD, 10 ms x 3: from the neighbour's last packet to the tracking instance's fault");
+    header();
+    for product in [Product::Evenkeel, Product::Keepalived] {
+        results.push(bfd::cut(product, runs.div_ceil(5))?);
     }
     if minutes > 0 {
         results.extend(spurious(minutes)?);
@@ -107,7 +113,7 @@ fn silent(product: Product, instances: u8, runs: usize) -> Result<Value> {
 }
 
 /// Waits for all addresses; the adverts meanwhile and the time of the last address.
-fn until_taken_over(pair: &Pair, instances: u8) -> Result<(Vec<Advert>, Nanos)> {
+fn until_taken_over(pair: &Pair, instances: u8) -> Result<(Vec<Packet>, Nanos)> {
     let end = std::time::Instant::now() + FAILOVER_WITHIN;
     let mut added = Vec::new();
     while added.len() < usize::from(instances) {
@@ -124,18 +130,18 @@ fn until_taken_over(pair: &Pair, instances: u8) -> Result<(Vec<Advert>, Nanos)> 
 }
 
 /// The master's last advert for an instance before the backup's first.
-fn last_before(seen: &[Advert], id: u8) -> Option<Nanos> {
+fn last_before(seen: &[Packet], id: u8) -> Option<Nanos> {
     let first = first_of(seen, 1, id)?;
     from(seen, 0, id).filter(|&at| at < first).max()
 }
 
-fn first_of(seen: &[Advert], side: usize, id: u8) -> Option<Nanos> {
+fn first_of(seen: &[Packet], side: usize, id: u8) -> Option<Nanos> {
     from(seen, side, id).min()
 }
 
-fn from(seen: &[Advert], side: usize, id: u8) -> impl Iterator<Item = Nanos> {
-    let of = move |one: &&Advert| {
-        one.source == Pair::source(side) && one.virtual_router_id == id && one.priority > 0
+fn from(seen: &[Packet], side: usize, id: u8) -> impl Iterator<Item = Nanos> {
+    let of = move |one: &&Packet| {
+        one.source == Pair::source(side) && one.virtual_router_id() == id && one.priority() > 0
     };
     seen.iter().filter(of).map(|one| one.at)
 }
@@ -179,7 +185,7 @@ fn spurious(minutes: usize) -> Result<Vec<Value>> {
         thread::sleep(Duration::from_secs(1));
         for (at, pair) in pairs.iter().enumerate() {
             for advert in pair.capture.take() {
-                if advert.source == Pair::source(1) && advert.priority > 0 {
+                if advert.source == Pair::source(1) && advert.priority() > 0 {
                     counts[at] += u64::from(advert.at > last[at] + EPISODE);
                     last[at] = advert.at;
                 }

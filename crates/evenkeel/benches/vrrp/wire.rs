@@ -15,43 +15,59 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 /// Nanoseconds since the epoch, as packet captures count them.
 pub(crate) type Nanos = u64;
 
-/// One VRRP advert on the wire.
+/// One IPv4 packet on the wire.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Advert {
+pub(crate) struct Packet {
     pub(crate) at: Nanos,
     pub(crate) source: Ipv4Addr,
-    pub(crate) virtual_router_id: u8,
-    pub(crate) priority: u8,
+    /// What follows the IP header.
+    payload: [u8; 4],
 }
 
-/// The adverts that pass an interface, captured until dropped.
+impl Packet {
+    /// Of a VRRP advert.
+    pub(crate) fn virtual_router_id(&self) -> u8 {
+        self.payload[1]
+    }
+
+    /// Of a VRRP advert.
+    pub(crate) fn priority(&self) -> u8 {
+        self.payload[2]
+    }
+}
+
+/// The packets that pass an interface, captured until dropped.
 pub(crate) struct Capture {
     tcpdump: Child,
-    adverts: Arc<Mutex<Vec<Advert>>>,
+    packets: Arc<Mutex<Vec<Packet>>>,
 }
 
 impl Capture {
-    /// Begins to capture.
-    pub(crate) fn start(namespace: &Namespace, interface: &str) -> io::Result<Capture> {
+    /// Begins to capture what tcpdump's filter lets through.
+    pub(crate) fn start(
+        namespace: &Namespace,
+        interface: &str,
+        filter: &str,
+    ) -> io::Result<Capture> {
         let mut tcpdump = namespace
             .command("tcpdump")
             .args(["-i", interface, "-w", "-", "-U", "--immediate-mode", "-B", "8192"])
-            .args(["--time-stamp-precision", "nano", "-Z", "root", "ip proto 112"])
+            .args(["--time-stamp-precision", "nano", "-Z", "root", filter])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
         let output = tcpdump.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        let adverts = Arc::new(Mutex::new(Vec::new()));
-        let to = adverts.clone();
+        let packets = Arc::new(Mutex::new(Vec::new()));
+        let to = packets.clone();
         thread::spawn(move || read_packets(BufReader::new(output), &to));
         thread::sleep(Duration::from_millis(500));
-        Ok(Capture { tcpdump, adverts })
+        Ok(Capture { tcpdump, packets })
     }
 
     /// What was captured since the last call.
-    pub(crate) fn take(&self) -> Vec<Advert> {
-        std::mem::take(&mut *self.adverts.lock().expect("no reader panics"))
+    pub(crate) fn take(&self) -> Vec<Packet> {
+        std::mem::take(&mut *self.packets.lock().expect("no reader panics"))
     }
 }
 
@@ -63,7 +79,7 @@ impl Drop for Capture {
 }
 
 /// The classic capture format with nanoseconds, in this machine's byte order.
-fn read_packets(mut from: impl Read, to: &Mutex<Vec<Advert>>) {
+fn read_packets(mut from: impl Read, to: &Mutex<Vec<Packet>>) {
     let mut header = [0; 24];
     if from.read_exact(&mut header).is_err() {
         return;
@@ -76,19 +92,27 @@ fn read_packets(mut from: impl Read, to: &Mutex<Vec<Advert>>) {
         if from.read_exact(&mut packet).is_err() {
             return;
         }
-        // Ethernet, IPv4 without options, VRRP: version, id, priority.
+        // Ethernet, then IPv4 without options.
         if let [_, _, _, _, _, _, _, _, _, _, _, _, _, _, ip @ ..] = packet.as_slice()
-            && let Some(&[virtual_router_id, priority]) = ip.get(21..23)
             && let Some(&[a, b, c, d]) = ip.get(12..16)
+            && let Some(&[e, f, g, h]) = ip.get(20..24)
         {
-            let source = Ipv4Addr::new(a, b, c, d);
-            let advert = Advert { at, source, virtual_router_id, priority };
-            to.lock().expect("no reader panics").push(advert);
+            let packet = Packet { at, source: [a, b, c, d].into(), payload: [e, f, g, h] };
+            to.lock().expect("no reader panics").push(packet);
         }
     }
 }
 
-/// When addresses came to a namespace.
+/// What is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Addresses that are added.
+    Added,
+    /// Addresses that are removed.
+    Removed,
+}
+
+/// When addresses came to a namespace, or went.
 pub(crate) struct Addresses {
     stop: Arc<AtomicBool>,
     events: Arc<Mutex<Vec<Nanos>>>,
@@ -97,7 +121,7 @@ pub(crate) struct Addresses {
 
 impl Addresses {
     /// Begins to watch.
-    pub(crate) fn watch(namespace: &Namespace) -> io::Result<Addresses> {
+    pub(crate) fn watch(namespace: &Namespace, change: Change) -> io::Result<Addresses> {
         let mut socket = namespace.enter(Socket::open)??;
         socket.subscribe(&[libc::RTNLGRP_IPV4_IFADDR])?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -112,15 +136,16 @@ impl Addresses {
                 let _ = poll(&mut ready, Some(&patience));
                 let Ok(messages) = socket.receive() else { continue };
                 let at = now();
-                let added = messages.iter().filter(|one| edge::netlink::address::is_new(one));
-                let count = added.count();
+                let is_new = |one: &_| edge::netlink::address::is_new(one);
+                let count = messages.iter().filter(|&one| is_new(one) == (change == Change::Added));
+                let count = count.count();
                 to.lock().expect("no reader panics").extend(std::iter::repeat_n(at, count));
             }
         });
         Ok(Addresses { stop, events, thread: Some(thread) })
     }
 
-    /// When addresses were added since the last call.
+    /// When addresses changed since the last call.
     pub(crate) fn take(&self) -> Vec<Nanos> {
         std::mem::take(&mut *self.events.lock().expect("no reader panics"))
     }
