@@ -70,7 +70,7 @@ fn configuration(side: usize) -> String {
     let (own, other) = (side + 1, 2 - side);
     format!(
         "bfd_instance other {{\n neighbor_ip 10.9.0.{other}\n source_ip 10.9.0.{own}\n min_rx 10\n \
-         min_tx 10\n idle_tx 100\n multiplier 3\n}}\n\
+         min_tx 10\n multiplier 3\n}}\n\
          vrrp_instance VI_{own} {{\n state BACKUP\n interface eth0\n version 3\n \
          virtual_router_id {own}\n priority 150\n advert_int 0.1\n track_bfd {{\n other\n }}\n \
          virtual_ipaddress {{\n 10.9.0.10{own}/32\n }}\n}}\n"
