@@ -94,13 +94,13 @@ fn a_script_takes_an_instance_down_and_up_and_its_group_is_told_in_order() {
         notify: Notify { any, ..Notify::default() },
         ..SyncGroup::default()
     };
-    let mut plan = Plan::default();
-    plan.vrrp = VrrpPlan {
+    let vrrp_plan = VrrpPlan {
         instances: vec![instance],
         sync_groups: vec![group],
         trackers: Trackers { scripts: vec![check], ..Trackers::default() },
         ..VrrpPlan::default()
     };
+    let plan = Plan { vrrp: vrrp_plan, ..Plan::default() };
 
     let mut helper = RoleProcess::start(&a, "helper").unwrap();
     let mut vrrp = RoleProcess::start(&a, "vrrp").unwrap();

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use lab::net::Namespace;
+use model::control::Event;
 use model::status::VrrpState;
 use model::units::{Centiseconds, Priority, VirtualRouterId};
 use model::vrrp::{
@@ -13,6 +14,7 @@ use model::vrrp::{
     VrrpInstance,
 };
 
+use crate::role::RoleProcess;
 use crate::vrrp::{BY_GOODBYE, Pair, SOON, plan, skipped, status, within};
 
 const OURS: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
@@ -185,4 +187,31 @@ fn a_virtual_mac_address() {
     drill("kindm", virtual_mac, |priority| {
         configuration(priority, "advert_int 1\n use_vmac", &address)
     });
+}
+
+#[test]
+fn an_advert_of_a_router_that_nobody_has_here_is_told_of_once_where_that_is_wanted() {
+    if skipped() {
+        return;
+    }
+    let pair = Pair::new("strangers").unwrap();
+    let id = VirtualRouterId::try_from(52).unwrap();
+    let mut plan = plan(VrrpInstance { virtual_router_id: id, ..instance(100) });
+    plan.settings.log_unknown_routers = true;
+    let mut ours = pair.role(None, plan);
+    let _theirs = pair.keepalived_of(&configuration(150, "", "10.9.0.101"));
+    let count = |role: &RoleProcess| {
+        let told = |event: &&Event| match event {
+            Event::Log { text, .. } => text.contains("virtual router 51, which nobody has here"),
+            _ => false,
+        };
+        role.events.iter().filter(told).count()
+    };
+    within(SOON, "the stranger is told of", || {
+        status(&mut ours);
+        count(&ours) == 1
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    status(&mut ours);
+    assert_eq!(count(&ours), 1);
 }

@@ -9,6 +9,7 @@
 mod interfaces;
 mod orders;
 mod punctual;
+mod strangers;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,6 +27,8 @@ use model::Time;
 use model::control::TrackerState;
 use model::vrrp::{Tracked, VrrpInstance, VrrpPlan};
 use proto::vrrp::{Discard, LinkState, Router, Task};
+
+use strangers::Strangers;
 
 use super::announcements::Announcements;
 use super::bfd::Sessions;
@@ -78,6 +81,8 @@ pub(super) struct Driver {
     late: Vec<Leaving>,
     /// Adverts discarded in the turn at hand, to be told of when there is time.
     discarded: Vec<(Arc<VrrpInstance>, IpAddr, Discard)>,
+    /// Adverts that nobody here is meant by.
+    strangers: Strangers,
     /// What the router asked for besides adverts, in order.
     work: VecDeque<Task>,
 }
@@ -121,6 +126,7 @@ impl Driver {
             adverts: Vec::with_capacity(BURST),
             late: Vec::new(),
             discarded: Vec::with_capacity(punctual::DISCARDED_MAX),
+            strangers: Strangers::default(),
             work: VecDeque::with_capacity(BURST),
         })
     }

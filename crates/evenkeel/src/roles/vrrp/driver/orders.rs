@@ -96,6 +96,7 @@ impl Driver {
             return;
         };
         self.supervisor.forget_warnings();
+        self.strangers.configure(plan.settings.log_unknown_routers);
         let former = std::mem::replace(&mut self.plan, plan);
         self.kernel.prepare(&self.plan).into_iter().for_each(|text| self.supervisor.warn(text));
         self.announcements.configure(&self.plan.garp_groups);

@@ -107,7 +107,10 @@ impl Driver {
                     payload: packet.payload,
                 };
                 let Some(id) = packet::addressee(&received) else { continue };
-                let Some(interface) = &serves[usize::from(id)] else { continue };
+                let Some(interface) = &serves[usize::from(id)] else {
+                    self.strangers.note(id, received.source);
+                    continue;
+                };
                 let heard = self.router.handle_advert(packet.arrived, interface, &received);
                 if let Err((plan, discard)) = heard
                     && self.discarded.len() < DISCARDED_MAX
@@ -168,6 +171,10 @@ impl Driver {
 
     /// Tells of the adverts discarded in this turn.
     pub(super) fn tell_discarded(&mut self) {
+        for (id, source) in self.strangers.drain() {
+            let text = format!("advert of {source} for virtual router {id}, which nobody has here");
+            self.supervisor.warn(text);
+        }
         for (plan, source, discard) in self.discarded.drain(..) {
             self.supervisor.warn_of_discard(&plan.name, source, discard);
         }
