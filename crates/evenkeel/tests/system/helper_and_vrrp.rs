@@ -207,3 +207,73 @@ fn other_peoples_scripts_find_the_roles_by_the_names_they_know() {
     assert!(running.wait().unwrap().success());
     fs::remove_dir_all(&place).unwrap();
 }
+
+#[test]
+fn the_programs_of_start_and_end_run_and_nothing_is_left_behind() {
+    if let Some(reason) = lab::net::missing() {
+        return println!("skipped: {reason}");
+    }
+    let place = directory("startend");
+    let path = |name: &str| place.join(name).to_str().unwrap().to_owned();
+    let (recorder, log) = (path("recorder"), path("log"));
+    fs::write(&recorder, format!("#!/bin/sh\necho \"$*\" >> {log}\nsleep \"$2\"\n")).unwrap();
+    fs::set_permissions(&recorder, fs::Permissions::from_mode(0o755)).unwrap();
+    let net = Net::new("startend").unwrap();
+    let (a, b) = (net.namespace("a").unwrap(), net.namespace("b").unwrap());
+    net.veth((&a, "eth0"), (&b, "eth0")).unwrap();
+    a.ip("addr add 10.9.0.1/24 dev eth0").unwrap();
+    let configuration = format!(
+        "global_defs {{\n script_user root\n startup_script \"{recorder} startup 1000\"\n \
+         startup_script_timeout 1\n shutdown_script \"{recorder} shutdown 0\"\n \
+         vrrp_notify_fifo {fifo}\n fifo_write_vrrp_states_on_reload\n}}\n\
+         vrrp_instance VI {{\n interface eth0\n virtual_router_id 51\n \
+         virtual_ipaddress {{\n 10.9.0.100\n }}\n}}\n",
+        fifo = path("fifo"),
+    );
+    fs::write(path("keepalived.conf"), configuration).unwrap();
+    let pins = format!("/sys/fs/bpf/ek-startend-{}", std::process::id());
+    let mut running = a
+        .command(env!("CARGO_BIN_EXE_evenkeel"))
+        .args(["run", "-f", &path("keepalived.conf")])
+        .args(["--runtime-dir", &path("run"), "--pin-dir", &pins])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let evenkeel = |command: &str| {
+        let mut evenkeel = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+        evenkeel.args(command.split(' ')).args(["--runtime-dir", &path("run")]).output().unwrap()
+    };
+    let helper = || -> Option<i32> {
+        let status: Value = serde_json::from_slice(&evenkeel("status --json").stdout).ok()?;
+        let roles = status["roles"].as_array()?;
+        let pid = roles.iter().find(|one| one["role"] == "helper")?["pid"].as_i64()?;
+        i32::try_from(pid).ok()
+    };
+    // The program of the start hangs: it is ended, and everything begins.
+    within("the pipe is there", || fs::exists(path("fifo")).unwrap());
+    let pipe = fs::OpenOptions::new().read(true).write(true).open(path("fifo")).unwrap();
+    let mut lines = std::io::BufReader::new(pipe);
+    let mut line = || {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
+        line
+    };
+    assert_eq!(line(), "INSTANCE \"VI\" BACKUP 100\n");
+    assert!(evenkeel("reload").status.success());
+    assert_eq!(line(), "INSTANCE \"VI\" BACKUP 100\n", "a reload says it again");
+    assert_eq!(line(), "INSTANCE \"VI\" MASTER 100\n");
+
+    let first = helper().unwrap();
+    let kill = |pid: i32, signal| {
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    };
+    kill(first, rustix::process::Signal::KILL);
+    within("another helper runs", || helper().is_some_and(|pid| pid != first));
+    kill(i32::try_from(running.id()).unwrap(), rustix::process::Signal::TERM);
+    assert_eq!(line(), "INSTANCE \"VI\" STOP 100\n");
+    assert!(running.wait().unwrap().success());
+    assert!(!fs::exists(path("fifo")).unwrap());
+    assert_eq!(fs::read_to_string(&log).unwrap(), "startup 1000\nshutdown 0\n");
+    fs::remove_dir_all(&place).unwrap();
+}
