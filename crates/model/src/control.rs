@@ -138,6 +138,9 @@ pub enum RoleReport {
 pub enum ToHelper {
     /// Run the scripts for this and write it to the pipes.
     Notice(Notice),
+    /// What was last told of an instance or group, for a helper that was started again: nobody is
+    /// to be told once more. Sent for each when the connection is made.
+    Known(Notice),
 }
 
 /// From the helper to the vrrp role, over their own connection.

@@ -295,6 +295,7 @@ impl Helper {
             match heard {
                 Ok(Received::Frame(frame)) => match serde_json::from_slice(&frame.bytes) {
                     Ok(ToHelper::Notice(notice)) => self.on_notice(now, &notice),
+                    Ok(ToHelper::Known(notice)) => self.subjects.handle_known(notice),
                     Err(error) => self.shared.note(3, format!("the vrrp role said: {error}")),
                 },
                 Ok(Received::Nothing) => return,

@@ -69,6 +69,16 @@ impl Subjects {
         }
     }
 
+    /// What was told before this process began; what it has heard itself is newer.
+    pub(super) fn handle_known(&mut self, mut notice: Notice) {
+        if notice.group {
+            notice.priority = 0;
+        }
+        if let Some(subject) = self.known.get_mut(&(notice.group, notice.name.clone())) {
+            subject.last.get_or_insert(notice);
+        }
+    }
+
     /// A line for the state of each, groups first, as Keepalived writes them after a reload.
     pub(super) fn states(&self) -> Vec<String> {
         let told = |group: bool| {
@@ -206,6 +216,17 @@ mod tests {
             super::tests::subjects(Notify { priority_changes: true, ..Notify::default() });
         let reaction = subjects.handle_notice(&notice(false, NoticeKind::MasterPriority)).unwrap();
         assert_eq!(told(&reaction).1, Some("INSTANCE \"VI\" MASTER_PRIORITY 100\n"));
+    }
+
+    #[test]
+    fn a_helper_that_was_started_again_knows_the_states_and_tells_nobody() {
+        let mut subjects = subjects(Notify::default());
+        subjects.handle_known(notice(true, NoticeKind::Master));
+        subjects.handle_known(notice(false, NoticeKind::Master));
+        subjects.handle_notice(&notice(false, NoticeKind::Fault));
+        subjects.handle_known(notice(false, NoticeKind::Master));
+        let expected = ["GROUP \"VI\" MASTER 0\n", "INSTANCE \"VI\" FAULT 100\n"];
+        assert_eq!(subjects.states(), expected);
     }
 
     #[test]

@@ -6,21 +6,26 @@
 //! Under real-time priority this thread has it too, a step lower: ordinary work never suspends
 //! it while it holds a lock that the other thread waits for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use edge::ipc::{Channel, Received};
 use edge::poll::{Event as Ready, Interest, Poll};
 use edge::wake::Bell;
 use model::Time;
-use model::control::{Event, FromHelper, FromRole, ToHelper, ToRole, TrackerState};
+use model::control::{
+    Event, FromHelper, FromRole, Notice, NoticeKind, ToHelper, ToRole, TrackerState,
+};
 use model::vrrp::{Tracked, VrrpPlan};
 
 /// Frames that may wait for the helper.
 const NOTICES_MAX: usize = 4096;
+/// How long notices wait for the next helper after one has ended.
+const HELD_FOR: Duration = Duration::from_secs(30);
 const STACK: usize = 1 << 20;
 
 const SUPERVISOR: u64 = 0;
@@ -42,7 +47,7 @@ pub(super) enum Say {
     /// To the supervisor.
     Supervisor(FromRole),
     /// To the helper.
-    Helper(ToHelper),
+    Helper(Notice),
     /// The connection to the helper is this one from now on.
     Link(OwnedFd),
     /// Nobody needs this any more; giving back its memory takes a while.
@@ -107,6 +112,12 @@ struct Liaison {
     /// Writing is polled: to the supervisor, to the helper.
     writes: [bool; 2],
     notices_lost: bool,
+    /// What was last told of each instance and group, for a helper that is started again.
+    told: BTreeMap<(bool, String), Notice>,
+    /// Notices between two helpers, with the time of each.
+    held: VecDeque<(Time, Notice)>,
+    /// There was a helper: another one comes.
+    had_helper: bool,
     /// The supervisor cannot be heard any more.
     deaf: bool,
 }
@@ -140,8 +151,19 @@ impl Liaison {
         poll.add(&supervisor, SUPERVISOR, Interest::Read)?;
         poll.add(&*outbox, OUTBOX, Interest::Read)?;
         let writes = [false; 2];
-        let (helper, notices_lost, deaf) = (None, false, false);
-        Ok(Liaison { supervisor, helper, inbox, outbox, poll, writes, notices_lost, deaf })
+        Ok(Liaison {
+            supervisor,
+            helper: None,
+            inbox,
+            outbox,
+            poll,
+            writes,
+            notices_lost: false,
+            told: BTreeMap::new(),
+            held: VecDeque::new(),
+            had_helper: false,
+            deaf: false,
+        })
     }
 
     fn run(mut self) -> io::Result<()> {
@@ -212,27 +234,76 @@ impl Liaison {
             Say::Supervisor(message) => {
                 self.supervisor.queue(&serde_json::to_vec(&message)?, Vec::new());
             }
-            Say::Helper(message) => self.notify(&message)?,
-            Say::Link(socket) => {
-                let channel = Channel::from_socket(socket)?;
-                self.poll.add(&channel, HELPER, Interest::Read)?;
-                self.helper = Some(channel);
-                self.writes[1] = false;
-                self.notices_lost = false;
-            }
+            Say::Helper(notice) => self.notify(notice)?,
+            Say::Link(socket) => self.link(socket)?,
             Say::Waste(plan) => drop(plan),
             Say::End => return Ok(true),
         }
         Ok(false)
     }
 
-    fn notify(&mut self, message: &ToHelper) -> io::Result<()> {
-        let frame = serde_json::to_vec(message)?;
-        let lost = match &mut self.helper {
-            Some(helper) => helper.queue_bounded(&frame, NOTICES_MAX),
-            // Before the first link and between two helpers, scripts are not run.
-            None => true,
-        };
+    /// A new helper knows nothing: it is told how everything is, and what happened since the
+    /// former one ended.
+    fn link(&mut self, socket: OwnedFd) -> io::Result<()> {
+        let channel = Channel::from_socket(socket)?;
+        self.poll.add(&channel, HELPER, Interest::Read)?;
+        self.helper = Some(channel);
+        self.writes[1] = false;
+        self.notices_lost = false;
+        self.had_helper = true;
+        let known: Vec<ToHelper> = self.told.values().cloned().map(ToHelper::Known).collect();
+        for message in known {
+            self.pass_on(&message)?;
+        }
+        let now = edge::clock::now();
+        for (since, notice) in std::mem::take(&mut self.held) {
+            if now.since(since) <= HELD_FOR {
+                self.pass_on(&ToHelper::Notice(notice))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn notify(&mut self, notice: Notice) -> io::Result<()> {
+        if self.helper.is_some() {
+            self.pass_on(&ToHelper::Notice(notice.clone()))?;
+        } else if self.had_helper {
+            self.hold(notice.clone());
+        }
+        self.remember(notice);
+        Ok(())
+    }
+
+    /// Priorities and weaker masters are no states.
+    fn remember(&mut self, notice: Notice) {
+        let key = (notice.group, notice.name.clone());
+        match notice.kind {
+            NoticeKind::Master | NoticeKind::Backup | NoticeKind::Fault | NoticeKind::Stop => {
+                self.told.insert(key, notice);
+            }
+            NoticeKind::Deleted => {
+                self.told.remove(&key);
+            }
+            NoticeKind::MasterPriority | NoticeKind::BackupPriority => {
+                if let Some(told) = self.told.get_mut(&key) {
+                    told.priority = notice.priority;
+                }
+            }
+            NoticeKind::MasterRxLowerPri => {}
+        }
+    }
+
+    /// Keeps a notice for the next helper; of too many the oldest go.
+    fn hold(&mut self, notice: Notice) {
+        if self.held.len() == NOTICES_MAX {
+            self.held.pop_front();
+        }
+        self.held.push_back((edge::clock::now(), notice));
+    }
+
+    fn pass_on(&mut self, message: &ToHelper) -> io::Result<()> {
+        let Some(helper) = &mut self.helper else { return Ok(()) };
+        let lost = helper.queue_bounded(&serde_json::to_vec(message)?, NOTICES_MAX);
         if lost && !std::mem::replace(&mut self.notices_lost, true) {
             self.warn("the helper does not keep up: some scripts are not run".to_owned());
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use edge::ipc::Channel;
-use model::control::{Event, FromRole, Notice, ToHelper};
+use model::control::{Event, FromRole, Notice};
 use model::vrrp::VrrpPlan;
 use proto::vrrp::Discard;
 
@@ -98,7 +98,7 @@ impl Supervisor {
     /// Has the helper run the scripts for this.
     pub(super) fn notify(&mut self, notice: Notice) {
         if self.outbox.len() < WAITING_MAX {
-            self.outbox.put(Say::Helper(ToHelper::Notice(notice)));
+            self.outbox.put(Say::Helper(notice));
         }
     }
 
@@ -128,7 +128,7 @@ impl AsFd for Supervisor {
 mod tests {
     use super::*;
     use edge::ipc::Received;
-    use model::control::{FromHelper, NoticeKind, ToRole, TrackerState};
+    use model::control::{FromHelper, NoticeKind, ToHelper, ToRole, TrackerState};
     use model::vrrp::Tracked;
     use std::time::{Duration, Instant};
 
@@ -222,17 +222,39 @@ mod tests {
         let message: ToHelper = serde_json::from_slice(&frame.bytes).unwrap();
         assert_eq!(message, ToHelper::Notice(notice.clone()));
 
-        // A helper that is gone loses notices, with one warning.
+        // The next one knows the states, and gets what was said between the two.
         drop(helper);
         std::thread::sleep(Duration::from_millis(50));
-        supervisor.notify(notice.clone());
-        supervisor.notify(notice);
+        let later = Notice { kind: NoticeKind::Fault, ..notice.clone() };
+        supervisor.notify(later.clone());
+        let (ours, mut helper) = Channel::pair().unwrap();
+        supervisor.link(ours.into_socket());
+        let mut next = || match helper.wait(Duration::from_secs(20)).unwrap() {
+            Received::Frame(frame) => serde_json::from_slice(&frame.bytes).unwrap(),
+            Received::Nothing | Received::Closed => panic!("nothing said"),
+        };
+        assert_eq!(ToHelper::Known(later.clone()), next());
+        assert_eq!(ToHelper::Notice(later), next());
         supervisor.finish();
-        let mut warnings = 0;
-        while let Received::Frame(_) = theirs.receive().unwrap() {
-            warnings += 1;
-        }
-        assert_eq!(warnings, 1);
+        assert!(!matches!(theirs.receive().unwrap(), Received::Frame(_)), "no warning");
+    }
+
+    #[test]
+    fn notices_that_nobody_asked_for_are_neither_kept_nor_warned_of() {
+        let (mut supervisor, mut theirs) = conversation();
+        let notice = |kind| Notice { group: false, name: "VI_1".into(), kind, priority: 100 };
+        supervisor.notify(notice(NoticeKind::Backup));
+        supervisor.notify(notice(NoticeKind::Master));
+        let (ours, mut helper) = Channel::pair().unwrap();
+        supervisor.link(ours.into_socket());
+        let Received::Frame(frame) = helper.wait(Duration::from_secs(20)).unwrap() else {
+            panic!("nothing known")
+        };
+        let message: ToHelper = serde_json::from_slice(&frame.bytes).unwrap();
+        assert_eq!(message, ToHelper::Known(notice(NoticeKind::Master)));
+        supervisor.finish();
+        assert!(!matches!(helper.receive().unwrap(), Received::Frame(_)));
+        assert!(!matches!(theirs.receive().unwrap(), Received::Frame(_)));
     }
 
     #[test]
