@@ -24,6 +24,7 @@ bench:
 	@scripts/setup test
 	$(CARGO) bench -p director --bench packet
 	$(CARGO) bench -p evenkeel --bench http
+	$(CARGO) bench -p evenkeel --bench vrrp
 
 lint:
 	@scripts/setup build
