@@ -34,6 +34,13 @@ fn with_cable(work: impl FnOnce(u32, u32) + Send) {
                 let done = Command::new("ip").args(arguments.split(' ')).status().unwrap();
                 assert!(done.success(), "ip {arguments}");
             }
+            // A moment after it was set up, a link still drops what is sent.
+            let up = || {
+                let shown = Command::new("ip").args(["-o", "link", "show", "up"]).output().unwrap();
+                let count = String::from_utf8_lossy(&shown.stdout).matches("state UP").count();
+                (count == 2).then_some(())
+            };
+            assert_eq!(wait(up), Some(()));
             let index = |name: &str| {
                 let file = format!("/sys/class/net/{name}/ifindex");
                 let name = std::ffi::CString::new(name).unwrap();
