@@ -215,11 +215,13 @@ impl Keywords {
         sections
     }
 
-    /// Words that begin a top-level block and stand nowhere else.
+    /// Words that begin a top-level block and stand nowhere else. A directive of one line says
+    /// little: it is often written into a block by mistake.
     pub(crate) fn begins_chunk(&self, word: &str) -> bool {
-        self.by_word
-            .get(word)
-            .is_some_and(|named| named.iter().all(|row| row.info.sections == [section::TOP]))
+        let begins = |row: &&KeywordRow| {
+            row.info.sections == [section::TOP] && row.parse.is_none_or(|rule| rule.opens.is_some())
+        };
+        self.by_word.get(word).is_some_and(|named| named.iter().all(begins))
     }
 
     /// All words known in `section`, those that work first.

@@ -179,8 +179,12 @@ fn persistence_timeout(
     server.persistence_timeout = if statement.arguments().is_empty() {
         Some(PERSISTENCE_DEFAULT)
     } else {
-        let seconds = reader.number(statement, "a number of seconds", 1..=PERSISTENCE_MAX);
-        seconds.map(|seconds| Duration::from_secs(seconds.into()))
+        let seconds = reader.number(statement, "a number of seconds", 0..=PERSISTENCE_MAX);
+        if seconds == Some(0) {
+            let message = "persistence_timeout 0 says nothing: clients stay nowhere".to_string();
+            reader.warning(statement.header(), message, "remove it");
+        }
+        seconds.filter(|&n| n > 0).map(|seconds| Duration::from_secs(seconds.into()))
     };
 }
 

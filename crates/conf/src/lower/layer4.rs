@@ -97,7 +97,7 @@ fn lower_virtual(
 ) -> VirtualServer {
     let span = from.location.span;
     let persistence = persistence(from, diagnostics);
-    if key.port == 0 && persistence.is_none() && !from.written.has("persistence_timeout") {
+    if key.port == 0 && persistence.is_none() {
         diagnostics.push(
             Diagnostic::error(span, "a virtual server for all ports needs persistence_timeout")
                 .help("write a port after the address, or persistence_timeout in the block"),

@@ -142,7 +142,7 @@ fn values_out_of_bounds_are_refused_as_keepalived_refuses_them() {
         "vrrp_version 4",
         "vrrp_mcast_group4 10.0.0.1",
         "vrrp_mcast_group6 ff05::12",
-        "vrrp_garp_interval 0",
+        "vrrp_garp_interval -1",
         "vrrp_startup_delay 0",
         "vrrp_garp_extra_if all",
         "vrrp_garp_extra_if 0",

@@ -133,3 +133,14 @@ fn a_value_keyword_takes_no_block() {
         ]
     );
 }
+
+#[test]
+fn a_directive_of_the_top_level_in_a_block_does_not_end_it() {
+    let text = "vrrp_instance A {\n interface eth0\n use_pid_dir\n virtual_router_id 7\n \
+                virtual_ipaddress {\n 10.0.0.1\n }\n}\n";
+    let found = lines(&keepalived(text));
+    assert_eq!(
+        found,
+        ["3:2 error: use_pid_dir cannot stand in vrrp_instance; it belongs into top level"]
+    );
+}

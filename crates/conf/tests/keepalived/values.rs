@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use model::layer4::{Forwarding, Scheduler};
 use model::units::Centiseconds;
+use model::vrrp::InitialState;
 
 use crate::common::{keepalived, lines};
 
@@ -30,7 +31,6 @@ fn every_value_that_is_wrong_says_what_would_be_right() {
     let cases = [
         (instance("priority 256"), "256 is not between 1 and 255"),
         (instance("priority high"), "\"high\" is not a priority"),
-        (instance("state MASTR"), "unknown state \"MASTR\"; did you mean \"MASTER\"?"),
         (instance("advert_int 0"), "0 is not between 0.01 and 255 seconds"),
         (instance("mcast_src_ip l0.0.0.2"), "did you mean \"10.0.0.2\"?"),
         (instance("garp_master_repeat"), "garp_master_repeat needs a count"),
@@ -71,6 +71,36 @@ fn every_value_that_is_wrong_says_what_would_be_right() {
         );
         assert!(findings.iter().filter(|f| f.starts_with("error")).count() == 1, "{findings:?}");
     }
+}
+
+#[test]
+fn what_keepalived_passes_over_is_a_warning() {
+    let global = |line: &str| format!("global_defs {{\n{line}\n}}\n{}", instance(""));
+    let cases = [
+        (instance("state SLAVE"), "unknown state \"SLAVE\": it is taken as BACKUP; write BACKUP"),
+        (instance("state MASTR"), "it is taken as BACKUP; did you mean \"MASTER\"?"),
+        (global("vrrp_garp_interval 0"), "vrrp_garp_interval 0 says nothing"),
+        (global("vrrp_gna_interval 0"), "vrrp_gna_interval 0 says nothing"),
+        (
+            service("}\npersistence_timeout 0\nreal_server 10.0.1.2 80 {"),
+            "persistence_timeout 0 says nothing: clients stay nowhere",
+        ),
+    ];
+    for (text, expected) in &cases {
+        let [finding] = &findings(text)[..] else { panic!("{text}\n{:?}", findings(text)) };
+        assert!(finding.starts_with("warning: "), "{finding}");
+        assert!(finding.contains(expected), "{finding}\nlacks {expected:?}");
+        assert!(keepalived(text).plan.is_some(), "{text}");
+    }
+    let plan = keepalived(&cases[0].0).plan.unwrap();
+    assert_eq!(plan.vrrp.instances[0].initial_state, InitialState::Backup);
+}
+
+#[test]
+fn a_misspelt_keyword_that_is_not_supported_is_one_finding() {
+    let found = findings(&instance("lvs_sync_daemon_inteface eth1"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("did you mean \"lvs_sync_daemon_interface\"?"), "{found:?}");
 }
 
 #[test]

@@ -194,11 +194,24 @@ fn extra_if(reader: &mut Reader<'_>, statement: &Statement<'_>, garp: &mut Garp)
 }
 
 fn vrrp_garp_interval(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
-    global.vrrp.garp_interval = reader.seconds(statement, Duration::from_micros(1), MOST);
+    global.vrrp.garp_interval = interval(reader, statement);
 }
 
 fn vrrp_gna_interval(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
-    global.vrrp.gna_interval = reader.seconds(statement, Duration::from_micros(1), MOST);
+    global.vrrp.gna_interval = interval(reader, statement);
+}
+
+/// A pause between messages. The keepalived.conf that Keepalived itself installs says 0: Keepalived
+/// complains, and sends without a pause.
+fn interval(reader: &mut Reader<'_>, statement: &Statement<'_>) -> Option<Duration> {
+    let value = reader.seconds(statement, Duration::ZERO, MOST)?;
+    if value.is_zero() {
+        let message =
+            format!("{} 0 says nothing: no pause is the default", statement.keyword().text);
+        reader.warning(statement.header(), message, "remove it, or write a time like 0.001");
+        return None;
+    }
+    Some(value)
 }
 
 fn vrrp_min_garp(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {

@@ -274,7 +274,8 @@ impl<'k, 'a> Parser<'k, 'a> {
             let anywhere = || suggest::nearest(&word.text, self.keywords.words());
             if let Some(near) = near.or_else(anywhere) {
                 diagnostic = diagnostic.help(format!("did you mean \"{near}\"?"));
-                if let Some(row) = self.keywords.find(section, near) {
+                let row = self.keywords.find(section, near);
+                if let Some(row) = row.filter(|row| row.parse.is_some()) {
                     meaning = Meaning::Typo(row);
                 }
             }

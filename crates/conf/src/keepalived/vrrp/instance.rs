@@ -1,5 +1,6 @@
 //! What a virtual router is: where it is, its number, priority, addresses, routes and rules.
 
+use alloc::format;
 use alloc::string::ToString;
 
 use model::units::{Priority, VirtualRouterId};
@@ -13,6 +14,7 @@ use crate::keepalived::keyword::{Fill, KeywordRow, Rule, keyword};
 use crate::keepalived::reader::Reader;
 use crate::keepalived::structure::Statement;
 use crate::keepalived::{routes, rules};
+use crate::suggest;
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[KeywordRow] = &[
@@ -69,9 +71,19 @@ pub(crate) const ROWS: &[KeywordRow] = &[
 ];
 
 fn state(reader: &mut Reader<'_>, statement: &Statement<'_>, instance: &mut Instance) {
-    let choices = [("MASTER", InitialState::Master), ("BACKUP", InitialState::Backup)];
-    let value = reader.choice(statement, &choices, &[]);
-    instance.state = spanned(value, statement.header());
+    let Some(word) = reader.argument(statement, "MASTER or BACKUP") else { return };
+    let state = match word.text.as_ref() {
+        "MASTER" => InitialState::Master,
+        "BACKUP" => InitialState::Backup,
+        other => {
+            // Keepalived goes on with BACKUP; SLAVE is written often.
+            let help = suggest::did_you_mean(other, ["MASTER", "BACKUP"]);
+            let message = format!("unknown state \"{other}\": it is taken as BACKUP");
+            reader.warning(word.span, message, &help.unwrap_or("write BACKUP".to_string()));
+            InitialState::Backup
+        }
+    };
+    instance.state = spanned(Some(state), statement.header());
 }
 
 fn interface(reader: &mut Reader<'_>, statement: &Statement<'_>, instance: &mut Instance) {
