@@ -30,6 +30,8 @@ const FRA_IP_PROTO: u16 = 22;
 const FRA_SPORT_RANGE: u16 = 23;
 const FRA_DPORT_RANGE: u16 = 24;
 const FIB_RULE_INVERT: u32 = 2;
+// linux/rtnetlink.h
+const RTPROT_UNSPEC: u8 = 0;
 
 impl Batch {
     /// Adds a rule. EEXIST: it is there already.
@@ -64,7 +66,7 @@ impl RuleIdentity {
             from: network(rule.from),
             to: network(rule.to),
             table: table(rule).unwrap_or(0),
-            protocol: rule.protocol.unwrap_or(PROTOCOL),
+            protocol: protocol(rule),
         }
     }
 
@@ -100,6 +102,15 @@ impl RuleIdentity {
             }
         }
         Some(identity)
+    }
+}
+
+/// Keepalived signs the rules that it tracks, and no others.
+fn protocol(rule: &VirtualRule) -> u8 {
+    match rule.protocol {
+        Some(protocol) => protocol,
+        None if rule.track => PROTOCOL,
+        None => RTPROT_UNSPEC,
     }
 }
 
@@ -148,7 +159,7 @@ fn table(rule: &VirtualRule) -> Option<u32> {
 
 fn write(message: &mut Writer<'_>, rule: &VirtualRule) {
     message.u32(FRA_PRIORITY, rule.preference);
-    message.u8(FRA_PROTOCOL, rule.protocol.unwrap_or(PROTOCOL));
+    message.u8(FRA_PROTOCOL, protocol(rule));
     if let Some(table) = table(rule) {
         message.u32(FRA_TABLE, table);
     }

@@ -410,7 +410,8 @@ impl Supervisor {
                 }
             }
         }
-        if let Err(error) = crate::roles::withdraw(&self.plan.vrrp) {
+        let memory = self.slot(Role::Vrrp).memory.take();
+        if let Err(error) = crate::roles::withdraw(&self.plan.vrrp, memory) {
             tracing::error!("giving the addresses away failed: {error}");
         }
         self.renew_memory();

@@ -20,6 +20,17 @@ pub enum Holding {
     Rule(VirtualRule),
 }
 
+impl Holding {
+    /// Its loss matters: it is restored, or the instance leaves Master. False for `no_track`.
+    pub fn is_tracked(&self) -> bool {
+        match self {
+            Holding::Address(address) => address.track,
+            Holding::Route(route) => route.track,
+            Holding::Rule(rule) => rule.track,
+        }
+    }
+}
+
 /// One address that moves with the master.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct VirtualAddress {

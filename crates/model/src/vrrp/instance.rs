@@ -151,7 +151,7 @@ impl VrrpInstance {
     }
 
     /// Name of the interface that an address goes to: its own or a virtual one on it, or the
-    /// instance's virtual one, or the instance's.
+    /// instance's macvlan, or the instance's: adverts alone use an ipvlan.
     pub fn interface_of<'a>(&'a self, address: &'a VirtualAddress) -> &'a str {
         if address.virtual_mac {
             let base = address.interface.as_deref().unwrap_or(&self.interface);
@@ -163,8 +163,8 @@ impl VrrpInstance {
         }
         match (&address.interface, &self.link) {
             (Some(interface), _) => interface,
-            (None, VirtualLink::Macvlan { name, .. } | VirtualLink::Ipvlan { name, .. }) => name,
-            (None, VirtualLink::None) => &self.interface,
+            (None, VirtualLink::Macvlan { name, .. }) => name,
+            (None, VirtualLink::None | VirtualLink::Ipvlan { .. }) => &self.interface,
         }
     }
 }

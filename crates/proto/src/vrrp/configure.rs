@@ -24,8 +24,10 @@ impl Router {
         let begin = *self.begin.get_or_insert(now + plan.settings.startup_delay);
         let gone = self.take_instances(now, plan, |new| {
             let resumes = surroundings.resumes(&new);
+            let sequence = surroundings.sequence(&new);
             let mut instance = Instance::new(new);
             (instance.begin, instance.resumes) = (begin, resumes);
+            instance.guard.resume_sequence(sequence);
             instance
         });
         self.take_groups(now, plan);

@@ -185,6 +185,11 @@ impl Instance {
         self.priority
     }
 
+    /// The greatest sequence number of authentication headers, seen or sent.
+    pub fn sequence(&self) -> u32 {
+        self.guard.sequence()
+    }
+
     /// What keeps it from taking part.
     pub fn faults(&self) -> &[Fault] {
         &self.conditions.faults
@@ -394,7 +399,7 @@ impl Instance {
 
 /// The source of adverts that the file gives: itself, or by the address of the ipvlan that they
 /// leave by.
-pub(super) fn fixed_source(plan: &VrrpInstance) -> Option<IpAddr> {
+pub fn fixed_source(plan: &VrrpInstance) -> Option<IpAddr> {
     match &plan.link {
         _ if plan.source.is_some() => plan.source,
         VirtualLink::Ipvlan { address: Some((address, _)), .. } => {

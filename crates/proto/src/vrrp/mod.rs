@@ -31,7 +31,7 @@ pub mod transition;
 mod tests;
 
 pub use faults::{Conditions, Fault};
-pub use instance::Instance;
+pub use instance::{Instance, fixed_source};
 pub use output::{Alarm, Announced, LinkState, Output, Subject, Surroundings, Task};
 pub use packet::{Advert, Discard};
 pub use router::Router;

@@ -136,6 +136,12 @@ pub trait Surroundings {
     fn link(&self, interface: &str) -> LinkState;
     /// A killed predecessor was master of this instance, and its addresses are still in place.
     fn resumes(&self, plan: &VrrpInstance) -> bool;
+    /// The greatest sequence number of authentication headers that a killed predecessor knew of;
+    /// zero without any.
+    fn sequence(&self, plan: &VrrpInstance) -> u32 {
+        let _ = plan;
+        0
+    }
     /// How a script, file, process or BFD session is. Interfaces are asked for by
     /// [`link`](Self::link).
     fn tracker(&self, what: &Tracked) -> TrackerState;

@@ -3,22 +3,28 @@
 //! Layout: 8 bytes of magic with the version, the number of records (`u32`, native order, 4
 //! bytes unused), when the process was last alive (`u64`, native order, nanoseconds of
 //! CLOCK_MONOTONIC), then records of 24 bytes: interface name (16 bytes, zero-padded), virtual
-//! router id, 1 for master, 4 or 6 for the family, 5 bytes unused.
+//! router id, 1 for master, 4 or 6 for the family, a byte unused, the greatest sequence number
+//! of authentication headers (`u32`, native order).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use model::Time;
 use model::status::VrrpState;
-use model::vrrp::{Family, Version, VrrpInstance};
+use model::vrrp::{Authentication, Family, Version, VrrpInstance};
 use proto::vrrp::Instance;
 
-const MAGIC: [u8; 8] = *b"EKVRRP\0\x02";
+const MAGIC: [u8; 8] = *b"EKVRRP\0\x03";
 const HEADER: usize = 24;
 /// Where the time is.
 const ALIVE: usize = 16;
 const RECORD: usize = 24;
+/// Where a record has the sequence number.
+const SEQUENCE: usize = 20;
+/// A successor leaves out these sequence numbers: the predecessor may have sent some that it did
+/// not live to write down.
+const SEQUENCE_STEP: u32 = 16;
 /// Virtual routers of which the state is remembered.
 const RECORDS_MAX: usize = 4096;
 
@@ -29,9 +35,18 @@ type Key = ([u8; 16], u8, u8);
 #[derive(Default)]
 pub(super) struct Memory {
     file: Option<OwnedFd>,
-    masters: BTreeSet<Key>,
-    /// When the predecessor was last alive.
+    left: Left,
+    /// Places of the instances with authentication headers, and the numbers last written.
+    sequences: Vec<(usize, u32)>,
+}
+
+/// What a predecessor left.
+#[derive(Debug, Default)]
+struct Left {
+    /// When it was last alive.
     alive: Time,
+    masters: BTreeSet<Key>,
+    sequences: BTreeMap<Key, u32>,
 }
 
 impl Memory {
@@ -39,14 +54,26 @@ impl Memory {
     pub(super) fn over(file: OwnedFd) -> Memory {
         let mut bytes = vec![0; HEADER + RECORDS_MAX * RECORD];
         let length = rustix::io::pread(&file, &mut bytes, 0).unwrap_or(0);
-        let (alive, masters) = parse(&bytes[..length]);
-        Memory { masters, alive, file: Some(file) }
+        let left = parse(&bytes[..length]);
+        Memory { left, file: Some(file), sequences: Vec::new() }
+    }
+
+    /// A predecessor was master of this virtual router when it was killed.
+    pub(super) fn left_master(&self, plan: &VrrpInstance) -> bool {
+        self.left.masters.contains(&key(plan))
     }
 
     /// A predecessor was master of this virtual router when it was killed, and that is so short
     /// a time ago that nobody can have taken over yet.
     pub(super) fn was_master(&self, now: Time, plan: &VrrpInstance) -> bool {
-        self.masters.contains(&key(plan)) && now.since(self.alive) < master_down_interval(plan)
+        self.left_master(plan) && now.since(self.left.alive) < master_down_interval(plan)
+    }
+
+    /// The sequence number of authentication headers to go on from, zero for none: peers took
+    /// less for a replay, and so must we.
+    pub(super) fn sequence(&self, plan: &VrrpInstance) -> u32 {
+        let last = self.left.sequences.get(&key(plan));
+        last.map_or(0, |last| last.saturating_add(SEQUENCE_STEP))
     }
 
     /// Notes that this process is alive. One short write to memory, without allocating.
@@ -56,14 +83,35 @@ impl Memory {
         let _ = rustix::io::pwrite(file, &now.as_nanos().to_ne_bytes(), ALIVE as u64);
     }
 
+    /// Notes the sequence numbers that changed: 4 bytes each, without allocating.
+    pub(super) fn note_sequences(&mut self, instances: &[Instance]) {
+        let Some(file) = &self.file else { return };
+        for (place, written) in &mut self.sequences {
+            let Some(instance) = instances.get(*place) else { continue };
+            if instance.sequence() != *written {
+                *written = instance.sequence();
+                let at = HEADER + *place * RECORD + SEQUENCE;
+                // It fails only where the file was never written.
+                let _ = rustix::io::pwrite(file, &written.to_ne_bytes(), at as u64);
+            }
+        }
+    }
+
     /// The predecessor's states have been taken over; from here on they are ours.
     pub(super) fn forget(&mut self) {
-        self.masters.clear();
+        self.left = Left::default();
     }
 
     /// Writes the states of all instances.
-    pub(super) fn write(&self, now: Time, instances: &[Instance]) {
+    pub(super) fn write(&mut self, now: Time, instances: &[Instance]) {
         let Some(file) = &self.file else { return };
+        self.sequences.clear();
+        let sealed = instances
+            .iter()
+            .take(RECORDS_MAX)
+            .enumerate()
+            .filter(|(_, one)| matches!(one.plan().authentication, Authentication::Ah(_)));
+        self.sequences.extend(sealed.map(|(place, one)| (place, one.sequence())));
         // It fails only when the machine has no memory left. Then a successor begins as backup.
         let _ = rustix::io::pwrite(file, &emit(now, instances), 0);
     }
@@ -102,27 +150,38 @@ fn emit(now: Time, instances: &[Instance]) -> Vec<u8> {
         let (interface, id, family) = key(instance.plan());
         bytes.extend_from_slice(&interface);
         let master = u8::from(instance.state() == VrrpState::Master);
-        bytes.extend_from_slice(&[id, master, family, 0, 0, 0, 0, 0]);
+        bytes.extend_from_slice(&[id, master, family, 0]);
+        bytes.extend_from_slice(&instance.sequence().to_ne_bytes());
     }
     bytes
 }
 
-/// When the process was last alive, and of which virtual routers it was master.
-fn parse(bytes: &[u8]) -> (Time, BTreeSet<Key>) {
-    let nothing = (Time::ZERO, BTreeSet::new());
-    let Some((header, records)) = bytes.split_first_chunk::<HEADER>() else { return nothing };
+/// What is written there; nothing of anything else.
+fn parse(bytes: &[u8]) -> Left {
+    let Some((header, records)) = bytes.split_first_chunk::<HEADER>() else {
+        return Left::default();
+    };
     if header[..8] != MAGIC {
-        return nothing;
+        return Left::default();
     }
     let count = u32::from_ne_bytes([header[8], header[9], header[10], header[11]]) as usize;
-    let Some(alive) = header[ALIVE..].first_chunk::<8>() else { return nothing };
-    let alive = Time::from_nanos(u64::from_ne_bytes(*alive));
-    let records = records.as_chunks::<RECORD>().0.iter().take(count);
-    let masters = records
-        .filter(|record| record[17] == 1)
-        .filter_map(|record| Some((*record.first_chunk::<16>()?, record[16], record[18])))
-        .collect();
-    (alive, masters)
+    let [.., a, b, c, d, e, f, g, h] = *header;
+    let alive = Time::from_nanos(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
+    let mut left = Left { alive, ..Left::default() };
+    for record in records.as_chunks::<RECORD>().0.iter().take(count) {
+        let [interface @ .., id, master, family, _, s0, s1, s2, s3] = *record;
+        let key = (interface, id, family);
+        if master == 1 {
+            left.masters.insert(key);
+        }
+        match u32::from_ne_bytes([s0, s1, s2, s3]) {
+            0 => {}
+            sequence => {
+                left.sequences.insert(key, sequence);
+            }
+        }
+    }
+    left
 }
 
 #[cfg(test)]
@@ -185,7 +244,7 @@ mod tests {
     fn a_successor_knows_of_which_routers_its_predecessor_was_master() {
         let file = rustix::fs::memfd_create("test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
         let same = file.try_clone().unwrap();
-        let before = Memory::over(file);
+        let mut before = Memory::over(file);
         assert!(!before.was_master(NOW, &plan("eth0", 1, 100)));
         // The owner is master from the start, the other begins as backup.
         before.write(NOW, router(vec![plan("eth0", 1, 255), plan("eth0", 2, 100)]).instances());
@@ -203,21 +262,21 @@ mod tests {
     fn anything_else_in_the_memory_is_no_state() {
         let good = emit(NOW, router(vec![plan("eth0", 1, 255)]).instances());
         for length in 0..good.len() {
-            assert!(parse(&good[..length]).1.is_empty());
+            assert!(parse(&good[..length]).masters.is_empty());
         }
         let mut other_version = good.clone();
         other_version[7] = 1;
-        assert!(parse(&other_version).1.is_empty());
+        assert!(parse(&other_version).masters.is_empty());
         let mut many = good;
         many[8..12].fill(0xff);
-        assert_eq!(parse(&many).1.len(), 1);
+        assert_eq!(parse(&many).masters.len(), 1);
     }
 
     #[test]
     fn a_predecessor_that_died_long_ago_is_master_of_nothing() {
         let file = rustix::fs::memfd_create("test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
         let same = file.try_clone().unwrap();
-        let before = Memory::over(file);
+        let mut before = Memory::over(file);
         before.write(NOW, router(vec![plan("eth0", 1, 255)]).instances());
         let later = NOW + Duration::from_secs(100);
         before.touch(later);
@@ -226,5 +285,27 @@ mod tests {
         let milliseconds = |n| later + Duration::from_millis(n);
         assert!(after.was_master(milliseconds(3_609), &plan("eth0", 1, 100)));
         assert!(!after.was_master(milliseconds(3_610), &plan("eth0", 1, 100)));
+    }
+
+    #[test]
+    fn a_successor_goes_on_after_the_sequence_numbers_of_authentication_headers() {
+        let sealed = VrrpInstance {
+            authentication: Authentication::Ah(*b"secret\0\0"),
+            ..plan("eth0", 1, 255)
+        };
+        let file = rustix::fs::memfd_create("test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let same = file.try_clone().unwrap();
+        let mut before = Memory::over(file);
+        // The owner sends its first advert at once, and another one every second.
+        let mut router = router(vec![plan("eth0", 2, 100), sealed.clone()]);
+        before.write(NOW, router.instances());
+        for second in 1..=9 {
+            router.handle_timeout(Time::ZERO + Duration::from_secs(second));
+            before.note_sequences(router.instances());
+        }
+        let after = Memory::over(same);
+        assert_eq!(after.sequence(&sealed), 10 + SEQUENCE_STEP);
+        assert_eq!(after.sequence(&plan("eth0", 2, 100)), 0);
+        assert!(after.left_master(&sealed));
     }
 }

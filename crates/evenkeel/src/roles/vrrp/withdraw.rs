@@ -1,54 +1,71 @@
 //! Giving the addresses away when the role cannot be kept alive.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use model::vrrp::{VrrpInstance, VrrpPlan};
-use proto::vrrp::packet;
+use model::vrrp::{Family, VrrpInstance, VrrpPlan};
+use proto::vrrp::{fixed_source, packet};
 
 use super::kernel::Kernel;
+use super::memory::Memory;
 use super::stations::{Leaving, Stations};
 
-/// Removes every virtual address from this machine and says goodbye (priority 0) for the
-/// instances that held some, so that a backup takes over. For the supervisor, in the place of a
-/// vrrp role that died and does not come back.
-pub(crate) fn withdraw(plan: &VrrpPlan) -> io::Result<()> {
+/// Says goodbye (priority 0) for the instances that were master, so that a backup takes over,
+/// and puts the machine back as it was: virtual addresses, routes, rules and interfaces, packet
+/// filter and kernel parameters. For the supervisor, in the place of a vrrp role that died and
+/// does not come back; `memory` is the role's.
+pub(crate) fn withdraw(plan: &VrrpPlan, memory: Option<OwnedFd>) -> io::Result<()> {
     let mut kernel = Kernel::open()?;
+    let copy = memory.as_ref().and_then(|memory| memory.try_clone().ok());
+    copy.into_iter().for_each(|copy| kernel.remember_in(copy));
+    let memory = memory.map(Memory::over).unwrap_or_default();
     let mut stations = Stations::new()?;
     stations.learn_ways(plan, &kernel.interfaces);
-    let held: Vec<&VrrpInstance> = plan
-        .instances
-        .iter()
-        .filter(|instance| instance.held_addresses().any(|address| kernel.has(instance, address)))
-        .collect();
-    kernel.adopt(plan);
-    let mut complaints = kernel.finish();
-    for instance in held {
-        let source = match instance.source {
-            Some(IpAddr::V4(source)) => Some(source),
-            Some(IpAddr::V6(_)) | None => kernel.source(&instance.interface, plan),
-        };
-        let Some(source) = source else { continue };
-        let adverts = goodbyes(instance, source, &stations);
+    let mut complaints = Vec::new();
+    let was_master = |instance: &&VrrpInstance| {
+        let mut addresses = instance.held_addresses();
+        memory.left_master(instance) || addresses.any(|address| kernel.has(instance, address))
+    };
+    for instance in plan.instances.iter().filter(was_master) {
+        let Some(source) = source(instance, &kernel, plan) else { continue };
+        let mut guard = packet::Guard::default();
+        guard.resume_sequence(memory.sequence(instance));
+        let adverts = goodbyes(instance, source, guard, &stations);
         stations.send(&adverts, |_, error| {
             complaints.push(format!("{}: no advert of priority 0: {error}", instance.name));
         });
     }
+    // By the virtual interfaces, which go with all else.
+    kernel.adopt(plan);
+    complaints.extend(kernel.finish());
     match complaints.is_empty() {
         true => Ok(()),
         false => Err(io::Error::other(complaints.join("; "))),
     }
 }
 
+fn source(instance: &VrrpInstance, kernel: &Kernel, plan: &VrrpPlan) -> Option<IpAddr> {
+    let name = &instance.interface;
+    fixed_source(instance).or_else(|| match instance.family {
+        Family::Ipv4 => kernel.source(name, plan).map(IpAddr::V4),
+        Family::Ipv6 => kernel.source6(name, plan).map(IpAddr::V6),
+    })
+}
+
 /// Adverts of priority zero, to the group or to every peer.
-fn goodbyes(instance: &VrrpInstance, source: Ipv4Addr, stations: &Stations) -> Vec<Leaving> {
+fn goodbyes(
+    instance: &VrrpInstance,
+    source: IpAddr,
+    mut guard: packet::Guard,
+    stations: &Stations,
+) -> Vec<Leaving> {
     let Some(interface) = stations.way(instance) else { return Vec::new() };
     let plan = Arc::new(instance.clone());
     let mut sealer = packet::Sealer::default();
-    let mut guard = packet::Guard::default();
     let wall = edge::clock::wall();
-    let packets = sealer.emit(&mut guard, &plan, source.into(), 0, wall);
+    let packets = sealer.emit(&mut guard, &plan, source, 0, wall);
     let leaving = |packet: &packet::Outgoing| Leaving {
         plan: plan.clone(),
         interface,
@@ -64,6 +81,7 @@ mod tests {
     use lab::net::Net;
     use model::units::{Centiseconds, Priority, VirtualRouterId};
     use model::vrrp::{Authentication, Garp, InitialState, VirtualAddress, VrrpInstance};
+    use std::net::Ipv4Addr;
     use std::time::{Duration, Instant};
 
     fn instance(id: u8) -> VrrpInstance {
@@ -108,7 +126,7 @@ mod tests {
             .unwrap();
         let instances = vec![instance(50), instance(51)];
         let plan = VrrpPlan { instances, ..VrrpPlan::default() };
-        ours.enter(|| withdraw(&plan)).unwrap().unwrap();
+        ours.enter(|| withdraw(&plan, None)).unwrap().unwrap();
         assert!(!ours.ip("addr show dev eth0").unwrap().contains("10.9.0.51"));
         let mut heard = Vec::new();
         let end = Instant::now() + Duration::from_secs(10);

@@ -33,6 +33,16 @@ impl Guard {
         self.last = None;
     }
 
+    /// Greatest sequence number of authentication headers, seen or sent; zero without any.
+    pub fn sequence(&self) -> u32 {
+        self.sequence
+    }
+
+    /// Goes on from a predecessor's sequence number: what is older is a replay.
+    pub fn resume_sequence(&mut self, sequence: u32) {
+        self.sequence = self.sequence.max(sequence);
+    }
+
     /// A peer sent the unicast checksum of Keepalived before 1.3.6, and so do we from then on.
     pub fn saw_old_checksum(&self) -> bool {
         self.old_checksum

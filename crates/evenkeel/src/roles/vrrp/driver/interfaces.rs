@@ -7,7 +7,7 @@ use std::sync::Arc;
 use edge::clock;
 use model::control::Event;
 use model::status::VrrpState;
-use model::vrrp::{Holding, Tracked, VrrpInstance, VrrpPlan};
+use model::vrrp::{Holding, Tracked, VirtualRoute, VrrpInstance, VrrpPlan};
 use proto::vrrp::{Announced, LinkState};
 
 use super::{Driver, STATIONS};
@@ -52,6 +52,8 @@ impl Driver {
                 KernelChange::MacChanged(name) => self.announce_moved(&name),
                 KernelChange::Lost(holding) => self.put_back(&holding),
                 KernelChange::Restored(holding) => {
+                    let text = format!("static: {} was removed; put back", named(&holding));
+                    self.supervisor.tell(Event::Log { severity: 4, text });
                     self.router.handle_restored(clock::now(), &holding);
                 }
                 KernelChange::Complaint(text) => self.supervisor.warn(text),
@@ -79,29 +81,32 @@ impl Driver {
         }
     }
 
-    /// Puts back what somebody else took from a master. What cannot be put back is lost.
+    /// Puts back what somebody else took from a master. What cannot be put back is lost, and so
+    /// is what somebody takes again and again: then another one shall be master, if there is one.
     fn put_back(&mut self, holding: &Holding) {
+        let now = clock::now();
         let owner = self.masters().into_iter().find(|plan| holds(plan, holding));
         let Some(plan) = owner else {
-            self.router.handle_lost(clock::now(), holding);
+            self.router.handle_lost(now, holding);
             return;
         };
-        if !is_tracked(holding) {
+        if !holding.is_tracked() {
+            return;
+        }
+        if !self.repairs.may_repair(now, holding) {
+            let text = format!("{}: {} was removed again", plan.name, named(holding));
+            self.supervisor.tell(Event::Log { severity: 4, text });
+            self.router.handle_lost(now, holding);
             return;
         }
         let items = self.kernel.begin_add(&plan, std::slice::from_ref(holding));
         let complaints = self.kernel.change(Direction::Place, &items);
         if !complaints.is_empty() {
             complaints.into_iter().for_each(|text| self.supervisor.warn(text));
-            self.router.handle_lost(clock::now(), holding);
+            self.router.handle_lost(now, holding);
             return;
         }
-        let what = match holding {
-            Holding::Address(address) => address.address.to_string(),
-            Holding::Route(_) => "a route".to_owned(),
-            Holding::Rule(_) => "a routing rule".to_owned(),
-        };
-        let text = format!("{}: {what} was removed; put back", plan.name);
+        let text = format!("{}: {} was removed; put back", plan.name, named(holding));
         self.supervisor.tell(Event::Log { severity: 4, text });
         if let Holding::Address(address) = holding {
             let list = vec![address.clone()];
@@ -165,12 +170,15 @@ fn holds(plan: &VrrpInstance, holding: &Holding) -> bool {
     }
 }
 
-/// Whether its loss matters (not `no_track`).
-fn is_tracked(holding: &Holding) -> bool {
+/// What was lost or put back, in words.
+fn named(holding: &Holding) -> String {
     match holding {
-        Holding::Address(address) => address.track,
-        Holding::Route(route) => route.track,
-        Holding::Rule(rule) => rule.track,
+        Holding::Address(address) => address.address.to_string(),
+        Holding::Route(VirtualRoute { destination: Some(prefix), .. }) => {
+            format!("the route to {}/{}", prefix.address, prefix.length)
+        }
+        Holding::Route(_) => "the default route".to_owned(),
+        Holding::Rule(rule) => format!("routing rule {}", rule.preference),
     }
 }
 

@@ -4,11 +4,13 @@
 //! - [`punctual`]: adverts and timers, which come before everything else;
 //! - [`work`]: what the router asks for besides adverts, one small piece at a time;
 //! - [`interfaces`]: links and addresses that come, go and change;
+//! - [`repairs`]: how often what was taken is put back;
 //! - [`orders`]: what the supervisor says.
 
 mod interfaces;
 mod orders;
 mod punctual;
+mod repairs;
 mod strangers;
 mod work;
 
@@ -37,6 +39,7 @@ use super::lateness::Lateness;
 use super::memory::Memory;
 use super::stations::{Leaving, Stations};
 use super::supervisor::Supervisor;
+use repairs::Repairs;
 
 const OTHERS: u64 = 0;
 const TIMER: u64 = 1;
@@ -72,6 +75,7 @@ pub(super) struct Driver {
     routers: BTreeSet<u32>,
     /// Events of interfaces were lost, and reading them anew has not succeeded yet.
     stale: bool,
+    repairs: Repairs,
     lateness: Lateness,
     realtime: bool,
     stopped: bool,
@@ -120,6 +124,7 @@ impl Driver {
             trackers: BTreeMap::new(),
             routers: BTreeSet::new(),
             stale: false,
+            repairs: Repairs::default(),
             lateness: Lateness::default(),
             realtime: realtime.is_some(),
             stopped: false,

@@ -151,4 +151,8 @@ impl Surroundings for Snapshot<'_> {
         let Driver { memory, kernel, .. } = self.driver;
         memory.was_master(clock::now(), plan) && kernel.holds(plan)
     }
+
+    fn sequence(&self, plan: &VrrpInstance) -> u32 {
+        self.driver.memory.sequence(plan)
+    }
 }

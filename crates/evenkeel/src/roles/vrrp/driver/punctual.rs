@@ -30,6 +30,7 @@ impl Driver {
     pub(super) fn hear_adverts(&mut self, ready: &[Ready]) {
         self.hear(&Which::Ready(ready));
         self.collect();
+        self.memory.note_sequences(self.router.instances());
     }
 
     /// Does what is due. Adverts come before timers: after a pause of this process, one that
@@ -48,6 +49,7 @@ impl Driver {
         }
         self.collect();
         self.memory.touch(now);
+        self.memory.note_sequences(self.router.instances());
         self.hear_bfd();
         self.fire_bfd();
     }

@@ -199,11 +199,12 @@ impl Kernel {
     }
 }
 
-/// The virtual interfaces of an instance.
+/// The virtual interfaces of an instance that are up while it holds: those with a virtual MAC
+/// address.
 pub(super) fn virtual_links(plan: &VrrpInstance) -> impl Iterator<Item = &str> {
     let own = match &plan.link {
-        VirtualLink::Macvlan { name, .. } | VirtualLink::Ipvlan { name, .. } => Some(&name[..]),
-        VirtualLink::None => None,
+        VirtualLink::Macvlan { name, .. } => Some(&name[..]),
+        VirtualLink::None | VirtualLink::Ipvlan { .. } => None,
     };
     own.into_iter().chain(plan.address_links.iter().map(|link| &link.name[..]))
 }

@@ -217,6 +217,7 @@ impl Kernel {
         let fixed = plan.statics.iter().find(|one| self.is(suspect, Item::fixed(one)));
         match fixed {
             None => {}
+            Some(fixed) if !fixed.is_tracked() => {}
             // It comes back with its interface.
             Some(Holding::Route(route)) if !self.can_be(route) => {}
             Some(fixed) => {

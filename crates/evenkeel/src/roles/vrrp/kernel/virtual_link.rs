@@ -2,13 +2,14 @@
 //!
 //! They exist from the configuration on and are up only while their instance is master: a
 //! macvlan that is merely up sends frames with the virtual MAC address by itself, and a backup
-//! that does so draws the traffic of the master to itself.
+//! that does so draws the traffic of the master to itself. An ipvlan has the MAC address of the
+//! interface it is on; it is up from the start, with the address that adverts are sent from.
 
 use std::net::IpAddr;
 
 use edge::netlink::link::{Link, LinkKind};
 use edge::netlink::virtual_link::Kind;
-use model::vrrp::{Family, VirtualLink, VrrpInstance, VrrpPlan};
+use model::vrrp::{Family, VirtualAddress, VirtualLink, VrrpInstance, VrrpPlan};
 
 use super::{Kernel, sysctls};
 
@@ -19,6 +20,8 @@ struct Wanted {
     base: String,
     kind: Kind,
     has_ipv6: bool,
+    /// The address of an ipvlan.
+    address: Option<VirtualAddress>,
 }
 
 impl Kernel {
@@ -67,7 +70,30 @@ impl Kernel {
             }
             None => return self.create_virtual_link(wanted, &base),
         }
-        sysctls::quieten(&wanted.name, wanted.has_ipv6)
+        self.ready_virtual_link(wanted)
+    }
+
+    /// What an interface needs once it is there.
+    fn ready_virtual_link(&mut self, wanted: &Wanted) -> Vec<String> {
+        let mut complaints = sysctls::quieten(&wanted.name, wanted.has_ipv6);
+        let Some(link) = self.interfaces.link(&wanted.name) else { return complaints };
+        let index = link.index;
+        match wanted.kind {
+            Kind::Macvlan(_) => {}
+            Kind::Ipvlan(_) => {
+                self.batch.clear();
+                if let Some(address) = &wanted.address {
+                    self.batch.add_address(index, address);
+                }
+                self.batch.set_link(index, true);
+                let result = self.requests.run(&mut self.batch);
+                let errors = result.err().into_iter().chain(self.batch.outcomes().flatten());
+                let failed = errors.filter(|error| error.raw_os_error() != Some(libc::EEXIST));
+                let text = |error| format!("interface {}: {error}", wanted.name);
+                complaints.extend(failed.map(text));
+            }
+        }
+        complaints
     }
 
     fn create_virtual_link(&mut self, wanted: &Wanted, base: &Link) -> Vec<String> {
@@ -83,7 +109,7 @@ impl Kernel {
         }
         // The event comes later, and addresses may be put there before.
         match self.interfaces.learn(&mut self.requests, &wanted.name) {
-            Ok(_) => sysctls::quieten(&wanted.name, wanted.has_ipv6),
+            Ok(_) => self.ready_virtual_link(wanted),
             Err(error) => vec![format!("interface {}: {error}", wanted.name)],
         }
     }
@@ -119,7 +145,10 @@ impl Kernel {
 }
 
 fn is_same(new: &Wanted, old: &Wanted) -> bool {
-    new.name == old.name && new.base == old.base && new.kind == old.kind
+    new.name == old.name
+        && new.base == old.base
+        && new.kind == old.kind
+        && new.address == old.address
 }
 
 fn is_ours(link: &Link, wanted: &Wanted, base: u32) -> bool {
@@ -143,18 +172,22 @@ fn wanted(plan: &VrrpPlan) -> Vec<Wanted> {
 
 fn wanted_of(plan: &VrrpInstance) -> impl Iterator<Item = Wanted> {
     let own = match &plan.link {
-        VirtualLink::Macvlan { name, mac, .. } => Some((name, Kind::Macvlan(*mac))),
-        VirtualLink::Ipvlan { name, flags, .. } => Some((name, Kind::Ipvlan(*flags))),
+        VirtualLink::Macvlan { name, mac, .. } => Some((name, Kind::Macvlan(*mac), None)),
+        VirtualLink::Ipvlan { name, address, flags } => {
+            let address = address.map(|(address, length)| VirtualAddress::new(address, length));
+            Some((name, Kind::Ipvlan(*flags), address))
+        }
         VirtualLink::None => None,
     };
-    let own = own.map(|(name, kind)| (name, &plan.interface, kind));
+    let own = own.map(|(name, kind, address)| (name, &plan.interface, kind, address));
     let more = plan.address_links.iter();
-    let more = more.map(|link| (&link.name, &link.base, Kind::Macvlan(link.mac)));
-    own.into_iter().chain(more).map(|(name, base, kind)| Wanted {
+    let more = more.map(|link| (&link.name, &link.base, Kind::Macvlan(link.mac), None));
+    own.into_iter().chain(more).map(|(name, base, kind, address)| Wanted {
         name: name.clone(),
         base: base.clone(),
         kind,
         has_ipv6: has_ipv6(plan, name),
+        address,
     })
 }
 
