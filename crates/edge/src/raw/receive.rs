@@ -29,7 +29,8 @@ pub struct Packet<'a> {
     pub ipv4_header: &'a [u8],
     /// What follows the IP header.
     pub payload: &'a [u8],
-    /// When the kernel received it. Not after the present.
+    /// When the kernel received it. Not after the present, and not before everything that arrived
+    /// earlier was read, whatever became of the wall clock meanwhile.
     pub arrived: Time,
 }
 
@@ -39,6 +40,8 @@ pub struct Receiver {
     socket: OwnedFd,
     family: Family,
     buffer: Box<[u8; PACKET_MAX]>,
+    /// When nothing waited in it last: what comes after has arrived since.
+    empty: Time,
 }
 
 impl Receiver {
@@ -67,7 +70,7 @@ impl Receiver {
             }
         }
         let buffer = Box::new([0; PACKET_MAX]);
-        Ok(Receiver { socket, family, buffer })
+        Ok(Receiver { socket, family, buffer, empty: clock::now() })
     }
 
     /// Joins a group on an interface. One that is joined already stays.
@@ -147,6 +150,7 @@ impl Receiver {
             // SAFETY: all-zero bytes are a valid sockaddr_in6.
             let mut name: libc::sockaddr_in6 = unsafe { MaybeUninit::zeroed().assume_init() };
             let mut space = control::Space::new();
+            let before = clock::now();
             let received = control::receive(
                 self.socket.as_raw_fd(),
                 &mut self.buffer[..],
@@ -155,11 +159,16 @@ impl Receiver {
             );
             match received {
                 Ok(Some((length, false))) => {
-                    return Ok(Some((length, Meta::of(self.family, &name, &space))));
+                    let mut meta = Meta::of(self.family, &name, &space);
+                    meta.arrived = meta.arrived.max(self.empty);
+                    return Ok(Some((length, meta)));
                 }
                 // Cut off: longer than any advert.
                 Ok(Some((_, true))) => {}
-                Ok(None) => return Ok(None),
+                Ok(None) => {
+                    self.empty = before;
+                    return Ok(None);
+                }
                 Err(error) => return Err(error),
             }
         }

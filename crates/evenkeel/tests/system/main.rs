@@ -23,6 +23,7 @@ mod site;
 mod site_server;
 mod vrrp;
 mod vrrp_bfd;
+mod vrrp_hardships;
 mod vrrp_kinds;
 mod vrrp_on_time;
 mod webserver;

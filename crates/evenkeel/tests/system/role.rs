@@ -36,6 +36,12 @@ impl RoleProcess {
         Ok(RoleProcess { child, channel, generation: 0, events: Vec::new() })
     }
 
+    /// Sends it a signal: `STOP`, `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
     /// Sends the first message.
     pub(crate) fn hello(&mut self, pin_directory: &str, memory: Vec<OwnedFd>) {
         let runtime = Runtime {

@@ -148,6 +148,10 @@ impl Instance {
         if self.timer <= now {
             match self.state {
                 VrrpState::Init | VrrpState::Fault => self.timer = Time::NEVER,
+                VrrpState::Backup if self.was_held_up(now) => {
+                    self.held_up = true;
+                    self.timer = now + self.master_interval + self.skew(self.priority);
+                }
                 VrrpState::Backup if self.grouped => {
                     self.ready = true;
                     self.timer = Time::NEVER;
@@ -171,6 +175,14 @@ impl Instance {
         if self.rival.until() <= now {
             self.end_rivalry();
         }
+    }
+
+    /// The process was suspended or starved for a whole interval, in which sockets overflow: that
+    /// nothing was heard proves nothing. Once in a row it waits for one more advert.
+    fn was_held_up(&self, now: Time) -> bool {
+        !self.held_up
+            && matches!(self.expiry, Reason::MasterDownTimer)
+            && now.since(self.timer) >= self.master_interval
     }
 
     /// `timer_expired_backup`: so late that a backup of that priority has taken over, which we,

@@ -110,6 +110,8 @@ pub struct Instance {
     pub(super) master_interval: Duration,
     /// What the reason will be when the master-down timer expires.
     pub(super) expiry: Reason,
+    /// The timer ran so late that it was given another interval.
+    pub(super) held_up: bool,
     /// End of `preempt_delay`, running since the first advert of a weaker master.
     pub(super) preempt_at: Option<Time>,
     pub(super) bursts: Bursts,
@@ -151,6 +153,7 @@ impl Instance {
             begin: Time::ZERO,
             timer: Time::NEVER,
             expiry: Reason::MasterDownTimer,
+            held_up: false,
             preempt_at: None,
             bursts: Bursts::NONE,
             answer_at: Time::ZERO,
@@ -394,6 +397,7 @@ impl Instance {
         self.ready = false;
         self.timer = now.max(self.begin) + self.master_down_interval();
         self.expiry = Reason::MasterDownTimer;
+        self.held_up = false;
     }
 }
 

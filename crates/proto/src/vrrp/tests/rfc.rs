@@ -198,3 +198,19 @@ fn rfc_5798_5_1_2_routers_of_ipv6_are_elected_by_their_link_local_addresses() {
         assert_eq!(master.state() == VrrpState::Backup, yields, "{theirs}");
     }
 }
+
+#[test]
+fn a_backup_that_was_suspended_waits_for_one_more_advert_and_takes_over_without_it() {
+    let mut bench = Bench::started(&alone(plan(100)));
+    bench.letters();
+    // Due at 3.609 s; the process comes back much later, and nothing waits in its socket.
+    bench.router.handle_timeout(at(20_000));
+    assert_eq!(bench.state(), VrrpState::Backup);
+    assert_eq!(bench.router.next_deadline(), at(21_609) + core::time::Duration::from_micros(375));
+    assert_eq!(bench.hear(21_000, HIGHER, 200), "");
+    bench.router.handle_timeout(at(40_000));
+    assert_eq!(bench.state(), VrrpState::Backup);
+    // Held up again, it does not wait for ever.
+    bench.router.handle_timeout(at(60_000));
+    assert_eq!(bench.state(), VrrpState::Master);
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use edge::clock;
 use edge::poll::Event as Ready;
+use model::Time;
 use model::control::{Event, TrackerState};
 use model::vrrp::{Tracked, VirtualLink, VrrpInstance};
 use proto::vrrp::packet::{self, Received};
@@ -14,8 +15,11 @@ use proto::vrrp::{Output, Subject, Task};
 use super::Driver;
 use crate::roles::vrrp::stations::{Leaving, Station};
 
-/// Most adverts read from one socket before timers are looked at again.
+/// Adverts read from one socket before timers are looked at again; when one is due, as many as
+/// have arrived.
 const ADVERTS_AT_ONCE: usize = 256;
+/// More than one socket holds.
+const ADVERTS_WAITING: usize = 4096;
 /// Most discarded adverts remembered in one turn; they are counted by the router in any case.
 pub(super) const DISCARDED_MAX: usize = 64;
 
@@ -84,41 +88,57 @@ impl Driver {
     }
 
     fn hear(&mut self, which: &Which<'_>) {
-        self.router.handle_wall_clock(clock::now(), clock::wall());
+        let now = clock::now();
+        self.router.handle_wall_clock(now, clock::wall());
+        let until = match which {
+            Which::All => now,
+            Which::Ready(_) => Time::ZERO,
+        };
         for place in 0..self.stations.open.len() {
-            let station = &mut self.stations.open[place];
+            let token = self.stations.open[place].token;
             let read = match which {
                 Which::All => true,
-                Which::Ready(ready) => ready.iter().any(|event| event.token == station.token),
+                Which::Ready(ready) => ready.iter().any(|event| event.token == token),
             };
-            if !read {
-                continue;
+            if read {
+                self.hear_station(place, until);
             }
-            for _ in 0..ADVERTS_AT_ONCE {
-                let station = &mut self.stations.open[place];
-                let protocol = station.protocol();
-                let Station { receiver, serves, .. } = station;
-                // An interface that is down says so here too; its events say more.
-                let Ok(Some(packet)) = receiver.receive() else { break };
-                let received = Received {
-                    source: packet.source,
-                    destination: packet.destination,
-                    ttl: packet.ttl,
-                    protocol,
-                    ipv4_header: packet.ipv4_header,
-                    payload: packet.payload,
-                };
-                let Some(id) = packet::addressee(&received) else { continue };
-                let Some(interface) = &serves[usize::from(id)] else {
-                    self.strangers.note(id, received.source);
-                    continue;
-                };
-                let heard = self.router.handle_advert(packet.arrived, interface, &received);
-                if let Err((plan, discard)) = heard
-                    && self.discarded.len() < DISCARDED_MAX
-                {
-                    self.discarded.push((plan, packet.source, discard));
+        }
+    }
+
+    /// Reads some adverts, and all those that arrived before `until`: they may take back what is
+    /// due, and after a pause of this process there are many.
+    fn hear_station(&mut self, place: usize, until: Time) {
+        for number in 0..ADVERTS_WAITING {
+            let station = &mut self.stations.open[place];
+            let protocol = station.protocol();
+            let Station { receiver, serves, .. } = station;
+            // An interface that is down says so here too; its events say more.
+            let Ok(Some(packet)) = receiver.receive() else { return };
+            let arrived = packet.arrived;
+            let received = Received {
+                source: packet.source,
+                destination: packet.destination,
+                ttl: packet.ttl,
+                protocol,
+                ipv4_header: packet.ipv4_header,
+                payload: packet.payload,
+            };
+            if let Some(id) = packet::addressee(&received) {
+                match &serves[usize::from(id)] {
+                    Some(interface) => {
+                        let heard = self.router.handle_advert(arrived, interface, &received);
+                        if let Err((plan, discard)) = heard
+                            && self.discarded.len() < DISCARDED_MAX
+                        {
+                            self.discarded.push((plan, received.source, discard));
+                        }
+                    }
+                    None => self.strangers.note(id, received.source),
                 }
+            }
+            if number >= ADVERTS_AT_ONCE && arrived >= until {
+                return;
             }
         }
     }
