@@ -5,6 +5,7 @@ use std::fs;
 use conf::{Diagnostic, Language, Summary};
 use model::Plan;
 use model::layer4::Layer4Plan;
+use model::plan::Global;
 use model::units::Priority;
 use model::vrrp::{InitialState, Track, Tracked, VrrpPlan};
 use serde_json::Value;
@@ -81,6 +82,13 @@ impl Loaded {
             }
             Ok(_) | Err(_) => json,
         }
+    }
+}
+
+impl Loaded {
+    /// Path and text of every file that was read.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.texts.iter().map(|(_, file)| (file.path.as_str(), file.text.as_str()))
     }
 }
 
@@ -171,7 +179,15 @@ impl Files {
             Only::Layer4 => plan.vrrp = VrrpPlan::default(),
         }
         if self.namespace.is_some() {
-            plan.global.network_namespace.clone_from(&self.namespace);
+            let global = &mut plan.global;
+            // Files that have no path of their own move with it.
+            let default = |global: &Global| Some(global.run_file("keepalived", "reload"));
+            let beside = global.reload_file == default(global);
+            global.network_namespace.clone_from(&self.namespace);
+            global.pid_directory = true;
+            if beside {
+                global.reload_file = default(global);
+            }
         }
         plan.global.umask = self.umask.or(plan.global.umask);
         if self.without_bfd {

@@ -1,5 +1,6 @@
 //! The Plan: both files, resolved.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -67,6 +68,21 @@ pub struct Global {
     pub config_save_directory: Option<String>,
     /// Names of dump files contain the instance and network namespace (`data_use_instance`).
     pub dump_names_instance: bool,
+}
+
+impl Global {
+    /// Path of a file of the running program, as Keepalived has it: `/run/keepalived.pid`; with
+    /// [`pid_directory`](Self::pid_directory) in /run/keepalived and with the instance in its
+    /// name; in a network namespace in a directory of that name.
+    pub fn run_file(&self, stem: &str, extension: &str) -> String {
+        if !self.pid_directory {
+            return format!("/run/{stem}.{extension}");
+        }
+        let namespace = self.network_namespace.as_ref();
+        let namespace = namespace.map_or(String::new(), |name| format!("/{name}"));
+        let instance = self.instance.as_ref().map_or(String::new(), |name| format!("_{name}"));
+        format!("/run/keepalived{namespace}/{stem}{instance}.{extension}")
+    }
 }
 
 /// A program with a bound on its run.

@@ -2,7 +2,6 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -31,7 +30,7 @@ pub(super) fn lower(from: Global, diagnostics: &mut Vec<Diagnostic>) -> plan::Gl
     global.fifos.vrrp = fifo("vrrp_notify_fifo", from.vrrp_pipe, diagnostics);
     global.pid_directory |= global.instance.is_some() || global.network_namespace.is_some();
     if from.default_reload_file && global.reload_file.is_none() {
-        global.reload_file = Some(default_reload_file(&global));
+        global.reload_file = Some(global.run_file("keepalived", "reload"));
     }
     global
 }
@@ -66,13 +65,6 @@ fn programs(plan: &Plan) -> impl Iterator<Item = &Command> {
 fn told(notify: &Notify) -> impl Iterator<Item = &Command> {
     let Notify { master, backup, fault, stop, deleted, any, lower_priority, .. } = notify;
     [master, backup, fault, stop, deleted, any, lower_priority].into_iter().flatten()
-}
-
-/// Beside the pid file, under its name.
-fn default_reload_file(global: &plan::Global) -> String {
-    let directory = if global.pid_directory { "/run/keepalived" } else { "/run" };
-    let instance = global.instance.as_ref().map_or(String::new(), |name| format!("_{name}"));
-    format!("{directory}/keepalived{instance}.reload")
 }
 
 fn bounded(

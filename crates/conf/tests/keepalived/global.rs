@@ -34,7 +34,7 @@ fn names_of_files_and_times_go_into_the_plan() {
     assert!(global.pid_directory && global.dump_names_instance);
     assert_eq!(global.child_wait_time, Some(Duration::from_secs(20)));
     assert_eq!(global.umask, Some(0o022));
-    assert_eq!(global.reload_file.as_deref(), Some("/run/keepalived/keepalived_blue.reload"));
+    assert_eq!(global.reload_file.as_deref(), Some("/run/keepalived/lan/keepalived_blue.reload"));
 }
 
 #[test]
@@ -44,6 +44,19 @@ fn reload_file_without_a_path_is_beside_the_pid_file() {
     let with_directory = "use_pid_dir\nglobal_defs {\n reload_file\n}\n";
     assert_eq!(path(with_directory), "/run/keepalived/keepalived.reload");
     assert_eq!(path("global_defs {\n reload_file /run/x\n}\n"), "/run/x");
+}
+
+#[test]
+fn times_of_reloads_and_saved_configurations_go_into_the_plan() {
+    let global = |lines: &str| plan(&format!("global_defs {{\n {lines}\n}}\n")).global;
+    let timed = global("reload_time_file /run/reload.time\n reload_repeat");
+    assert_eq!(timed.reload_time_file.as_deref(), Some("/run/reload.time"));
+    assert!(timed.reload_repeat && !global("reload_time_file /run/reload.time").reload_repeat);
+    let saved = global("config_save_dir /var/tmp/saved");
+    assert_eq!(saved.config_save_directory.as_deref(), Some("/var/tmp/saved"));
+    for wrong in ["reload_time_file", "reload_time_file reload.time", "config_save_dir saved"] {
+        refused(&format!("global_defs {{\n {wrong}\n}}\n"));
+    }
 }
 
 #[test]

@@ -96,7 +96,11 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
         },
         background: if args.foreground { Background::Never } else { Background::AsConfigured },
         dump_configuration: false,
-        habits: Habits::default(),
+        habits: Habits {
+            pid_names: Habits::PID_NAMES.to_vec(),
+            pid_names_on_demand: true,
+            ..Habits::default()
+        },
     })
 }
 
@@ -144,10 +148,12 @@ pub(crate) fn go(settings: Settings) -> ExitCode {
         );
     }
     let mut habits = settings.habits;
+    let mut runtime = settings.runtime;
+    habits.settle(&plan.global, &mut runtime);
     habits.pid_files.extend(plan.proxy.process.pid_file.iter().map(|path| (None, path.into())));
     let options = Options {
         files: settings.files,
-        runtime: settings.runtime,
+        runtime,
         restart_delays: settings.restart_delays,
         background: in_background,
         habits,

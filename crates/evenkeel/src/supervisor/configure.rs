@@ -19,6 +19,7 @@ use super::clients::ClientId;
 use super::events::log;
 use super::link::has_work;
 use super::listeners::Listeners;
+use super::saved::Moment;
 use super::surroundings::{self, ReloadFile};
 use super::{DRAIN_PATIENCE, Leaving, STOP_PATIENCE, Supervisor, wall_clock};
 
@@ -65,6 +66,9 @@ impl Supervisor {
         let reading = ReloadFile::create(self.plan.global.reload_file.as_ref());
         let loaded = load::load(&self.options.files);
         drop(reading);
+        // Where the configuration in force says; the one just read may not be good.
+        self.saved.begin(&self.plan.global, loaded.texts());
+        self.saved.plan(&self.plan.global, &self.plan, Moment::Before);
         let messages = loaded.render(false);
         let Some(plan) = loaded.plan else {
             tracing::error!("reload refused, the former configuration stays in force:\n{messages}");
@@ -289,6 +293,10 @@ impl Supervisor {
         let now = edge::clock::now();
         self.generation = pending.generation;
         self.plan = pending.plan;
+        self.reload_time.configure(&self.plan.global);
+        if !pending.first {
+            self.saved.plan(&self.plan.global, &self.plan, Moment::After);
+        }
         if let Some(successor) = self.successor.take() {
             let slot = self.slot(Role::Proxy);
             if let Phase::Running(old) =

@@ -2,11 +2,13 @@
 //! of the roles, dumps on signals, ending with the first role that ends.
 
 use std::fs::{self, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use model::control::ToRole;
+use model::control::{Runtime, ToRole};
+use model::plan::Global;
 use model::status::{AdvertErrors, InstanceStatus, VrrpReport};
 
 use crate::cli::Role;
@@ -19,6 +21,13 @@ use super::Supervisor;
 pub(crate) struct Habits {
     /// Where process ids go: the supervisor's own, and those of roles.
     pub(crate) pid_files: Vec<(Option<Role>, PathBuf)>,
+    /// Names of pid files, without the end, that have the usual place.
+    pub(crate) pid_names: Vec<(Option<Role>, &'static str)>,
+    /// These names count only where the configuration says so (`use_pid_dir`, `instance`,
+    /// `net_namespace`).
+    pub(crate) pid_names_on_demand: bool,
+    /// Directories are the usual ones, unless the configuration is of a second director.
+    pub(crate) usual_directories: bool,
     /// End when a role ends, instead of starting it again.
     pub(crate) no_respawn: bool,
     /// At the end virtual addresses stay where they are.
@@ -31,6 +40,25 @@ pub(crate) struct Habits {
 }
 
 impl Habits {
+    /// What a director has that is not named otherwise.
+    pub(crate) const PID_NAMES: [(Option<Role>, &'static str); 3] =
+        [(None, "keepalived"), (Some(Role::Vrrp), "vrrp"), (Some(Role::Director), "checkers")];
+
+    /// Fixes what depends on the configuration: places of pid files, and directories of its own
+    /// for a second director on the machine.
+    pub(crate) fn settle(&mut self, global: &Global, runtime: &mut Runtime) {
+        if global.pid_directory || !self.pid_names_on_demand {
+            let names = std::mem::take(&mut self.pid_names);
+            let path = |name| PathBuf::from(global.run_file(name, "pid"));
+            self.pid_files.extend(names.into_iter().map(|(role, name)| (role, path(name))));
+        }
+        let apart = [&global.network_namespace, &global.instance];
+        for name in apart.into_iter().flatten().filter(|_| self.usual_directories) {
+            runtime.directory.push_str(&format!("-{name}"));
+            runtime.pin_directory.push_str(&format!("-{name}"));
+        }
+    }
+
     /// How a role is told to end.
     pub(super) fn farewell(&self, role: Role) -> ToRole {
         match role {
@@ -43,24 +71,53 @@ impl Habits {
 
 /// Pid files that are there; removed at the end.
 #[derive(Debug, Default)]
-pub(super) struct PidFiles(Vec<PathBuf>);
+pub(super) struct PidFiles {
+    files: Vec<PathBuf>,
+    /// Directories that were made for them, the innermost last.
+    directories: Vec<PathBuf>,
+}
 
 impl PidFiles {
     /// Writes a process id.
     pub(super) fn write(&mut self, path: &Path, pid: u32) -> Result<(), String> {
-        fs::write(path, format!("{pid}\n"))
+        path.parent()
+            .map_or(Ok(()), |directory| self.make(directory))
+            .and_then(|()| fs::write(path, format!("{pid}\n")))
             .map_err(|error| format!("cannot write the pidfile {}: {error}", path.display()))?;
-        if !self.0.iter().any(|known| known == path) {
-            self.0.push(path.to_owned());
+        if !self.files.iter().any(|known| known == path) {
+            self.files.push(path.to_owned());
         }
         Ok(())
     }
+
+    /// Makes directories within Keepalived's, and nowhere else.
+    fn make(&mut self, directory: &Path) -> std::io::Result<()> {
+        if !directory.starts_with(PID_DIRECTORY) || directory.is_dir() {
+            return Ok(());
+        }
+        directory.parent().map_or(Ok(()), |above| self.make(above))?;
+        match fs::create_dir(directory) {
+            Ok(()) => self.directories.push(directory.to_owned()),
+            // Another director makes it now.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        // Whatever the mask says: everybody may look for the process ids.
+        fs::set_permissions(directory, Permissions::from_mode(0o755))
+    }
 }
+
+/// Where pid files go that do not go to /run.
+const PID_DIRECTORY: &str = "/run/keepalived";
 
 impl Drop for PidFiles {
     fn drop(&mut self) {
-        for path in &self.0 {
+        for path in &self.files {
             let _ = fs::remove_file(path);
+        }
+        // Those in use by others stay.
+        for path in self.directories.iter().rev() {
+            let _ = fs::remove_dir(path);
         }
     }
 }

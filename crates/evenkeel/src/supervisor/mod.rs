@@ -12,7 +12,9 @@ mod habits;
 mod link;
 mod listeners;
 mod notify;
+mod reload_time;
 mod report;
+mod saved;
 mod surroundings;
 
 use std::collections::BTreeMap;
@@ -43,7 +45,9 @@ pub(crate) use habits::Habits;
 use habits::PidFiles;
 use listeners::Listeners;
 pub(crate) use notify::Notifier;
+use reload_time::ReloadTime;
 use report::Collecting;
+use saved::Saved;
 use surroundings::Pipes;
 
 /// How long roles may take to finish in order after a stop, without `child_wait_time`.
@@ -98,6 +102,8 @@ struct Supervisor {
     /// The program of the start or the end, while it runs.
     errand: Option<Errand>,
     pipes: Pipes,
+    reload_time: ReloadTime,
+    saved: Saved,
     /// The program of the end has run.
     shut_down: bool,
     failed: bool,
@@ -116,6 +122,7 @@ enum Source {
     Slot(usize),
     Successor,
     Leaving(usize),
+    ReloadTime,
 }
 
 /// Runs until a signal ends it. `on_ready` is called once when every role is configured.
@@ -173,6 +180,8 @@ pub(crate) fn run(
         stop_by: None,
         errand: None,
         pipes: Pipes::default(),
+        reload_time: ReloadTime::default(),
+        saved: Saved::default(),
         shut_down: false,
         failed: false,
         pid_files,
@@ -251,9 +260,14 @@ impl Supervisor {
             sources.push(Source::Leaving(index));
             polled.push(PollFd::from_borrowed_fd(leaving.process.channel.as_fd(), PollFlags::IN));
         }
-        let timeout = self.next_deadline().map(|deadline| {
+        if let Some(descriptor) = self.reload_time.descriptor() {
+            sources.push(Source::ReloadTime);
+            polled.push(PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
+        }
+        let patience = self.next_deadline().map(|deadline| deadline.since(now));
+        let timeout = patience.into_iter().chain(self.reload_time.wait()).min().map(|patience| {
             // A hair later, so that the deadline has passed when we wake.
-            Timespec::try_from(deadline.since(now) + Duration::from_micros(100))
+            Timespec::try_from(patience + Duration::from_micros(100))
                 .unwrap_or(Timespec { tv_sec: 3600, tv_nsec: 0 })
         });
         match poll(&mut polled, timeout.as_ref()) {
@@ -290,6 +304,9 @@ impl Supervisor {
                 self.restart(index, now);
             }
         }
+        if self.reload_time.take_due() {
+            self.reload(Vec::new());
+        }
         self.run_errands(now);
         self.end_what_takes_too_long(now);
         self.release_helper(now);
@@ -316,6 +333,7 @@ impl Supervisor {
             Source::Slot(index) => self.hear_slot(index),
             Source::Successor => self.hear_successor(),
             Source::Leaving(index) => self.hear_leaving(index),
+            Source::ReloadTime => self.reload_time.handle_ready(),
         }
     }
 

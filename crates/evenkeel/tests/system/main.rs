@@ -6,6 +6,7 @@ mod completeness;
 mod director;
 mod director_role;
 mod documentation;
+mod duties;
 mod helper_and_vrrp;
 mod lab;
 mod language;

@@ -30,19 +30,13 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .parse(Rule::value(Fill::Global(umask))),
     keyword("config_save_dir", &[GLOBAL]).syntax("DIRECTORY").example("/tmp")
         .doc("Directory that the configuration is saved to before and after each reload.")
-        .rejected(
-            "keep the files under version control; saving them at a reload is planned",
-        ),
+        .parse(Rule::value(Fill::Global(config_save_dir))),
     keyword("reload_time_file", &[GLOBAL]).syntax("PATH").example("/etc/keepalived/reload.time")
         .doc("File whose first line, [[YY]YY-MM-DD ]HH:MM:SS[Z], is the time of a reload.")
-        .rejected(
-            "let a timer of the system call `evenkeel reload`; reloads at a given time are planned",
-        ),
+        .parse(Rule::value(Fill::Global(reload_time_file))),
     keyword("reload_repeat", &[GLOBAL])
         .doc("reload_time_file stays, and a time without a date counts every day.")
-        .rejected(
-            "let a timer of the system call `evenkeel reload`; reloads at a given time are planned",
-        ),
+        .parse(Rule::value(Fill::Global(reload_repeat))),
     keyword("reload_file", &[GLOBAL]).syntax("[PATH]").default("keepalived.reload beside the pid file")
         .example("/run/director.reload")
         .doc("File that exists while the configuration is read.")
@@ -132,6 +126,19 @@ fn path(reader: &mut Reader<'_>, statement: &Statement<'_>) -> Option<String> {
         return None;
     }
     Some(word.text.to_string())
+}
+
+fn config_save_dir(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
+    global.plan.config_save_directory = path(reader, statement);
+}
+
+fn reload_time_file(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
+    global.plan.reload_time_file = path(reader, statement);
+}
+
+fn reload_repeat(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
+    reader.flag(statement);
+    global.plan.reload_repeat = true;
 }
 
 fn reload_file(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {

@@ -7,7 +7,7 @@ mod signals;
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -33,8 +33,6 @@ const CANNOT_RUN: u8 = 4;
 const INSECURE: u8 = 6;
 /// Exit code of a test: the configuration has errors.
 const ERRORS: u8 = 5;
-/// Where pid files go that the command line does not name.
-const PID_DIRECTORY: &str = "/run";
 
 /// Does what Keepalived would do for this command line.
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
@@ -156,10 +154,19 @@ fn settings(options: &Options, files: Files) -> Settings {
         (false, true) => LogTo::Nowhere,
         (false, false) => LogTo::Syslog,
     };
-    let pid_file = |given: &Option<PathBuf>, name: &str| {
-        given.clone().unwrap_or_else(|| Path::new(PID_DIRECTORY).join(name))
-    };
-    let own = pid_file(&options.pid, "keepalived.pid");
+    let mut pid_files = Vec::new();
+    let mut pid_names = Vec::new();
+    for (role, name) in Habits::PID_NAMES {
+        let given = match role {
+            Some(Role::Vrrp) => &options.vrrp_pid,
+            Some(Role::Director) => &options.checkers_pid,
+            Some(Role::Helper | Role::Proxy) | None => &options.pid,
+        };
+        match given {
+            Some(path) => pid_files.push((role, path.clone())),
+            None => pid_names.push((role, name)),
+        }
+    }
     let (directory, pin_directory) = directories(options.pid.as_deref());
     Settings {
         files,
@@ -174,11 +181,11 @@ fn settings(options: &Options, files: Files) -> Settings {
         background: if options.foreground { Background::Never } else { Background::Always },
         dump_configuration: options.dump_configuration,
         habits: Habits {
-            pid_files: vec![
-                (None, own),
-                (Some(Role::Vrrp), pid_file(&options.vrrp_pid, "vrrp.pid")),
-                (Some(Role::Director), pid_file(&options.checkers_pid, "checkers.pid")),
-            ],
+            pid_files,
+            pid_names,
+            pid_names_on_demand: false,
+            usual_directories: options.pid.is_none()
+                && std::env::var_os(RUNTIME_DIRECTORY).is_none(),
             no_respawn: options.no_respawn,
             leave_addresses: options.keep_addresses && !options.release_addresses,
             leave_forwarding: options.keep_forwarding,
@@ -188,11 +195,14 @@ fn settings(options: &Options, files: Files) -> Settings {
     }
 }
 
+/// Environment variable with the directory of sockets.
+const RUNTIME_DIRECTORY: &str = "EVENKEEL_RUNTIME_DIR";
+
 /// Runtime and pin directory: the usual ones, but for a second one on the machine, which has a
 /// pid file of its own, its own beside that.
 fn directories(pid_file: Option<&Path>) -> (String, String) {
     let name = pid_file.and_then(Path::file_stem).and_then(|stem| stem.to_str());
-    let environment = std::env::var("EVENKEEL_RUNTIME_DIR").ok();
+    let environment = std::env::var(RUNTIME_DIRECTORY).ok();
     match name {
         None | Some("keepalived") => {
             (environment.unwrap_or_else(|| "/run/evenkeel".into()), "/sys/fs/bpf/evenkeel".into())
