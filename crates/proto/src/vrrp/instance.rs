@@ -119,6 +119,8 @@ pub struct Instance {
     pub(super) answer_at: Time,
     /// When the last advert was sent.
     pub(super) last_sent: Time,
+    /// Where the last advert came from.
+    last_source: Option<IpAddr>,
     /// The last master heard.
     pub(super) heard: Option<(IpAddr, u8)>,
     pub(super) rival: Rival,
@@ -158,6 +160,7 @@ impl Instance {
             bursts: Bursts::NONE,
             answer_at: Time::ZERO,
             last_sent: Time::ZERO,
+            last_source: None,
             heard: None,
             rival: Rival::default(),
             counters: Counters::default(),
@@ -368,9 +371,11 @@ impl Instance {
     }
 
     pub(super) fn emit(&mut self, now: Time, priority: u8) {
-        let Some(source) = self.source().filter(|_| self.link.up || self.plan.routed) else {
-            return;
-        };
+        // Whose address was taken away says goodbye from it, as Keepalived.
+        let former = self.last_source.filter(|_| priority == GOODBYE);
+        let source = self.source().or(former).filter(|_| self.link.up || self.plan.routed);
+        let Some(source) = source else { return };
+        self.last_source = Some(source);
         self.counters.sent += 1;
         self.counters.zero_sent += u64::from(priority == GOODBYE);
         let wall = WallTime::from_nanos(now.as_nanos().wrapping_add(self.wall_ahead));

@@ -35,6 +35,8 @@ fn a_lost_address_of_the_family_is_a_fault_unless_the_file_gives_a_source() {
     let mut bench = Bench::master(plan(100));
     bench.link(5_000, "eth0", no_ipv4);
     assert_eq!(bench.status(5_000).faults, ["eth0 has no IPv4 address"]);
+    // The backups need not wait: goodbye is said from the address that was.
+    assert_eq!(bench.letters(), "grTN");
     let mut bench = Bench::master(VrrpInstance { source: Some(OURS), ..plan(100) });
     bench.link(5_000, "eth0", no_ipv4);
     assert_eq!(bench.state(), VrrpState::Master);

@@ -50,6 +50,12 @@ impl Driver {
                 | KernelChange::LinkChanged(_)
                 | KernelChange::AddressesChanged(_) => links = true,
                 KernelChange::MacChanged(name) => self.announce_moved(&name),
+                KernelChange::LinkRestored(name) => {
+                    links = true;
+                    let text = format!("interface {name} was taken away or set down; put back");
+                    self.supervisor.tell(Event::Log { severity: 4, text });
+                    self.announce_moved(&name);
+                }
                 KernelChange::Lost(holding) => self.put_back(&holding),
                 KernelChange::Restored(holding) => {
                     let text = format!("static: {} was removed; put back", named(&holding));

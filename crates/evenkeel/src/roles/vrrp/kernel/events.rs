@@ -36,6 +36,9 @@ pub(in crate::roles::vrrp) enum KernelChange {
     LinkChanged(String),
     /// An interface has another Ethernet address.
     MacChanged(String),
+    /// Somebody removed a virtual interface of ours that is in use, or set it down; it is back,
+    /// with all that it had.
+    LinkRestored(String),
     /// An interface got or lost an address that is not ours: adverts may come from another one.
     AddressesChanged(String),
     /// Somebody removed this, which is ours, and it is not back.
@@ -165,6 +168,7 @@ impl Kernel {
             complaints.extend(self.sysctls.settle(&sysctls::wanted(&self.plan)));
             told.extend(complaints.into_iter().map(KernelChange::Complaint));
         }
+        self.restore_virtual_links(told);
         let usable: Vec<String> = told
             .iter()
             .filter_map(|change| match change {
@@ -183,6 +187,32 @@ impl Kernel {
         for suspect in suspects {
             self.tell_lost(&suspect, told);
         }
+    }
+
+    /// Makes the virtual interfaces anew that somebody removed, and sets up those that are in use
+    /// and that somebody set down.
+    fn restore_virtual_links(&mut self, told: &mut Vec<KernelChange>) {
+        let mut lost = Vec::new();
+        for change in told.iter() {
+            let (KernelChange::LinkVanished(name) | KernelChange::LinkChanged(name)) = change
+            else {
+                continue;
+            };
+            let is_down = self.interfaces.link(name).is_none_or(|link| !link.up);
+            if is_down && self.wants_virtual_link(name) && !lost.contains(name) {
+                lost.push(name.clone());
+            }
+        }
+        if lost.is_empty() {
+            return;
+        }
+        let mut complaints = self.make_missing_links();
+        lost.retain(|name| self.interfaces.link(name).is_some() && self.is_in_use(name));
+        if !lost.is_empty() {
+            complaints.extend(self.put_back(|name| lost.iter().any(|one| one == name)));
+        }
+        told.extend(lost.into_iter().map(KernelChange::LinkRestored));
+        told.extend(complaints.into_iter().map(KernelChange::Complaint));
     }
 
     /// Puts back what should be on the interfaces that `is_meant` names, static and held.

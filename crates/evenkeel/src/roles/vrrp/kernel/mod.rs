@@ -192,9 +192,9 @@ impl Kernel {
     }
 
     /// The address that adverts over IPv4 on an interface come from: its first one that is no
-    /// virtual address. Absent when the interface is not usable.
+    /// virtual address. It stays while the interface is down.
     pub(super) fn source(&self, name: &str, plan: &VrrpPlan) -> Option<Ipv4Addr> {
-        let link = self.interfaces.link(name).filter(|link| link.usable)?;
+        let link = self.interfaces.link(name)?;
         let moving: BTreeSet<(IpAddr, u8)> = plan
             .instances
             .iter()
@@ -208,10 +208,10 @@ impl Kernel {
     }
 
     /// The address that adverts over IPv6 on an interface come from: its first link-local one
-    /// that is no virtual address and that duplicate address detection let pass. Absent when the
-    /// interface is not usable.
+    /// that is no virtual address and that duplicate address detection let pass. The kernel
+    /// takes it away from an interface that is set down.
     pub(super) fn source6(&self, name: &str, plan: &VrrpPlan) -> Option<Ipv6Addr> {
-        let link = self.interfaces.link(name).filter(|link| link.usable)?;
+        let link = self.interfaces.link(name)?;
         let moving: BTreeSet<IpAddr> = plan
             .instances
             .iter()

@@ -47,6 +47,17 @@ impl Kernel {
         complaints.concat()
     }
 
+    /// Whether an interface of this name is to exist.
+    pub(super) fn wants_virtual_link(&self, name: &str) -> bool {
+        self.plan.instances.iter().flat_map(wanted_of).any(|link| link.name == name)
+    }
+
+    /// Whether an interface of ours is up for an instance that holds its addresses.
+    pub(super) fn is_in_use(&self, name: &str) -> bool {
+        let holding = self.plan.instances.iter().filter(|one| self.holding.contains(&one.name));
+        holding.flat_map(wanted_of).any(|link| link.name == name)
+    }
+
     /// Removes all of a configuration.
     pub(super) fn delete_virtual_links(&mut self, plan: &VrrpPlan) -> Vec<String> {
         wanted(plan).iter().filter_map(|link| self.delete_virtual_link(link)).collect()
@@ -100,6 +111,10 @@ impl Kernel {
         self.batch.clear();
         self.batch.create_link(&wanted.name, base.index, wanted.kind, base.place);
         if let Some(error) = self.run_batch() {
+            if error.raw_os_error() == Some(libc::ENODEV) {
+                // Its base has just gone, which the next event says.
+                return Vec::new();
+            }
             let missing = match (wanted.kind, error.raw_os_error()) {
                 (Kind::Ipvlan(_), Some(libc::EOPNOTSUPP)) => " (this kernel has no ipvlan)",
                 (Kind::Macvlan(_), Some(libc::EOPNOTSUPP)) => " (this kernel has no macvlan)",

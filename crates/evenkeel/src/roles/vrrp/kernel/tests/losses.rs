@@ -1,7 +1,7 @@
 //! What others do to what is ours, and to the interfaces it is on.
 
 use edge::netlink::Socket;
-use model::vrrp::{Family, Holding, NextHop, VirtualRoute, VirtualRule};
+use model::vrrp::{Family, Holding, NextHop, VirtualLink, VirtualRoute, VirtualRule};
 
 use super::super::{GROUPS, KernelChange};
 use super::*;
@@ -183,6 +183,65 @@ fn interfaces_that_are_made_again_or_renamed_are_told_of() {
             site.ours.ip("link set lan0 address 02:00:00:00:00:77").unwrap();
             let told = happened(&mut kernel, &mut events);
             assert!(told.contains(&KernelChange::MacChanged("lan0".into())), "{told:?}");
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_virtual_interface_that_is_removed_or_set_down_is_back_with_its_addresses_while_in_use() {
+    let Some(site) = Site::new("vmacthief") else { return };
+    let plan = plan(&[VrrpInstance {
+        link: VirtualLink::Macvlan {
+            name: "vrrp.1".into(),
+            mac: [0, 0, 0x5e, 0, 1, 1],
+            transmit_on_base: false,
+            other_interfaces: false,
+        },
+        ..instance(1, &["10.9.0.50/24", "2001:db8::50/64"])
+    }]);
+    let all = [&plan.instances[0]];
+    let restored = KernelChange::LinkRestored("vrrp.1".into());
+    let addresses = || {
+        let mut list = site.addresses("vrrp.1");
+        list.retain(|address| !address.starts_with("fe80"));
+        list
+    };
+    site.ours
+        .enter(|| {
+            let (mut kernel, mut events) = listening(&plan);
+            assert_eq!(kernel.hold(&all), [""; 0]);
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            happened(&mut kernel, &mut events);
+            for theft in ["link del vrrp.1", "link set vrrp.1 down"] {
+                site.ours.ip(theft).unwrap();
+                let told = happened(&mut kernel, &mut events);
+                assert!(told.contains(&restored), "{theft}: {told:?}");
+                assert_eq!(addresses(), ["10.9.0.50/24", "2001:db8::50/64"], "{theft}");
+                let told = happened(&mut kernel, &mut events);
+                assert!(!told.contains(&restored), "{theft}: {told:?}");
+            }
+            assert_eq!(kernel.release(&all), [""; 0]);
+            site.ours.ip("link del vrrp.1").unwrap();
+            let told = happened(&mut kernel, &mut events);
+            assert!(!told.contains(&restored), "{told:?}");
+            assert!(!kernel.interfaces.link("vrrp.1").unwrap().up);
+        })
+        .unwrap();
+}
+
+#[test]
+fn an_interface_keeps_the_source_of_its_adverts_while_it_is_down() {
+    let Some(site) = Site::new("vmacsource") else { return };
+    site.ours
+        .enter(|| {
+            let (mut kernel, mut events) = listening(&VrrpPlan::default());
+            site.ours.ip("link set eth0 down").unwrap();
+            happened(&mut kernel, &mut events);
+            let source = kernel.source("eth0", &VrrpPlan::default());
+            assert_eq!(source, Some([10, 9, 0, 1].into()));
+            site.ours.ip("addr del 10.9.0.1/24 dev eth0").unwrap();
+            happened(&mut kernel, &mut events);
+            assert_eq!(kernel.source("eth0", &VrrpPlan::default()), None);
         })
         .unwrap();
 }
