@@ -11,12 +11,26 @@ use model::units::Time;
 use model::vrrp::{Tracked, VrrpInstance, VrrpPlan};
 
 use super::group::Group;
-use super::instance::Instance;
+use super::instance::{GOODBYE, Instance};
 use super::output::{Output, Subject, Surroundings, Task};
 use super::router::{Router, longest_delay};
 use super::tracking;
 
 impl Router {
+    /// Says goodbye (priority 0) for the masters that a configuration does not have any more. To
+    /// be called before [`configure`](Self::configure), and before the ways are gone by which
+    /// their adverts leave.
+    pub fn take_leave(&mut self, now: Time, plan: &VrrpPlan) {
+        let found = find_former(&self.instances, &plan.instances);
+        for (place, instance) in self.instances.iter_mut().enumerate() {
+            if instance.state == VrrpState::Master && !found.contains(&Some(place)) {
+                instance.emit(now, GOODBYE);
+                instance.took_leave = true;
+                self.tasks.append(&mut instance.outputs);
+            }
+        }
+    }
+
     /// Takes over a configuration: new instances start, missing ones stop, others change. Nothing
     /// happens to those that did not change.
     pub fn configure(&mut self, now: Time, plan: &VrrpPlan, surroundings: &dyn Surroundings) {
@@ -50,9 +64,9 @@ impl Router {
         plan: &VrrpPlan,
         make: impl Fn(Arc<VrrpInstance>) -> Instance,
     ) -> Vec<Instance> {
+        let found: Vec<Option<usize>> = find_former(&self.instances, &plan.instances);
         let mut former: Vec<Option<Instance>> =
             core::mem::take(&mut self.instances).into_iter().map(Some).collect();
-        let found: Vec<Option<usize>> = find_former(&former, &plan.instances);
         for (new, place) in plan.instances.iter().zip(found) {
             let instance = match place.and_then(|place| former[place].take()) {
                 Some(mut instance) => {
@@ -177,12 +191,10 @@ impl Instance {
 
 /// Which former instance each new one continues: one of the same virtual router, of the same name
 /// where there are several.
-fn find_former(former: &[Option<Instance>], plans: &[VrrpInstance]) -> Vec<Option<usize>> {
+fn find_former(former: &[Instance], plans: &[VrrpInstance]) -> Vec<Option<usize>> {
     let mut by_id: BTreeMap<u8, Vec<usize>> = BTreeMap::new();
     for (place, instance) in former.iter().enumerate() {
-        if let Some(instance) = instance {
-            by_id.entry(instance.plan.virtual_router_id.number()).or_default().push(place);
-        }
+        by_id.entry(instance.plan.virtual_router_id.number()).or_default().push(place);
     }
     let mut found = alloc::vec![None; plans.len()];
     for named in [true, false] {
@@ -191,7 +203,7 @@ fn find_former(former: &[Option<Instance>], plans: &[VrrpInstance]) -> Vec<Optio
             let continues = |place: &usize| {
                 let same =
                     |i: &Instance| i.is_same_router(plan) && (!named || i.plan.name == plan.name);
-                former[*place].as_ref().is_some_and(same)
+                same(&former[*place])
             };
             if let Some(at) = places.iter().position(continues) {
                 *found = Some(places.remove(at));

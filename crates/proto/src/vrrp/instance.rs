@@ -100,6 +100,8 @@ pub struct Instance {
     pub(super) resumes: bool,
     /// Nothing that a predecessor left behind is in place any more, or it was taken over.
     pub(super) clean: bool,
+    /// It said goodbye already, and is about to stop.
+    pub(super) took_leave: bool,
     /// What its next advert says is new: it is sent at once.
     pub(super) untold: bool,
     /// Master-down timers start no sooner than this (`vrrp_startup_delay`).
@@ -151,6 +153,7 @@ impl Instance {
             heard_weaker: false,
             resumes: false,
             clean: false,
+            took_leave: false,
             untold: false,
             begin: Time::ZERO,
             timer: Time::NEVER,
@@ -352,7 +355,7 @@ impl Instance {
             (true | false, _) => StepBack::No,
         };
         // Whoever won the election needs no goodbye; the others take over sooner by it.
-        if !matches!(event, Event::StrongerAdvert | Event::RanLate) {
+        if !matches!(event, Event::StrongerAdvert | Event::RanLate) && !self.took_leave {
             self.emit(now, GOODBYE);
         }
         self.say(Output::Release);

@@ -229,3 +229,28 @@ fn a_reload_that_makes_another_address_the_source_is_told_with_it() {
         matches!(&outputs[..], [Output::SendAdvert(p)] if Some(p.source) == ipv4.map(Into::into))
     );
 }
+
+#[test]
+fn a_master_that_a_reload_removes_or_moves_says_goodbye_once_and_where_it_was() {
+    let gone = VrrpPlan::default();
+    let moved = alone(VrrpInstance { interface: "eth1".into(), ..plan(100) });
+    for next in [gone, moved] {
+        let mut bench = Bench::master(plan(100));
+        bench.router.take_leave(at(4_100), &next);
+        let tasks = bench.tasks();
+        assert_eq!(tasks.iter().map(|task| letter(&task.output)).collect::<String>(), "g");
+        let Subject::Instance(of) = &tasks[0].subject else { panic!("{tasks:?}") };
+        assert_eq!(of.interface, "eth0");
+        bench.configure(4_100, &next);
+        let letters = bench.letters();
+        assert!(letters.starts_with("rTN") && !letters.contains('g'), "{letters}");
+    }
+}
+
+#[test]
+fn who_stays_takes_no_leave() {
+    let mut bench = Bench::master(plan(100));
+    let renamed = alone(VrrpInstance { name: "other".into(), ..plan(90) });
+    bench.router.take_leave(at(4_100), &renamed);
+    assert_eq!(bench.letters(), "");
+}

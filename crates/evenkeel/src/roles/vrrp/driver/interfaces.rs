@@ -73,7 +73,7 @@ impl Driver {
     }
 
     /// What the masters hold, by their plans.
-    fn masters(&self) -> Vec<Arc<VrrpInstance>> {
+    pub(super) fn masters(&self) -> Vec<Arc<VrrpInstance>> {
         let masters = self.router.instances().iter().filter(|i| i.state() == VrrpState::Master);
         masters.map(|instance| instance.plan().clone()).collect()
     }

@@ -97,6 +97,9 @@ impl Driver {
         };
         self.supervisor.forget_warnings();
         self.strangers.configure(plan.settings.log_unknown_routers);
+        // By the interfaces and virtual interfaces of the configuration that ends.
+        self.router.take_leave(clock::now(), &plan);
+        self.collect();
         let former = std::mem::replace(&mut self.plan, plan);
         self.kernel.prepare(&self.plan).into_iter().for_each(|text| self.supervisor.warn(text));
         self.announcements.configure(&self.plan.garp_groups);
@@ -111,6 +114,7 @@ impl Driver {
         self.work_off();
         self.memory.forget();
         self.memory.write(clock::now(), self.router.instances());
+        self.kernel.know_holders(self.masters().iter().map(|plan| plan.name.clone()).collect());
         self.kernel.settle_gates();
         self.supervisor.throw_away(former);
         self.supervisor.answer(FromRole::Configured { generation, error: None });

@@ -127,6 +127,11 @@ impl Kernel {
         self.holding.remove(&plan.name);
     }
 
+    /// Who holds, by name: after a configuration that gave some a new one.
+    pub(super) fn know_holders(&mut self, names: BTreeSet<String>) {
+        self.holding = names;
+    }
+
     /// Opens the gates for more that an instance is to hold, and returns what is to be put in
     /// place.
     pub(super) fn begin_add<'a>(
