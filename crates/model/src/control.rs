@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::layer4::Layer4Plan;
 use crate::proxy::ProxyPlan;
-use crate::status::{ConnectionStatus, DirectorReport, ProxyReport, VrrpReport, VrrpState};
+use crate::status::{
+    ConnectionStatus, DirectorReport, HelperReport, ProxyReport, VrrpReport, VrrpState,
+};
 use crate::vrrp::{HelperPlan, Tracked, VrrpPlan};
 
 /// Settings of one run of the program, the same for all of its roles.
@@ -131,6 +133,8 @@ pub enum RoleReport {
     Director(DirectorReport),
     /// Of the proxy role.
     Proxy(ProxyReport),
+    /// Of the helper role.
+    Helper(HelperReport),
 }
 
 /// From the vrrp role to the helper, over their own connection.

@@ -56,6 +56,33 @@ pub struct VrrpReport {
     pub realtime: bool,
 }
 
+/// Report of the helper role: what only it knows. States of trackers are in [`VrrpReport`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelperReport {
+    /// One entry per `vrrp_script` that somebody tracks, by name.
+    pub scripts: Vec<ScriptStatus>,
+}
+
+/// One `vrrp_script`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptStatus {
+    /// Name in the file.
+    pub name: String,
+    /// What it is doing.
+    pub run: ScriptRun,
+}
+
+/// What a script that is run again and again does at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ScriptRun {
+    /// It waits for its next start.
+    Idle,
+    /// It runs.
+    Running,
+    /// It ran longer than it may: it has failed already and is being ended.
+    Overtime,
+}
+
 /// One sync group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncGroupStatus {

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use model::control::{Runtime, ToRole};
 use model::plan::Global;
-use model::status::{AdvertErrors, InstanceStatus, VrrpReport};
+use model::status::{AdvertErrors, HelperReport, InstanceStatus, VrrpReport};
 
 use crate::cli::Role;
 use crate::personality::keepalived::{Dump, Function};
@@ -136,13 +136,20 @@ impl Supervisor {
     }
 
     /// Writes what a signal asked for.
-    pub(super) fn write_dump(&mut self, function: Function, report: Option<&VrrpReport>) {
+    pub(super) fn write_dump(
+        &mut self,
+        function: Function,
+        report: Option<&VrrpReport>,
+        helper: Option<&HelperReport>,
+    ) {
         let Some(directory) = &self.options.habits.dumps else { return };
         let nothing = VrrpReport::default();
         let mut report = report.unwrap_or(&nothing).clone();
         let counted = report.clone();
         subtract(&mut report, &self.counted);
-        let dump = Dump { plan: &self.plan, report: &report, now: SystemTime::now() };
+        self.since.see(SystemTime::now(), &counted);
+        let scripts = helper.map_or(&[][..], |helper| &helper.scripts);
+        let dump = Dump { plan: &self.plan, report: &report, scripts, since: &self.since };
         let (name, text) = match function {
             Function::Data => ("keepalived.data", dump.data()),
             Function::Stats | Function::StatsClear => ("keepalived.stats", dump.stats()),

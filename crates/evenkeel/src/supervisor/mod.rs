@@ -34,7 +34,7 @@ use rustix::io::Errno;
 use crate::cli::Role;
 use crate::control::ReloadOutcome;
 use crate::load::{Files, Loaded};
-use crate::personality::keepalived::Function;
+use crate::personality::keepalived::{Function, Since};
 
 use alerts::Alerts;
 use child::{Phase, Running, Slot};
@@ -110,6 +110,8 @@ struct Supervisor {
     pid_files: PidFiles,
     /// Counters at the last signal that asked to count anew.
     counted: VrrpReport,
+    /// Since when instances are in their states, for dumps.
+    since: Since,
     on_ready: Option<Box<dyn FnOnce()>>,
 }
 
@@ -186,6 +188,7 @@ pub(crate) fn run(
         failed: false,
         pid_files,
         counted: VrrpReport::default(),
+        since: Since::default(),
         on_ready: Some(on_ready),
     };
     supervisor.renew_memory();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::Time;
 use model::control::{RoleReport, ToRole};
-use model::status::{ConnectionStatus, DirectorReport, ProxyReport, VrrpReport};
+use model::status::{ConnectionStatus, DirectorReport, HelperReport, ProxyReport, VrrpReport};
 
 use crate::cli::Role;
 use crate::control::{Request, Response, RoleStatus, Status};
@@ -17,7 +17,7 @@ use super::clients::ClientId;
 /// How long a role may take to answer before the rest is shown without it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Roles with something to report: what the helper knows the vrrp role shows.
+/// Roles asked for the status: what the helper knows of trackers the vrrp role shows.
 const REPORTING: [Role; 3] = [Role::Vrrp, Role::Director, Role::Proxy];
 
 /// One client's question and the answers so far.
@@ -44,6 +44,10 @@ enum Wants {
         proxy: Option<ProxyReport>,
     },
     Connections(Vec<ConnectionStatus>),
+    Dump {
+        vrrp: Option<Box<VrrpReport>>,
+        helper: Option<HelperReport>,
+    },
 }
 
 impl Supervisor {
@@ -69,10 +73,11 @@ impl Supervisor {
         }
     }
 
-    /// Writes one of Keepalived's files when the vrrp role has spoken.
+    /// Writes one of Keepalived's files when those who know have spoken.
     pub(super) fn ask_for_dump(&mut self, function: Function) {
-        let wants = Wants::Status { vrrp: None, director: None, proxy: None };
-        self.ask_roles(Asker::Signal(function), &[Role::Vrrp], wants, |id| ToRole::Report { id });
+        let wants = Wants::Dump { vrrp: None, helper: None };
+        let roles = [Role::Vrrp, Role::Helper];
+        self.ask_roles(Asker::Signal(function), &roles, wants, |id| ToRole::Report { id });
     }
 
     fn ask_roles(
@@ -99,16 +104,20 @@ impl Supervisor {
 
     pub(super) fn collect_report(&mut self, id: u64, report: RoleReport) {
         let Some(collecting) = self.collecting.get_mut(&id) else { return };
-        if let Wants::Status { vrrp, director, proxy } = &mut collecting.wants {
-            match report {
-                RoleReport::Vrrp(report) => *vrrp = Some(Box::new(report)),
-                RoleReport::Director(report) => *director = Some(report),
-                RoleReport::Proxy(report) => *proxy = Some(report),
+        match (&mut collecting.wants, report) {
+            (Wants::Status { vrrp, .. } | Wants::Dump { vrrp, .. }, RoleReport::Vrrp(report)) => {
+                *vrrp = Some(Box::new(report));
             }
-            collecting.missing -= 1;
-            if collecting.missing == 0 {
-                self.finish_question(id);
+            (Wants::Status { director, .. }, RoleReport::Director(report)) => {
+                *director = Some(report);
             }
+            (Wants::Status { proxy, .. }, RoleReport::Proxy(report)) => *proxy = Some(report),
+            (Wants::Dump { helper, .. }, RoleReport::Helper(report)) => *helper = Some(report),
+            (Wants::Connections(_) | Wants::Status { .. } | Wants::Dump { .. }, _) => return,
+        }
+        collecting.missing -= 1;
+        if collecting.missing == 0 {
+            self.finish_question(id);
         }
     }
 
@@ -138,18 +147,21 @@ impl Supervisor {
 
     fn finish_question(&mut self, id: u64) {
         let Some(collecting) = self.collecting.remove(&id) else { return };
-        let client = match (collecting.asker, &collecting.wants) {
-            (Asker::Client(client), _) => client,
-            (Asker::Signal(function), Wants::Status { vrrp, .. }) => {
-                return self.write_dump(function, vrrp.as_deref());
+        let client = match collecting.asker {
+            Asker::Client(client) => client,
+            Asker::Signal(function) => {
+                if let Wants::Dump { vrrp, helper } = collecting.wants {
+                    self.write_dump(function, vrrp.as_deref(), helper.as_ref());
+                }
+                return;
             }
-            (Asker::Signal(_), Wants::Connections(_)) => return,
         };
         let response = match collecting.wants {
             Wants::Connections(connections) => Response::Connections(connections),
             Wants::Status { vrrp, director, proxy } => {
                 Response::Status(Box::new(self.status(vrrp, director, proxy)))
             }
+            Wants::Dump { .. } => return,
         };
         self.clients.answer(client, &response);
     }

@@ -21,7 +21,7 @@ use crate::commands::run::{self, Background, FACILITY_DAEMON, Log, LogTo, Settin
 use crate::load::{self, Files, Only};
 use crate::supervisor::Habits;
 
-pub(crate) use dump::Dump;
+pub(crate) use dump::{Dump, Since};
 use options::Options;
 pub(crate) use signals::Function;
 

@@ -24,8 +24,10 @@ use edge::poll::{Event, Interest, Poll};
 use edge::signal::Signals;
 use model::Time;
 use model::control::{
-    Event as Told, FromHelper, FromRole, Notice, RolePlan, ToHelper, ToRole, TrackerState,
+    Event as Told, FromHelper, FromRole, Notice, RolePlan, RoleReport, ToHelper, ToRole,
+    TrackerState,
 };
+use model::status::HelperReport;
 use model::vrrp::{HelperPlan, Tracked};
 use rustix::fs::Mode;
 
@@ -236,8 +238,11 @@ impl Helper {
                     self.say(&FromRole::Configured { generation, error })?;
                 }
                 ToRole::Link => self.take_link(frame.descriptors)?,
-                // It has no report of its own: what it knows the vrrp role shows.
-                ToRole::Hello(_) | ToRole::Report { .. } | ToRole::Connections { .. } => {}
+                ToRole::Report { id } => {
+                    let report = HelperReport { scripts: self.scripts.status() };
+                    self.say(&FromRole::Report { id, report: RoleReport::Helper(report) })?;
+                }
+                ToRole::Hello(_) | ToRole::Connections { .. } => {}
                 ToRole::Stop | ToRole::Leave => return Ok(Some(End::Stop)),
             }
         }

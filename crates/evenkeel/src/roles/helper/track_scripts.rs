@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use edge::spawn::Ended;
 use model::Time;
 use model::control::TrackerState;
+use model::status::{ScriptRun, ScriptStatus};
 use model::vrrp::{TrackScript, Tracked};
 
 use super::Shared;
@@ -21,17 +22,9 @@ struct Script {
     plan: TrackScript,
     counter: RiseFall,
     next: Time,
-    run: Run,
+    run: ScriptRun,
     /// What it exited with last, to say only what is new.
     last: Option<Ended>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Run {
-    Idle,
-    Running,
-    /// It has failed already and is being ended.
-    Overtime,
 }
 
 impl Script {
@@ -40,7 +33,7 @@ impl Script {
             counter: RiseFall::new(plan.rise, plan.fall, plan.init_fail),
             plan: plan.clone(),
             next: now,
-            run: Run::Idle,
+            run: ScriptRun::Idle,
             last: None,
         }
     }
@@ -85,6 +78,15 @@ impl Scripts {
         );
     }
 
+    /// What each of them does now.
+    pub(super) fn status(&self) -> Vec<ScriptStatus> {
+        let status = |(name, script): (&String, &Script)| ScriptStatus {
+            name: name.clone(),
+            run: script.run,
+        };
+        self.scripts.iter().map(status).collect()
+    }
+
     pub(super) fn next_deadline(&self) -> Time {
         self.scripts.values().map(|script| script.next).min().unwrap_or(Time::NEVER)
     }
@@ -99,9 +101,9 @@ impl Scripts {
                 script.next = now + script.plan.interval;
             }
             let busy = match script.run {
-                Run::Idle => None,
-                Run::Running => Some("already running"),
-                Run::Overtime => Some("being timed out"),
+                ScriptRun::Idle => None,
+                ScriptRun::Running => Some("already running"),
+                ScriptRun::Overtime => Some("being timed out"),
             };
             if let Some(busy) = busy {
                 let text = format!("Track script {name} is {busy}, expect idle - skipping run");
@@ -111,7 +113,7 @@ impl Scripts {
             let purpose = Purpose::Track(name.clone());
             let timeout = Some(script.plan.timeout);
             if shared.start(now, &script.plan.command, &[], purpose, timeout) {
-                script.run = Run::Running;
+                script.run = ScriptRun::Running;
             } else {
                 script.handle_result(false, "failed (it could not be started)", shared);
             }
@@ -121,9 +123,9 @@ impl Scripts {
     /// A run took too long: it has failed and is being ended.
     pub(super) fn handle_overtime(&mut self, name: &str, shared: &mut Shared) {
         if let Some(script) = self.scripts.get_mut(name)
-            && script.run == Run::Running
+            && script.run == ScriptRun::Running
         {
-            script.run = Run::Overtime;
+            script.run = ScriptRun::Overtime;
             script.last = None;
             script.handle_result(false, "timed_out", shared);
         }
@@ -132,10 +134,10 @@ impl Scripts {
     /// A run ended.
     pub(super) fn handle_end(&mut self, name: &str, ended: Ended, shared: &mut Shared) {
         let Some(script) = self.scripts.get_mut(name) else { return };
-        match std::mem::replace(&mut script.run, Run::Idle) {
-            Run::Running => {}
+        match std::mem::replace(&mut script.run, ScriptRun::Idle) {
+            ScriptRun::Running => {}
             // It belongs to a script of this name that a reload removed, or was counted already.
-            Run::Idle | Run::Overtime => return,
+            ScriptRun::Idle | ScriptRun::Overtime => return,
         }
         let how = match ended {
             Ended::Exited(0) => "succeeded".to_owned(),
