@@ -20,6 +20,13 @@ pub struct NetworkNamespace {
     descriptor: Arc<OwnedFd>,
 }
 
+impl From<OwnedFd> for NetworkNamespace {
+    /// One that somebody else opened.
+    fn from(descriptor: OwnedFd) -> NetworkNamespace {
+        NetworkNamespace { descriptor: Arc::new(descriptor) }
+    }
+}
+
 impl NetworkNamespace {
     /// Opens one by the file that names it: `/run/netns/NAME` or `/proc/PID/ns/net`.
     pub fn open(path: impl AsRef<Path>) -> io::Result<NetworkNamespace> {

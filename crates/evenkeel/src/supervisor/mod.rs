@@ -145,9 +145,7 @@ pub(crate) fn run(
         Function::Json.signal(),
     ])
     .map_err(|error| format!("cannot watch signals: {error}"))?;
-    if let Some(plan) = &loaded.plan {
-        surroundings::enter(plan)?;
-    }
+    let first_network = loaded.plan.as_ref().map_or(Ok(None), surroundings::enter)?;
     // First of all, because it is refused while another Evenkeel runs here.
     let clients = Clients::listen(&options.runtime.directory)?;
     let mut pid_files = PidFiles::default();
@@ -192,6 +190,8 @@ pub(crate) fn run(
         on_ready: Some(on_ready),
     };
     supervisor.renew_memory();
+    // Where the kernel tells of processes.
+    supervisor.slot(Role::Helper).memory = first_network;
     supervisor.start_up(loaded)?;
     supervisor.serve().map_err(|error| format!("the supervisor failed: {error}"))?;
     supervisor.pipes.remove();

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -17,14 +18,17 @@ const NAMESPACES: &str = "/run/netns";
 
 /// Moves the program into the network namespace of the configuration, and takes over its file
 /// mode mask. Before anything opens a socket, because sockets stay where they were opened.
-pub(super) fn enter(plan: &Plan) -> Result<(), String> {
+/// Returns the former namespace, if it is another one.
+pub(super) fn enter(plan: &Plan) -> Result<Option<OwnedFd>, String> {
     if let Some(umask) = plan.global.umask {
         rustix::process::umask(Mode::from_raw_mode(umask));
     }
-    let Some(name) = &plan.global.network_namespace else { return Ok(()) };
+    let Some(name) = &plan.global.network_namespace else { return Ok(None) };
+    let former = fs::File::open("/proc/self/ns/net").ok().map(OwnedFd::from);
     let path = Path::new(NAMESPACES).join(name);
     NetworkNamespace::open(&path)
         .and_then(|namespace| namespace.enter_for_good())
+        .map(|()| former)
         .map_err(|error| format!("cannot enter the network namespace {}: {error}", path.display()))
 }
 

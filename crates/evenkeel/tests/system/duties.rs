@@ -98,14 +98,18 @@ pub(crate) struct Director<'a> {
 
 impl<'a> Director<'a> {
     pub(crate) fn start(namespace: &Namespace, place: &'a Place) -> Director<'a> {
-        let mut command = namespace.command(env!("CARGO_BIN_EXE_evenkeel"));
+        Director::start_by(namespace.command(env!("CARGO_BIN_EXE_evenkeel")), place, &[])
+    }
+
+    /// By a command that names the program.
+    pub(crate) fn start_by(mut command: Command, place: &'a Place, more: &[&str]) -> Director<'a> {
         command.args(["run", "--foreground", "-f", &place.path("keepalived.conf")]);
         let proxy = place.path("haproxy.cfg");
         if fs::exists(&proxy).unwrap() {
             command.args(["-f", &proxy]);
         }
         let pins = format!("/sys/fs/bpf/{}", place.0.file_name().unwrap().to_str().unwrap());
-        command.args(["--runtime-dir", &place.path("run"), "--pin-dir", &pins]);
+        command.args(["--runtime-dir", &place.path("run"), "--pin-dir", &pins]).args(more);
         let log = fs::File::create(place.0.join("director.log")).unwrap();
         let running = Running(command.stdin(Stdio::null()).stderr(log).spawn().unwrap());
         Director { running, place }

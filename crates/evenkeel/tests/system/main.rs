@@ -13,6 +13,7 @@ mod language;
 mod mutual;
 mod peers;
 mod personality;
+mod processes;
 mod proxy;
 mod proxy_hostile;
 mod proxy_role;

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -51,22 +52,31 @@ impl Drop for Place {
 }
 
 /// The helper, and the vrrp role's end of the link.
-struct Helper {
-    role: RoleProcess,
+pub(crate) struct Helper {
+    pub(crate) role: RoleProcess,
     link: Channel,
 }
 
 impl Helper {
     fn start(command: Command, plan: HelperPlan) -> Helper {
+        Helper::start_with(command, plan, Vec::new())
+    }
+
+    /// With descriptors beside the first message.
+    pub(crate) fn start_with(
+        command: Command,
+        plan: HelperPlan,
+        descriptors: Vec<OwnedFd>,
+    ) -> Helper {
         let mut role = RoleProcess::start_by(command, "helper").unwrap();
-        role.hello("/sys/fs/bpf/none", Vec::new());
+        role.hello("/sys/fs/bpf/none", descriptors);
         role.configure(RolePlan::Helper(plan));
         let (link, theirs) = Channel::pair().unwrap();
         role.send(&ToRole::Link, vec![theirs.into_socket()]);
         Helper { role, link }
     }
 
-    fn here(plan: HelperPlan) -> Helper {
+    pub(crate) fn here(plan: HelperPlan) -> Helper {
         Helper::start(Command::new(env!("CARGO_BIN_EXE_evenkeel")), plan)
     }
 
@@ -77,7 +87,7 @@ impl Helper {
     }
 
     /// The next thing it tells of a tracker.
-    fn tracker(&mut self, within: Duration) -> Option<(Tracked, TrackerState)> {
+    pub(crate) fn tracker(&mut self, within: Duration) -> Option<(Tracked, TrackerState)> {
         match self.link.wait(within).unwrap() {
             Received::Frame(frame) => {
                 let FromHelper::Tracker { what, state } =
@@ -89,7 +99,7 @@ impl Helper {
     }
 
     /// Waits until it tells that a tracker is like this; what it told of others is skipped.
-    fn wait_for(&mut self, what: &Tracked, state: TrackerState) -> Duration {
+    pub(crate) fn wait_for(&mut self, what: &Tracked, state: TrackerState) -> Duration {
         let begun = Instant::now();
         loop {
             match self.tracker(SOON) {
@@ -105,7 +115,7 @@ fn program(words: &[&str]) -> Program {
     Program { words: words.iter().map(|&word| word.to_owned()).collect(), user: None }
 }
 
-fn plan() -> HelperPlan {
+pub(crate) fn plan() -> HelperPlan {
     HelperPlan {
         finish_within: Duration::from_secs(5),
         umask: model::vrrp::UMASK,

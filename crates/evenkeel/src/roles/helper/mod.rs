@@ -20,6 +20,7 @@ use std::os::fd::OwnedFd;
 
 use edge::clock::now;
 use edge::ipc::{Channel, Received};
+use edge::netns::NetworkNamespace;
 use edge::poll::{Event, Interest, Poll};
 use edge::signal::Signals;
 use model::Time;
@@ -59,6 +60,8 @@ struct Shared {
     poll: Poll,
     programs: Programs,
     plan: HelperPlan,
+    /// The network namespace that the program came from, if it is in another one.
+    first_network: Option<NetworkNamespace>,
     /// Lines for the log: severity and text.
     log: Vec<(u8, String)>,
     /// Trackers that changed.
@@ -113,6 +116,7 @@ impl Helper {
             poll,
             programs: Programs::default(),
             plan: HelperPlan::default(),
+            first_network: None,
             log: Vec::new(),
             changes: Vec::new(),
         };
@@ -242,7 +246,11 @@ impl Helper {
                     let report = HelperReport { scripts: self.scripts.status() };
                     self.say(&FromRole::Report { id, report: RoleReport::Helper(report) })?;
                 }
-                ToRole::Hello(_) | ToRole::Connections { .. } => {}
+                ToRole::Hello(_) => {
+                    let mut descriptors = frame.descriptors.into_iter();
+                    self.shared.first_network = descriptors.next().map(NetworkNamespace::from);
+                }
+                ToRole::Connections { .. } => {}
                 ToRole::Stop | ToRole::Leave => return Ok(Some(End::Stop)),
             }
         }

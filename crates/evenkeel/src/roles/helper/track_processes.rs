@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
+use edge::netns::NetworkNamespace;
 use edge::poll::Interest;
 use edge::process_events::{ProcessEvent, ProcessEvents};
 use model::Time;
@@ -15,6 +16,8 @@ use super::{PROCESSES, Shared};
 
 /// From one look at all processes to the next, where the kernel does not tell of changes.
 const SCAN: Duration = Duration::from_secs(1);
+/// The network namespace of process 1.
+const INIT_NETWORK: &str = "/proc/1/ns/net";
 /// How long the kernel may take to say that it tells of changes.
 const ANSWER: Duration = Duration::from_millis(100);
 
@@ -90,7 +93,7 @@ impl Processes {
     }
 
     fn subscribe(&mut self, now: Time, shared: &mut Shared) {
-        let subscribed = ProcessEvents::subscribe().and_then(|events| {
+        let subscribed = events(shared.first_network.as_ref()).and_then(|events| {
             shared.poll.add(&events, PROCESSES, Interest::Read)?;
             Ok(events)
         });
@@ -210,6 +213,18 @@ impl Tracker {
         let state = if self.up { TrackerState::Up } else { TrackerState::Down };
         shared.changes.push((Tracked::Process(self.plan.name.clone()), state));
     }
+}
+
+/// The kernel tells of processes in the first network namespace only: the one that the program
+/// came from or that of process 1, if we are in another one.
+fn events(first: Option<&NetworkNamespace>) -> io::Result<ProcessEvents> {
+    if let Some(first) = first {
+        return first.enter(ProcessEvents::subscribe)?;
+    }
+    ProcessEvents::subscribe().or_else(|refused| match NetworkNamespace::open(INIT_NETWORK) {
+        Ok(init) => init.enter(ProcessEvents::subscribe)?,
+        Err(_) => Err(refused),
+    })
 }
 
 fn look_instead(now: Time, why: &str, shared: &mut Shared) -> Source {
