@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -248,6 +248,17 @@ pub enum Event {
         up: bool,
         /// The check's last result.
         reason: String,
+    },
+    /// A master heard another one, or no longer hears it. Told once for each episode.
+    TwoMasters {
+        /// The instance.
+        instance: String,
+        /// The other master.
+        rival: IpAddr,
+        /// Its priority.
+        priority: u8,
+        /// It is gone.
+        over: bool,
     },
     /// An instance or group whose changes are mailed (`smtp_alert`) changed. From the helper.
     Notice(Notice),

@@ -2,6 +2,7 @@
 //! own sends it, so that a mail server that hangs holds up nothing else.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -81,6 +82,23 @@ impl Alerts {
         let what = if notice.group { "Group" } else { "Instance" };
         let subject = format!("[{router}] VRRP {what} {} - {subject}", notice.name);
         self.send(global, subject, format!("{body}\r\n"));
+    }
+
+    /// A master heard another one, or it is gone: Keepalived has no mail for that.
+    pub(super) fn two_masters(
+        &self,
+        global: &Global,
+        host: &str,
+        instance: &str,
+        rival: IpAddr,
+        priority: u8,
+        over: bool,
+    ) {
+        let router = global.router_id.as_deref().unwrap_or(host);
+        let (what, how) =
+            if over { ("One master again", "is gone") } else { ("Two masters", "is master too") };
+        let subject = format!("[{router}] VRRP Instance {instance} - {what}");
+        self.send(global, subject, format!("=> {rival} with priority {priority} {how} <=\r\n"));
     }
 
     /// A real server of a layer-4 virtual server went down or came back. Mailed unless

@@ -30,6 +30,13 @@ impl Supervisor {
             (Role::Helper, Event::Notice(notice)) => {
                 self.alerts.vrrp(&self.plan.global, &host, notice);
             }
+            (Role::Vrrp, Event::TwoMasters { instance, rival, priority, over }) => {
+                let mut instances = self.plan.vrrp.instances.iter();
+                if instances.any(|one| one.name == *instance && one.notify.smtp_alert) {
+                    let global = &self.plan.global;
+                    self.alerts.two_masters(global, &host, instance, *rival, *priority, *over);
+                }
+            }
             _ => {}
         }
     }
@@ -44,6 +51,16 @@ pub(super) fn log(role: Role, event: &Event) {
         Event::Health { service, server, up, reason } => {
             let state = if *up { "up" } else { "down" };
             tracing::warn!("{service}: server {server} is {state}: {reason}");
+        }
+        Event::TwoMasters { instance, rival, priority, over: false } => {
+            tracing::error!(
+                "({instance}) two masters: {rival} with priority {priority} is one as well"
+            );
+        }
+        Event::TwoMasters { instance, rival, priority, over: true } => {
+            tracing::warn!(
+                "({instance}) no longer two masters: {rival} with priority {priority} is gone"
+            );
         }
         // The vrrp role has said it already.
         Event::Notice(_) => {}

@@ -10,6 +10,7 @@ mod duties;
 mod helper_and_vrrp;
 mod lab;
 mod language;
+mod mails;
 mod mutual;
 mod peers;
 mod personality;

@@ -179,15 +179,9 @@ fn is_elsewhere(plan: &VrrpInstance, address: &VirtualAddress) -> bool {
 }
 
 fn alarm_event(plan: &VrrpInstance, alarm: &Alarm) -> Event {
-    let name = &plan.name;
-    match alarm {
-        Alarm::Rival { source, priority } => Event::Log {
-            severity: 2,
-            text: format!("{name}: two masters: {source} with priority {priority} is one as well"),
-        },
-        Alarm::RivalGone { source, priority } => Event::Log {
-            severity: 5,
-            text: format!("{name}: the other master {source} with priority {priority} is gone"),
-        },
-    }
+    let (rival, priority, over) = match *alarm {
+        Alarm::Rival { source, priority } => (source, priority, false),
+        Alarm::RivalGone { source, priority } => (source, priority, true),
+    };
+    Event::TwoMasters { instance: plan.name.clone(), rival, priority, over }
 }
