@@ -96,6 +96,11 @@ impl Channel {
         !self.outbound.is_empty()
     }
 
+    /// Frames that wait to be flushed.
+    pub fn waiting(&self) -> usize {
+        self.outbound.len()
+    }
+
     /// Puts a frame in line; [`flush`](Self::flush) sends it. Panics on more descriptors than
     /// [`DESCRIPTORS_MAX`]: callers split.
     pub fn queue(&mut self, frame: &[u8], descriptors: Vec<OwnedFd>) {

@@ -38,6 +38,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const BUFFER: usize = 64 << 10;
 /// How often a dump that changed while it was read is read again.
 const DUMP_TRIES: u32 = 8;
+/// Datagrams of events read at once; one holds an event or a few.
+const DATAGRAMS_AT_ONCE: u32 = 64;
 /// Most messages thrown away at once: more than the largest usual receive buffer holds.
 const DISCARDED_MAX: u32 = 1 << 16;
 
@@ -156,13 +158,14 @@ impl Socket {
         }
     }
 
-    /// The events that have arrived, none when there are none now. The error ENOBUFS
+    /// The events that have arrived, none when there are none now; in a storm some of them, so
+    /// that the caller can do something else in between. The error ENOBUFS
     /// (`libc::ENOBUFS` by `raw_os_error`) says that events were lost, and those that were left
     /// are thrown away: the caller dumps what it follows anew, and what is received from then on
     /// is no older than the dump.
     pub fn receive(&mut self) -> io::Result<Vec<RouteNetlinkMessage>> {
         let mut events = Vec::new();
-        loop {
+        for _ in 0..DATAGRAMS_AT_ONCE {
             match recv(&self.socket, &mut self.buffer, RecvFlags::DONTWAIT) {
                 Ok((_, count)) => {
                     events.extend(parts(&self.buffer[..count]).filter_map(|(_, payload)| {
@@ -181,6 +184,7 @@ impl Socket {
                 Err(error) => return Err(error.into()),
             }
         }
+        Ok(events)
     }
 
     /// Throws away the events that wait. Applied after a newer dump, old ones would undo it.

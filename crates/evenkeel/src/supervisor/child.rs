@@ -167,10 +167,10 @@ impl Running {
         self.process.try_wait().ok().flatten()
     }
 
-    /// Ends it at once.
-    pub(crate) fn kill(&mut self) {
+    /// Ends it at once, if it has not ended. True: it ended in order, by itself.
+    pub(crate) fn kill(&mut self) -> bool {
         let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.process.wait().is_ok_and(|status| status.success())
     }
 }
 

@@ -48,12 +48,17 @@ impl Supervisor {
     /// Ends processes that have had their time.
     pub(super) fn end_what_takes_too_long(&mut self, now: Time) {
         if self.stop_by.is_some_and(|by| by <= now) {
+            let mut vrrp = false;
             for slot in &mut self.slots {
                 if let Phase::Running(running) = &mut slot.phase {
                     tracing::warn!("{} role does not finish: ended", slot.role.name());
                     running.kill();
+                    vrrp |= slot.role == Role::Vrrp;
                 }
                 slot.phase = Phase::Idle;
+            }
+            if vrrp {
+                self.give_addresses_away();
             }
             for leaving in &mut self.leaving {
                 leaving.until = leaving.until.min(now);

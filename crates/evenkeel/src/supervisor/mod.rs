@@ -386,22 +386,29 @@ impl Supervisor {
         let now = edge::clock::now();
         let slot = &mut self.slots[index];
         let role = slot.role;
-        let how = match slot.running() {
+        let (how, in_order) = match slot.running() {
             Some(running) => {
                 let status = running.ended();
-                running.kill();
-                status.map_or_else(|| "closed its channel".to_owned(), |status| status.to_string())
+                let in_order = running.kill();
+                let how = status.map_or("closed its channel".to_owned(), |s| s.to_string());
+                (how, in_order)
             }
             None => return,
         };
         if self.stop_by.is_some() {
             slot.phase = Phase::Idle;
+            if role == Role::Vrrp && !in_order {
+                self.give_addresses_away();
+            }
             return;
         }
         if self.options.habits.no_respawn {
             tracing::error!("{} role ended ({how}); so does everything", role.name());
             slot.phase = Phase::Idle;
             self.failed = true;
+            if role == Role::Vrrp {
+                self.give_addresses_away();
+            }
             return self.stop();
         }
         let next = slot.died(now);
@@ -411,8 +418,8 @@ impl Supervisor {
             role.name(),
             if wait.is_zero() { " now".to_owned() } else { format!(" in {} ms", wait.as_millis()) }
         );
-        // Two restarts failed: nobody may believe this director any more.
-        if role == Role::Vrrp && slot.failures == 3 {
+        // Two restarts failed: nobody may believe this director while there is no role.
+        if role == Role::Vrrp && slot.failures >= 3 {
             tracing::error!("vrrp role cannot stay up: its addresses are given away");
             self.give_addresses_away();
         }
@@ -421,9 +428,12 @@ impl Supervisor {
         }
     }
 
-    /// Does once what the vrrp role would do at its end: gates closed, addresses removed,
-    /// priority 0 sent.
+    /// Does what the vrrp role would do at its end, in its place: gates closed, addresses removed,
+    /// priority 0 sent. Not when addresses are to stay at the end.
     fn give_addresses_away(&mut self) {
+        if self.stop_by.is_some() && self.options.habits.leave_addresses {
+            return;
+        }
         if let Ok(gate) = edge::bpf::Gate::open(Path::new(&self.options.runtime.pin_directory)) {
             for instance in &self.plan.vrrp.instances {
                 for address in instance.addresses.iter().chain(&instance.excluded_addresses) {

@@ -46,6 +46,10 @@ const FILES: u64 = 2;
 const PROCESSES: u64 = 3;
 const FIFOS: u64 = 16;
 const PROGRAMS: u64 = 1 << 16;
+/// Frames that may wait for a supervisor that does not read before log lines are dropped.
+const LINES_MAX: usize = 4096;
+/// Frames that may wait for a vrrp role that does not read; later it is told how everything is.
+const TRACKERS_MAX: usize = 4096;
 
 /// Runs the role until its supervisor says stop or goes away.
 pub(crate) fn run(channel: Channel) -> io::Result<()> {
@@ -106,6 +110,8 @@ enum End {
 struct Link {
     channel: Channel,
     writing: bool,
+    /// Something was not told for want of room.
+    behind: bool,
 }
 
 impl Helper {
@@ -293,13 +299,18 @@ impl Helper {
         self.hear_vrrp(now());
         let channel = Channel::from_socket(descriptor)?;
         self.shared.poll.add(&channel, LINK, Interest::Read)?;
-        self.link = Some(Link { channel, writing: false });
+        self.link = Some(Link { channel, writing: false, behind: false });
+        self.tell_all();
+        Ok(())
+    }
+
+    /// Tells the vrrp role how everything is.
+    fn tell_all(&mut self) {
         let states: Vec<_> =
             self.states.iter().map(|(what, &state)| (what.clone(), state)).collect();
         for (what, state) in states {
             self.tell_vrrp(what, state);
         }
-        Ok(())
     }
 
     fn hear_vrrp(&mut self, now: Time) {
@@ -369,7 +380,14 @@ impl Helper {
             }
         }
         for (severity, text) in std::mem::take(&mut self.shared.log) {
-            self.say(&FromRole::Event(Told::Log { severity, text }))?;
+            self.log(severity, text)?;
+        }
+        if let Some(link) = &mut self.link
+            && link.behind
+            && link.channel.waiting() == 0
+        {
+            link.behind = false;
+            self.tell_all();
         }
         if let Some(link) = &mut self.link {
             if link.channel.flush().is_err() {
@@ -396,11 +414,21 @@ impl Helper {
     }
 
     fn tell_vrrp(&mut self, what: Tracked, state: TrackerState) {
-        if let Some(link) = &mut self.link
-            && let Ok(frame) = serde_json::to_vec(&FromHelper::Tracker { what, state })
-        {
+        let Some(link) = &mut self.link else { return };
+        if link.channel.waiting() >= TRACKERS_MAX.max(self.states.len()) {
+            link.behind = true;
+        } else if let Ok(frame) = serde_json::to_vec(&FromHelper::Tracker { what, state }) {
             link.channel.queue(&frame, Vec::new());
         }
+    }
+
+    /// Puts a line for the log in line, unless too many wait.
+    fn log(&mut self, severity: u8, text: String) -> io::Result<()> {
+        let waiting = self.channel.as_ref().map_or(0, Channel::waiting);
+        if waiting >= LINES_MAX {
+            return Ok(());
+        }
+        self.say(&FromRole::Event(Told::Log { severity, text }))
     }
 
     /// Puts a message in line for the supervisor.

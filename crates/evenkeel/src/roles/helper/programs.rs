@@ -75,7 +75,9 @@ impl Shared {
         let started = scripts::start(command, self.plan.script_user.as_ref(), more);
         let number = self.programs.last + 1;
         let added = started.and_then(|program| {
-            self.poll.add(&program, PROGRAMS + number, Interest::Read)?;
+            let added = self.poll.add(&program, PROGRAMS + number, Interest::Read);
+            // Whose end is not told of must not run.
+            added.inspect_err(|_| program.kill())?;
             Ok(program)
         });
         match added {

@@ -13,6 +13,10 @@ use super::Shared;
 use super::programs::Purpose;
 use super::rise_fall::RiseFall;
 
+/// Most programs started before other things have their turn: starting one takes about a
+/// millisecond.
+const AT_ONCE: usize = 16;
+
 #[derive(Default)]
 pub(super) struct Scripts {
     scripts: BTreeMap<String, Script>,
@@ -23,6 +27,8 @@ struct Script {
     counter: RiseFall,
     next: Time,
     run: ScriptRun,
+    /// It was told that the run at hand takes too long for the next one to begin.
+    skipped: bool,
     /// What it exited with last, to say only what is new.
     last: Option<Ended>,
 }
@@ -34,7 +40,37 @@ impl Script {
             plan: plan.clone(),
             next: now,
             run: ScriptRun::Idle,
+            skipped: false,
             last: None,
+        }
+    }
+
+    fn handle_due(&mut self, now: Time, shared: &mut Shared) {
+        self.next = self.next + self.plan.interval;
+        if self.next <= now {
+            // We were held up: the beat begins anew.
+            self.next = now + self.plan.interval;
+        }
+        let busy = match self.run {
+            ScriptRun::Idle => None,
+            ScriptRun::Running => Some("already running"),
+            ScriptRun::Overtime => Some("being timed out"),
+        };
+        if let Some(busy) = busy {
+            if !std::mem::replace(&mut self.skipped, true) {
+                let name = &self.plan.name;
+                let text = format!("Track script {name} is {busy}, expect idle - skipping run");
+                shared.note(6, text);
+            }
+            return;
+        }
+        self.skipped = false;
+        let purpose = Purpose::Track(self.plan.name.clone());
+        let timeout = Some(self.plan.timeout);
+        if shared.start(now, &self.plan.command, &[], purpose, timeout) {
+            self.run = ScriptRun::Running;
+        } else {
+            self.handle_result(false, "failed (it could not be started)", shared);
         }
     }
 
@@ -91,32 +127,13 @@ impl Scripts {
         self.scripts.values().map(|script| script.next).min().unwrap_or(Time::NEVER)
     }
 
-    /// Starts what is due.
+    /// Starts what is due, the longest due first, and not all of it when that is much.
     pub(super) fn handle_timeout(&mut self, now: Time, shared: &mut Shared) {
-        for script in self.scripts.values_mut().filter(|script| script.next <= now) {
-            let name = &script.plan.name;
-            script.next = script.next + script.plan.interval;
-            if script.next <= now {
-                // We were held up: the beat begins anew.
-                script.next = now + script.plan.interval;
-            }
-            let busy = match script.run {
-                ScriptRun::Idle => None,
-                ScriptRun::Running => Some("already running"),
-                ScriptRun::Overtime => Some("being timed out"),
-            };
-            if let Some(busy) = busy {
-                let text = format!("Track script {name} is {busy}, expect idle - skipping run");
-                shared.note(6, text);
-                continue;
-            }
-            let purpose = Purpose::Track(name.clone());
-            let timeout = Some(script.plan.timeout);
-            if shared.start(now, &script.plan.command, &[], purpose, timeout) {
-                script.run = ScriptRun::Running;
-            } else {
-                script.handle_result(false, "failed (it could not be started)", shared);
-            }
+        let mut due: Vec<&mut Script> =
+            self.scripts.values_mut().filter(|script| script.next <= now).collect();
+        due.sort_by_key(|script| script.next);
+        for script in due.into_iter().take(AT_ONCE) {
+            script.handle_due(now, shared);
         }
     }
 

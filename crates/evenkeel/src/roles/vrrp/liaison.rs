@@ -24,6 +24,8 @@ use model::vrrp::{Tracked, VrrpPlan};
 
 /// Frames that may wait for the helper.
 const NOTICES_MAX: usize = 4096;
+/// Frames that may wait for the supervisor before events are dropped.
+const EVENTS_MAX: usize = 4096;
 /// How long notices wait for the next helper after one has ended.
 const HELD_FOR: Duration = Duration::from_secs(30);
 const STACK: usize = 1 << 20;
@@ -112,6 +114,8 @@ struct Liaison {
     /// Writing is polled: to the supervisor, to the helper.
     writes: [bool; 2],
     notices_lost: bool,
+    /// Events dropped since there was room last.
+    events_lost: u64,
     /// What was last told of each instance and group, for a helper that is started again.
     told: BTreeMap<(bool, String), Notice>,
     /// Notices between two helpers, with the time of each.
@@ -159,6 +163,7 @@ impl Liaison {
             poll,
             writes,
             notices_lost: false,
+            events_lost: 0,
             told: BTreeMap::new(),
             held: VecDeque::new(),
             had_helper: false,
@@ -231,15 +236,37 @@ impl Liaison {
     /// True for the last letter.
     fn say(&mut self, letter: Say) -> io::Result<bool> {
         match letter {
-            Say::Supervisor(message) => {
-                self.supervisor.queue(&serde_json::to_vec(&message)?, Vec::new());
-            }
+            Say::Supervisor(message) => self.tell_supervisor(&message)?,
             Say::Helper(notice) => self.notify(notice)?,
             Say::Link(socket) => self.link(socket)?,
             Say::Waste(plan) => drop(plan),
             Say::End => return Ok(true),
         }
         Ok(false)
+    }
+
+    /// A supervisor that does not read finds the first events, and is told how many were dropped
+    /// after them. Answers wait: it asked for them.
+    fn tell_supervisor(&mut self, message: &FromRole) -> io::Result<()> {
+        let is_event = matches!(message, FromRole::Event(_));
+        if is_event && self.supervisor.waiting() >= EVENTS_MAX {
+            self.events_lost += 1;
+            return Ok(());
+        }
+        self.supervisor.queue(&serde_json::to_vec(message)?, Vec::new());
+        Ok(())
+    }
+
+    /// Once there is room again.
+    fn tell_what_was_lost(&mut self) -> io::Result<()> {
+        if self.events_lost == 0 || self.supervisor.waiting() >= EVENTS_MAX {
+            return Ok(());
+        }
+        let lost = std::mem::take(&mut self.events_lost);
+        let text = format!("{lost} events were dropped while nobody read them");
+        let event = FromRole::Event(Event::Log { severity: 4, text });
+        self.supervisor.queue(&serde_json::to_vec(&event)?, Vec::new());
+        Ok(())
     }
 
     /// A new helper knows nothing: it is told how everything is, and what happened since the
@@ -315,6 +342,7 @@ impl Liaison {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.tell_what_was_lost()?;
         // Whoever is gone is noticed by reading.
         let left = matches!(self.supervisor.flush(), Ok(false));
         if !self.deaf && left != self.writes[0] {

@@ -144,8 +144,19 @@ impl Driver {
         let Driver { stations, plan, kernel, poll, .. } = self;
         let warnings = stations.arrange(plan, &kernel.interfaces, poll, STATIONS);
         warnings.into_iter().for_each(|warning| self.supervisor.warn(warning));
-        self.routers =
-            self.kernel.interfaces.links().filter(|l| routes(&l.name)).map(|l| l.index).collect();
+        self.learn_routers();
+    }
+
+    /// On which of the interfaces of virtual IPv6 addresses this machine routes. There may be
+    /// thousands of others.
+    fn learn_routers(&mut self) {
+        let ours = self.plan.instances.iter().flat_map(|plan| {
+            let ipv6 = addresses(plan).filter(|address| address.address.is_ipv6());
+            ipv6.map(|address| plan.interface_of(address))
+        });
+        let ours: BTreeSet<&str> = ours.collect();
+        let links = ours.into_iter().filter_map(|name| self.kernel.interfaces.link(name));
+        self.routers = links.filter(|link| routes(&link.name)).map(|link| link.index).collect();
     }
 
     /// Every interface that the plan follows, as it is now.
