@@ -156,6 +156,20 @@ fn emit(now: Time, instances: &[Instance]) -> Vec<u8> {
     bytes
 }
 
+#[cfg(test)]
+impl Memory {
+    /// What a role leaves that was no master and knew this sequence number.
+    pub(super) fn write_sequence(file: &OwnedFd, plan: &VrrpInstance, sequence: u32) {
+        let (interface, id, family) = key(plan);
+        let mut bytes = emit(Time::ZERO, &[]);
+        bytes[8] = 1;
+        bytes.extend_from_slice(&interface);
+        bytes.extend_from_slice(&[id, 0, family, 0]);
+        bytes.extend_from_slice(&sequence.to_ne_bytes());
+        rustix::io::pwrite(file, &bytes, 0).unwrap();
+    }
+}
+
 /// What is written there; nothing of anything else.
 fn parse(bytes: &[u8]) -> Left {
     let Some((header, records)) = bytes.split_first_chunk::<HEADER>() else {

@@ -80,7 +80,10 @@ mod tests {
     use edge::raw::Receiver;
     use lab::net::Net;
     use model::units::{Centiseconds, Priority, VirtualRouterId};
-    use model::vrrp::{Authentication, Garp, InitialState, VirtualAddress, VrrpInstance};
+    use model::vrrp::{
+        Authentication, Destination, Garp, InitialState, IpPrefix, NextHop, Version,
+        VirtualAddress, VirtualLink, VirtualRoute, VirtualRule, VrrpInstance,
+    };
     use std::net::Ipv4Addr;
     use std::time::{Duration, Instant};
 
@@ -136,5 +139,107 @@ mod tests {
             }
         }
         assert_eq!(heard, [(IpAddr::from([10, 9, 0, 1]), 51, 0)]);
+    }
+
+    #[test]
+    fn everything_that_a_dead_role_left_is_taken_away_with_goodbyes_that_peers_believe() {
+        if let Some(reason) = lab::net::missing() {
+            println!("skipped: {reason}");
+            return;
+        }
+        let net = Net::new("withdraw2").unwrap();
+        let (ours, theirs) = (net.namespace("a").unwrap(), net.namespace("b").unwrap());
+        net.veth((&ours, "eth0"), (&theirs, "eth0")).unwrap();
+        ours.ip("addr add 10.9.0.1/24 dev eth0").unwrap();
+        theirs.ip("addr add 10.9.0.2/24 dev eth0").unwrap();
+        let macvlan = |name: &str, kind, id| VirtualLink::Macvlan {
+            name: name.into(),
+            mac: [0, 0, 0x5e, 0, kind, id],
+            transmit_on_base: false,
+            other_interfaces: false,
+        };
+        let address = Ipv4Addr::new(192, 168, 99, 0).into();
+        let destination = IpPrefix { address, length: 24 };
+        let sealed = VrrpInstance {
+            authentication: Authentication::Ah(*b"secret\0\0"),
+            link: macvlan("vrrp.51", 1, 51),
+            routes: vec![VirtualRoute {
+                next_hops: vec![NextHop { interface: Some("eth0".into()), ..NextHop::default() }],
+                ..VirtualRoute::new(Family::Ipv4, Some(destination))
+            }],
+            rules: vec![VirtualRule::new(Family::Ipv4, 1000, 100)],
+            accept: false,
+            ..instance(51)
+        };
+        let ipv6 = VrrpInstance {
+            family: Family::Ipv6,
+            version: Version::V3,
+            destination: Destination::Multicast(Family::Ipv6.group()),
+            addresses: vec![VirtualAddress::new("fe80::100".parse().unwrap(), 64)],
+            link: macvlan("vrrp.52", 2, 52),
+            ..instance(52)
+        };
+        let plan = VrrpPlan { instances: vec![sealed, ipv6], ..VrrpPlan::default() };
+        let memory = rustix::fs::memfd_create("test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let listening = |family, protocol| {
+            let index = Kernel::open().unwrap().interfaces.link("eth0").unwrap().index;
+            let listener = Receiver::open(family, protocol, Some("eth0")).unwrap();
+            listener.join(Family::group(family), index).unwrap();
+            listener
+        };
+        let (mut four, mut six) = theirs
+            .enter(|| {
+                let four = listening(Family::Ipv4, packet::AH_PROTOCOL);
+                (four, listening(Family::Ipv6, packet::PROTOCOL))
+            })
+            .unwrap();
+        let pictures = ["-o addr", "-o link", "route show table all", "rule", "-6 rule"];
+        let picture = || pictures.map(|what| volatile(&ours.ip(what).unwrap()));
+        // Duplicate address detection of eth0's own address comes to its end.
+        let end = Instant::now() + Duration::from_secs(20);
+        while ours.ip("-6 addr show dev eth0 tentative").unwrap().contains("inet6") {
+            assert!(Instant::now() < end);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let before = picture();
+        ours.enter(|| {
+            let parameter = || edge::sysctl::read("net/ipv4/conf/eth0/arp_ignore").unwrap();
+            let mut dead = Kernel::open().unwrap();
+            dead.remember_in(memory.try_clone().unwrap());
+            assert_eq!(dead.prepare(&plan), [""; 0]);
+            let all: Vec<&VrrpInstance> = plan.instances.iter().collect();
+            assert_eq!(dead.hold(&all), [""; 0]);
+            drop(dead);
+            assert_eq!(parameter(), "1");
+            Memory::write_sequence(&memory, &plan.instances[0], 4711);
+            withdraw(&plan, Some(memory.try_clone().unwrap())).unwrap();
+            assert_eq!(parameter(), "0");
+        })
+        .unwrap();
+        assert_eq!(picture(), before);
+        assert!(!ours.command("nft").args(["list", "ruleset"]).output().is_ok_and(|output| {
+            String::from_utf8_lossy(&output.stdout).contains("keepalived")
+        }));
+        let mut heard = Vec::new();
+        while heard.len() < 2 {
+            assert!(Instant::now() < end, "{heard:?}");
+            while let Some(packet) = four.receive().unwrap() {
+                let sequence = &packet.payload[8..12];
+                let sequence = u32::from_be_bytes(sequence.try_into().unwrap());
+                heard.push((packet.payload[24 + 1], packet.payload[24 + 2], sequence > 4711));
+            }
+            while let Some(packet) = six.receive().unwrap() {
+                let IpAddr::V6(source) = packet.source else { panic!("{}", packet.source) };
+                heard.push((packet.payload[1], packet.payload[2], source.is_unicast_link_local()));
+            }
+        }
+        heard.sort_unstable();
+        assert_eq!(heard, [(51, 0, true), (52, 0, true)]);
+    }
+
+    /// Without what the clock changes.
+    fn volatile(text: &str) -> Vec<String> {
+        let lines = text.lines().map(|line| line.split(" valid_lft").next().unwrap_or(line));
+        lines.map(str::to_owned).collect()
     }
 }

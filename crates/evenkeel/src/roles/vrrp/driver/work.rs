@@ -10,7 +10,7 @@ use model::vrrp::{VirtualAddress, VirtualLink, VrrpInstance};
 use proto::vrrp::{Alarm, Announced, Output, Subject, Task};
 
 use super::Driver;
-use crate::roles::vrrp::kernel::{Direction, Item, addresses, everything};
+use crate::roles::vrrp::kernel::{Direction, Item, addresses, everything, everything_to_take};
 
 /// Most holdings that are changed before timers are looked at again: the kernel takes some ten
 /// microseconds for each.
@@ -81,9 +81,7 @@ impl Driver {
                 self.announcements.forget(plan);
                 self.late.retain(|advert| advert.plan.name != plan.name);
                 self.kernel.begin_release(plan);
-                let mut items = everything(&[plan]);
-                items.reverse();
-                self.in_pieces(Direction::Take, &items);
+                self.in_pieces(Direction::Take, &everything_to_take(&[plan]));
             }
             Output::Remove(holdings) => {
                 self.announcements.forget(plan);

@@ -102,13 +102,11 @@ impl Kernel {
         complaints
     }
 
-    /// Takes everything of these instances away: rules, routes, addresses, then their virtual
-    /// interfaces go down. What is not there is no complaint. Their gates close first.
+    /// Takes everything of these instances away: their virtual interfaces go down, then rules,
+    /// routes and addresses go. What is not there is no complaint. Their gates close first.
     pub(super) fn release(&mut self, instances: &[&VrrpInstance]) -> Vec<String> {
         instances.iter().for_each(|plan| self.begin_release(plan));
-        let mut items = everything(instances);
-        items.reverse();
-        self.change(Direction::Take, &items)
+        self.change(Direction::Take, &everything_to_take(instances))
     }
 
     /// An instance is to hold: its gates open. Then [`everything`] of it is to be put in place by
@@ -120,8 +118,8 @@ impl Kernel {
         }
     }
 
-    /// An instance holds no longer: its gates close. Then everything of it is to be taken away, in
-    /// reverse order.
+    /// An instance holds no longer: its gates close. Then [`everything_to_take`] of it is to be
+    /// taken away.
     pub(super) fn begin_release(&mut self, plan: &VrrpInstance) {
         plan.held_addresses().for_each(|address| self.close_gate(address.address));
         self.holding.remove(&plan.name);
@@ -253,6 +251,16 @@ pub(super) fn everything<'a>(instances: &[&'a VrrpInstance]) -> Vec<Item<'a>> {
     each(|plan, list| list.extend(plan.routes.iter().map(Thing::Route)));
     each(|plan, list| list.extend(plan.rules.iter().map(Thing::Rule)));
     things
+}
+
+/// The same in the order in which it is taken away. Virtual interfaces go down first: one that is
+/// up tells the link by its MAC address that it leaves the groups of each address, when another
+/// master may have that MAC address already.
+pub(super) fn everything_to_take<'a>(instances: &[&'a VrrpInstance]) -> Vec<Item<'a>> {
+    let mut items = everything(instances);
+    items.reverse();
+    items.sort_by_key(|item| !matches!(item.thing, Thing::Link(_)));
+    items
 }
 
 /// All addresses that an instance holds as master.

@@ -62,7 +62,7 @@ fn json(namespace: &Namespace, arguments: &str) -> Vec<serde_json::Value> {
 
 impl Kernel {
     /// Puts everything of these instances in place at once.
-    fn hold(&mut self, instances: &[&VrrpInstance]) -> Vec<String> {
+    pub(in crate::roles::vrrp) fn hold(&mut self, instances: &[&VrrpInstance]) -> Vec<String> {
         instances.iter().for_each(|plan| self.begin_hold(plan));
         self.change(Direction::Place, &everything(instances))
     }
