@@ -1,8 +1,8 @@
 //! Pairs with Debian's keepalived in either role: elections come out the same, and after each step
 //! addresses, labels, routes and rules are what Keepalived leaves.
 
-mod record;
-mod scenario;
+pub(crate) mod record;
+pub(crate) mod scenario;
 
 use std::process::Command;
 use std::thread;
@@ -12,7 +12,7 @@ use scenario::{Product, Scenario, play};
 
 const CALM: Duration = Duration::from_millis(4_500);
 
-fn missing() -> Option<String> {
+pub(crate) fn missing() -> Option<String> {
     lab::net::missing().or_else(|| {
         let found = Command::new("keepalived").arg("--version").output().is_ok();
         (!found).then(|| "`keepalived` is not installed".to_owned())

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lab::net::{Namespace, Net};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use super::record::record;
 
@@ -38,8 +39,8 @@ pub(crate) enum Product {
 /// Both sides' state after each step.
 pub(crate) type Records = Vec<[Vec<String>; 2]>;
 
-struct Side {
-    namespace: Namespace,
+pub(crate) struct Side {
+    pub(crate) namespace: Namespace,
     product: Product,
     files: PathBuf,
     process: Option<Child>,
@@ -102,7 +103,12 @@ fn await_master(scenario: &Scenario, sides: &[Side], master: usize) {
 }
 
 impl Side {
-    fn new(scenario: &Scenario, number: usize, namespace: &Namespace, product: Product) -> Side {
+    pub(crate) fn new(
+        scenario: &Scenario,
+        number: usize,
+        namespace: &Namespace,
+        product: Product,
+    ) -> Side {
         for (network, interface) in ["eth0", "eth1"].into_iter().enumerate() {
             let address = format!("10.{}.0.{}/24", 9 + network, number + 1);
             namespace.ip(&format!("addr add {address} dev {interface}")).unwrap();
@@ -120,7 +126,7 @@ impl Side {
         Side { namespace: namespace.clone(), product, files, process: None }
     }
 
-    fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let file = |name: &str| self.files.join(name);
         let mut command = match self.product {
             Product::Evenkeel => {
@@ -144,18 +150,27 @@ impl Side {
         self.process = Some(child);
     }
 
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.process.take() {
             let _ = kill_process(Pid::from_child(&child), Signal::TERM);
             let _ = child.wait();
         }
     }
 
-    fn holds(&self, address: &str) -> bool {
+    pub(crate) fn holds(&self, address: &str) -> bool {
         self.namespace.ip("-o addr show").unwrap_or_default().contains(address)
     }
 
-    fn log(&self) -> String {
+    /// The process of one of our roles.
+    pub(crate) fn role(&self, name: &str) -> Option<u32> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+        command.args(["status", "--json", "--runtime-dir"]).arg(self.files.join("run"));
+        let status: Value = serde_json::from_slice(&command.output().ok()?.stdout).ok()?;
+        let role = status["roles"].as_array()?.iter().find(|one| one["role"] == name)?;
+        role["pid"].as_u64().map(|pid| pid as u32)
+    }
+
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.files.join("log")).unwrap_or_default()
     }
 }
