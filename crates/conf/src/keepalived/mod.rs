@@ -32,7 +32,7 @@ use crate::row::RowInfo;
 use crate::source::{FileId, Files};
 use expand::Stretch;
 use keyword::{Fill, Keywords, section};
-use reader::Reader;
+use reader::{Firsts, Reader};
 
 pub(crate) use expand::Origins;
 pub(crate) use surroundings::Surroundings;
@@ -73,11 +73,14 @@ pub(crate) fn load(
     }
     let keywords = Keywords::new();
     for stretches in &programs {
-        let statements = structure::read(&keywords, files, stretches, diagnostics);
-        Reader { surroundings, diagnostics }.fields(&statements, |reader, statement, fill| {
-            if let Fill::Top(parse) = fill {
-                parse(reader, statement, configuration);
-            }
+        let mut firsts = Firsts::default();
+        structure::read(&keywords, files, stretches, diagnostics, |statements, diagnostics| {
+            let mut reader = Reader { surroundings, diagnostics };
+            reader.more_fields(statements, &mut firsts, |reader, statement, fill| {
+                if let Fill::Top(parse) = fill {
+                    parse(reader, statement, configuration);
+                }
+            });
         });
     }
     origins

@@ -28,6 +28,10 @@ pub(crate) struct Reader<'r> {
     pub(crate) diagnostics: &'r mut Vec<Diagnostic>,
 }
 
+/// Keywords of a block, and where each was written first.
+#[derive(Default)]
+pub(crate) struct Firsts(Vec<(&'static str, Span)>);
+
 impl Reader<'_> {
     pub(crate) fn error(&mut self, span: Span, message: String, help: &str) {
         let diagnostic = Diagnostic::error(span, message);
@@ -48,9 +52,20 @@ impl Reader<'_> {
     pub(crate) fn fields<'s, 'a>(
         &mut self,
         statements: &'s [Statement<'a>],
-        mut fill: impl FnMut(&mut Self, &'s Statement<'a>, Fill),
+        fill: impl FnMut(&mut Self, &'s Statement<'a>, Fill),
     ) -> Written {
-        let mut written: Vec<(&'static str, Span)> = Vec::new();
+        let mut firsts = Firsts::default();
+        self.more_fields(statements, &mut firsts, fill);
+        Written(firsts.0.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The same for a part of a block; `firsts` is what was written in the parts before.
+    pub(crate) fn more_fields<'s, 'a>(
+        &mut self,
+        statements: &'s [Statement<'a>],
+        Firsts(written): &mut Firsts,
+        mut fill: impl FnMut(&mut Self, &'s Statement<'a>, Fill),
+    ) {
         for statement in statements {
             let row = match statement.meaning {
                 Meaning::Keyword(row) | Meaning::Typo(row) => row,
@@ -81,7 +96,6 @@ impl Reader<'_> {
                 other => fill(self, statement, other),
             }
         }
-        Written(written.into_iter().map(|(name, _)| name).collect())
     }
 
     /// The only argument: `needs` says what it is (`a port`).

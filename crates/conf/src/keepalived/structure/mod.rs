@@ -75,14 +75,15 @@ impl<'a> Statement<'a> {
     }
 }
 
-/// Reads a whole configuration, expanded.
+/// Reads a whole configuration, expanded, and hands it to `take` in parts: a large one as words
+/// takes many times the room that its text takes.
 pub(crate) fn read<'a>(
     keywords: &Keywords,
     files: &'a Files,
     stretches: &[Stretch],
     diagnostics: &mut Vec<Diagnostic>,
-) -> Vec<Statement<'a>> {
-    let mut statements = Vec::new();
+    mut take: impl FnMut(&[Statement<'a>], &mut Vec<Diagnostic>),
+) {
     let mut suggestions_left = SUGGESTIONS_MAX;
     for chunk in chunks(keywords, files, stretches) {
         let mut parser = Parser::new(keywords, &chunk, Mode::Strict, suggestions_left);
@@ -92,11 +93,10 @@ pub(crate) fn read<'a>(
             parser.run();
         }
         suggestions_left = parser.suggestions_left;
-        statements.append(&mut parser.root);
         diagnostics.append(&mut parser.lexer.diagnostics);
         diagnostics.append(&mut parser.diagnostics);
+        take(&parser.root, diagnostics);
     }
-    statements
 }
 
 /// Words compared with all keywords at most; a file that is no configuration has many.
