@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use edge::ipc::Channel;
 
 use crate::cli::Role;
-pub(crate) use vrrp::withdraw;
+pub(crate) use vrrp::{sweep, withdraw};
 
 /// Descriptor of the channel to the supervisor in a role's process.
 pub(crate) const CHANNEL_DESCRIPTOR: i32 = 3;

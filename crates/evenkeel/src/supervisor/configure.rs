@@ -216,6 +216,9 @@ impl Supervisor {
             Some(pending) => (pending.plan.clone(), pending.generation),
             None => (self.plan.clone(), self.generation),
         };
+        if role == Role::Vrrp {
+            sweep(&self.plan, &plan);
+        }
         if !needed(role, &plan) {
             self.slots[index].phase = Phase::Idle;
             return;
@@ -349,6 +352,9 @@ impl Supervisor {
         // A number of its own, so that late answers are not taken for those to the next reload.
         self.generation = pending.generation + 1;
         let (plan, generation) = (self.plan.clone(), self.generation);
+        if self.slot(Role::Vrrp).running().is_none() {
+            sweep(&pending.plan, &plan);
+        }
         for role in Role::ALL {
             if !needed(role, &plan) {
                 if role == Role::Helper {
@@ -437,6 +443,14 @@ fn tell(
     running.listeners.extend(&addresses);
     let message = ToRole::Configure { generation, plan: part, listeners: addresses };
     running.say_with(&message, descriptors)
+}
+
+/// A vrrp role that died while it went from one Plan to another is started with one of them: what
+/// is of the other only goes.
+fn sweep(former: &Plan, next: &Plan) {
+    if let Err(error) = crate::roles::sweep(&former.vrrp, &next.vrrp) {
+        tracing::error!("taking away what the vrrp role left behind failed: {error}");
+    }
 }
 
 /// The Plan has something for this role.

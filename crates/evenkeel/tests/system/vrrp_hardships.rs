@@ -3,11 +3,15 @@
 
 use std::time::Duration;
 
+use lab::net::{Namespace, Net};
 use model::control::{RolePlan, RoleReport};
 use model::status::{VrrpReport, VrrpState};
 use model::units::{Centiseconds, Priority, VirtualRouterId};
 use model::vrrp::{Version, VirtualAddress, VrrpInstance, VrrpPlan};
 
+use rustix::process::Signal;
+
+use crate::duties::{Director, Place, instance, signal_to, within as soon};
 use crate::role::RoleProcess;
 use crate::vrrp::{Pair, SOON, skipped, within};
 
@@ -66,4 +70,73 @@ fn a_suspended_backup_takes_nothing_over_when_it_goes_on_though_its_sockets_over
     }
     assert_eq!(became_master(&mut backup), before);
     assert_eq!(became_master(&mut master), 100);
+}
+
+/// What is on eth0 besides its own address.
+fn virtual_addresses(namespace: &Namespace) -> Vec<String> {
+    let listed = namespace.ip("-o -4 addr show dev eth0").unwrap();
+    let words = |line: &str| line.split_whitespace().nth(3).map(str::to_owned);
+    listed.lines().filter_map(words).filter(|address| !address.ends_with("/24")).collect()
+}
+
+/// A director alone in its namespace, master of 10.9.0.100.
+fn alone<'a>(net: &Net, place: &'a Place) -> (Namespace, Director<'a>) {
+    let (ours, _) = crate::duties::pair(net);
+    place.write("keepalived.conf", &instance(""));
+    let director = Director::start(&ours, place);
+    soon("it is master", || director.state() == "master");
+    (ours, director)
+}
+
+#[test]
+fn a_role_killed_in_a_reload_leaves_no_address_of_the_other_configuration() {
+    if skipped() {
+        return;
+    }
+    let (net, place) = (Net::new("halfway").unwrap(), Place::new("halfway"));
+    let (ours, director) = alone(&net, &place);
+    // Suspended, the role finds the reload when it is killed: nothing of it is in place. Its
+    // predecessor's addresses are.
+    let vrrp = director.pid("vrrp").unwrap();
+    signal_to(vrrp, Signal::STOP);
+    let other = instance("").replace("10.9.0.100", "10.9.0.101");
+    place.write("keepalived.conf", &other);
+    director.running.signal(Signal::HUP);
+    std::thread::sleep(Duration::from_millis(300));
+    signal_to(vrrp, Signal::KILL);
+    soon("only the new address is there", || virtual_addresses(&ours) == ["10.9.0.101/32"]);
+    assert!(director.running.stop().success());
+    assert!(virtual_addresses(&ours).is_empty());
+}
+
+#[test]
+fn a_role_that_dies_again_and_again_leaves_no_address_while_it_waits() {
+    if skipped() {
+        return;
+    }
+    let (net, place) = (Net::new("again").unwrap(), Place::new("again"));
+    let (ours, director) = alone(&net, &place);
+    for deaths in 1..=4 {
+        soon("it is master", || director.state() == "master");
+        signal_to(director.pid("vrrp").unwrap(), Signal::KILL);
+        // After the third it is back in 100 ms and master 364 ms later.
+        if deaths > 2 {
+            soon("they are gone", || virtual_addresses(&ours).is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_role_that_does_not_stop_is_ended_and_its_addresses_go() {
+    if skipped() {
+        return;
+    }
+    let (net, place) = (Net::new("deaf").unwrap(), Place::new("deaf"));
+    let (ours, director) = alone(&net, &place);
+    signal_to(director.pid("vrrp").unwrap(), Signal::STOP);
+    director.running.signal(Signal::TERM);
+    std::thread::sleep(Duration::from_millis(100));
+    // Asked twice, it has little patience left.
+    director.running.stop();
+    assert!(virtual_addresses(&ours).is_empty());
 }

@@ -26,7 +26,7 @@ use std::io;
 
 use edge::ipc::Channel;
 
-pub(crate) use withdraw::withdraw;
+pub(crate) use withdraw::{sweep, withdraw};
 
 /// Priority under SCHED_FIFO: above ordinary work, below the kernel's own interrupt threads.
 const REALTIME_PRIORITY: u8 = 49;

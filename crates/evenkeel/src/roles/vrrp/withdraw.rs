@@ -46,6 +46,19 @@ pub(crate) fn withdraw(plan: &VrrpPlan, memory: Option<OwnedFd>) -> io::Result<(
     }
 }
 
+/// Takes away what a role that died during a reload may have left behind of a configuration that
+/// the next process is not told of.
+pub(crate) fn sweep(former: &VrrpPlan, next: &VrrpPlan) -> io::Result<()> {
+    if former == next {
+        return Ok(());
+    }
+    let complaints = Kernel::open()?.sweep(former, next);
+    match complaints.is_empty() {
+        true => Ok(()),
+        false => Err(io::Error::other(complaints.join("; "))),
+    }
+}
+
 fn source(instance: &VrrpInstance, kernel: &Kernel, plan: &VrrpPlan) -> Option<IpAddr> {
     let name = &instance.interface;
     fixed_source(instance).or_else(|| match instance.family {

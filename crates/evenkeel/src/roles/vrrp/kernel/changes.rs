@@ -29,7 +29,7 @@ pub(in crate::roles::vrrp) struct Item<'a> {
 }
 
 /// What can be put in place and taken away.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Thing<'a> {
     /// A virtual interface is up while its instance holds.
     Link(&'a str),

@@ -179,6 +179,20 @@ impl Kernel {
         self.holding = plan.instances.iter().map(|instance| instance.name.clone()).collect();
     }
 
+    /// Takes away everything of a configuration that is not of another one as well.
+    pub(super) fn sweep(&mut self, former: &VrrpPlan, next: &VrrpPlan) -> Vec<String> {
+        fn all(plan: &VrrpPlan) -> Vec<Item<'_>> {
+            let instances: Vec<&VrrpInstance> = plan.instances.iter().collect();
+            let statics = plan.statics.iter().map(Item::fixed);
+            statics.chain(everything(&instances)).collect()
+        }
+        let kept = all(next);
+        let mut gone = all(former);
+        gone.retain(|one| kept.iter().all(|kept| kept.thing != one.thing));
+        gone.reverse();
+        self.change(Direction::Take, &gone)
+    }
+
     /// Puts the machine back as it was: nothing of ours stays. At the end of the role.
     pub(super) fn finish(&mut self) -> Vec<String> {
         let plan = std::mem::take(&mut self.plan);
