@@ -3,6 +3,10 @@
 
 pub(crate) mod record;
 pub(crate) mod scenario;
+mod split;
+mod story;
+mod virtual_mac;
+mod wire;
 
 use std::process::Command;
 use std::thread;
@@ -12,6 +16,7 @@ use scenario::{Product, Scenario, play};
 
 const CALM: Duration = Duration::from_millis(4_500);
 
+/// Why pairs cannot be tried here.
 pub(crate) fn missing() -> Option<String> {
     lab::net::missing().or_else(|| {
         let found = Command::new("keepalived").arg("--version").output().is_ok();

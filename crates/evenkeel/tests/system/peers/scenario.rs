@@ -1,6 +1,7 @@
 //! Two directors through the life of a pair: both up, the master stopped, the master back.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -39,9 +40,11 @@ pub(crate) enum Product {
 /// Both sides' state after each step.
 pub(crate) type Records = Vec<[Vec<String>; 2]>;
 
+/// One director of a pair.
 pub(crate) struct Side {
     pub(crate) namespace: Namespace,
     product: Product,
+    number: usize,
     files: PathBuf,
     process: Option<Child>,
 }
@@ -109,6 +112,16 @@ impl Side {
         namespace: &Namespace,
         product: Product,
     ) -> Side {
+        Side::of(scenario.configuration, number, namespace, product)
+    }
+
+    /// With its own addresses on eth0 and eth1, and a configuration for it.
+    pub(super) fn of(
+        configuration: &str,
+        number: usize,
+        namespace: &Namespace,
+        product: Product,
+    ) -> Side {
         for (network, interface) in ["eth0", "eth1"].into_iter().enumerate() {
             let address = format!("10.{}.0.{}/24", 9 + network, number + 1);
             namespace.ip(&format!("addr add {address} dev {interface}")).unwrap();
@@ -117,13 +130,43 @@ impl Side {
         }
         let files = std::env::temp_dir().join(namespace.name());
         fs::create_dir_all(&files).unwrap();
-        let text = scenario
-            .configuration
-            .replace("PRIORITY", if number == 0 { "150" } else { "100" })
-            .replace("OWN", &format!("10.9.0.{}", number + 1))
-            .replace("PEER", &format!("10.9.0.{}", 2 - number));
-        fs::write(files.join("keepalived.conf"), text).unwrap();
-        Side { namespace: namespace.clone(), product, files, process: None }
+        let side = Side { namespace: namespace.clone(), product, number, files, process: None };
+        side.configure(configuration);
+        let script = format!("#!/bin/sh\necho \"$*\" >> {}\n", side.path("notices"));
+        side.write("notify", &script);
+        fs::set_permissions(side.path("notify"), fs::Permissions::from_mode(0o755)).unwrap();
+        side
+    }
+
+    /// Writes its configuration: `PRIORITY`, `OWN`, `PEER` and `FILES` are replaced.
+    fn configure(&self, configuration: &str) {
+        let text = configuration
+            .replace("PRIORITY", if self.number == 0 { "150" } else { "100" })
+            .replace("OWN", &format!("10.9.0.{}", self.number + 1))
+            .replace("PEER", &format!("10.9.0.{}", 2 - self.number))
+            .replace("FILES", &self.files.display().to_string());
+        self.write("keepalived.conf", &text);
+    }
+
+    /// Takes over another configuration.
+    pub(super) fn reload(&self, configuration: &str) {
+        self.configure(configuration);
+        let process = self.process.as_ref().expect("it runs");
+        kill_process(Pid::from_child(process), Signal::HUP).unwrap();
+    }
+
+    pub(super) fn path(&self, name: &str) -> String {
+        self.files.join(name).display().to_string()
+    }
+
+    pub(super) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    /// What its `notify` script was told, a line each.
+    pub(super) fn notices(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.path("notices")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
     }
 
     pub(crate) fn start(&mut self) {
