@@ -48,6 +48,8 @@ pub struct Global {
     /// Programs that others than root can change are not run as root
     /// (`enable_script_security`).
     pub script_security: bool,
+    /// Programs are run under the path as written, links unresolved (`use_symlink_paths`).
+    pub symlink_paths: bool,
     /// Run once before any role starts (`startup_script`).
     pub startup_script: Option<BoundedCommand>,
     /// Run once after all roles have ended (`shutdown_script`).

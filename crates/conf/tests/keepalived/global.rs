@@ -60,6 +60,13 @@ fn times_of_reloads_and_saved_configurations_go_into_the_plan() {
 }
 
 #[test]
+fn links_in_paths_of_programs_stay_only_when_asked() {
+    let kept = |line: &str| global(line).global.symlink_paths;
+    assert!(kept("use_symlink_paths") && kept("use_symlink_paths yes"));
+    assert!(!kept("use_symlink_paths off") && !kept("script_user root"));
+}
+
+#[test]
 fn a_umask_is_a_number_in_any_base_or_bits() {
     assert_eq!(global("umask 027").global.umask, Some(0o027));
     assert_eq!(global("umask 0x12").global.umask, Some(0o022));

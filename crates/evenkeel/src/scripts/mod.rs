@@ -12,15 +12,26 @@ use model::Plan;
 use model::vrrp::{Command, Notify, Track, Tracked, User};
 
 pub(crate) use run::start;
-use security::{Danger, Verdict};
+use security::{Danger, Rules, Verdict};
 
 /// Something to know about a program of the configuration, in Keepalived's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
     /// One line.
     pub(crate) text: String,
-    /// It is the finding that Keepalived's `-t` answers with exit code 6.
-    pub(crate) security: bool,
+    /// What it is to Keepalived.
+    pub(crate) weight: Weight,
+}
+
+/// How much Keepalived's `-t` makes of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weight {
+    /// It only says so.
+    Remark,
+    /// Something of the configuration is left out: exit code 5.
+    Disabled,
+    /// Programs run without `enable_script_security`: exit code 6.
+    Security,
 }
 
 /// Looks at every program of VRRP and of the start and the end. Programs that cannot or may not
@@ -29,7 +40,7 @@ pub(crate) struct Finding {
 pub(crate) fn vet(plan: &mut Plan) -> Vec<Finding> {
     let mut vetting = Vetting {
         default: identity(plan.global.script_user.as_ref(), Identity::ours()),
-        refuse: plan.global.script_security,
+        rules: Rules { refuse: plan.global.script_security, keep_links: plan.global.symlink_paths },
         texts: BTreeSet::new(),
         findings: Vec::new(),
         programs: false,
@@ -52,8 +63,7 @@ pub(crate) fn identity(user: Option<&User>, otherwise: Identity) -> Identity {
 
 struct Vetting {
     default: Identity,
-    /// `enable_script_security`
-    refuse: bool,
+    rules: Rules,
     /// What was said already: the same program is often used many times.
     texts: BTreeSet<String>,
     findings: Vec<Finding>,
@@ -69,15 +79,13 @@ impl Vetting {
         let mut disabled = BTreeSet::new();
         vrrp.trackers.scripts.retain_mut(|script| {
             let name = &script.name;
-            let why = match self.command(&mut script.command) {
+            let (why, weight) = match self.command(&mut script.command) {
                 Verdict::Runs(_) => return true,
-                Verdict::Refused => format!("Disabling track script {name} due to insecure"),
-                Verdict::Missing => {
-                    format!("Disabling track script {name} since not found/accessible")
-                }
-                Verdict::NotExecutable => format!("Disabling track script {name}"),
+                Verdict::Refused => (" due to insecure", Weight::Disabled),
+                Verdict::Missing => (" since not found/accessible", Weight::Disabled),
+                Verdict::NotExecutable => ("", Weight::Remark),
             };
-            self.say(why, false);
+            self.say(format!("Disabling track script {name}{why}"), weight);
             disabled.insert(Tracked::Script(name.clone()));
             false
         });
@@ -115,9 +123,9 @@ impl Vetting {
     fn command(&mut self, command: &mut Command) -> Verdict {
         let identity = identity(command.user.as_ref(), self.default);
         let mut texts = Vec::new();
-        let verdict = security::look(&mut command.words, identity, self.refuse, &mut texts);
+        let verdict = security::look(&mut command.words, identity, self.rules, &mut texts);
         for text in texts {
-            self.say(text, false);
+            self.say(text, Weight::Remark);
         }
         match verdict {
             Verdict::Runs(Danger::NoProgram) | Verdict::Missing => {}
@@ -132,19 +140,19 @@ impl Vetting {
 
     /// Keepalived's verdict on running scripts without `enable_script_security` at all.
     fn conclude(&mut self, what: &str) {
-        if self.programs && !self.refuse {
+        if self.programs && !self.rules.refuse {
             let more = if self.dangerous { " There are insecure scripts." } else { "" };
             let text = format!(
                 "SECURITY VIOLATION - {what} are being executed but script_security not enabled.{more}"
             );
-            self.say(text, true);
+            self.say(text, Weight::Security);
         }
         (self.programs, self.dangerous) = (false, false);
     }
 
-    fn say(&mut self, text: String, security: bool) {
+    fn say(&mut self, text: String, weight: Weight) {
         if self.texts.insert(text.clone()) {
-            self.findings.push(Finding { text, security });
+            self.findings.push(Finding { text, weight });
         }
     }
 }

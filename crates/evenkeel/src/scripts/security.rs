@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use edge::spawn::Identity;
 
@@ -33,12 +33,21 @@ pub(super) enum Danger {
     NoProgram,
 }
 
+/// What the configuration says of all programs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rules {
+    /// `enable_script_security`: what root runs and others can change is not run.
+    pub(super) refuse: bool,
+    /// `use_symlink_paths`: links in paths stay, so that they can be turned to other programs.
+    pub(super) keep_links: bool,
+}
+
 /// Looks at a program, says what is worth saying in Keepalived's words, and makes its path a
-/// real one. `refuse` is `enable_script_security`.
+/// real one, unless links are to stay.
 pub(super) fn look(
     words: &mut [String],
     identity: Identity,
-    refuse: bool,
+    rules: Rules,
     texts: &mut Vec<String>,
 ) -> Verdict {
     let Some(program) = words.first_mut() else { return Verdict::Missing };
@@ -55,7 +64,11 @@ pub(super) fn look(
             return Verdict::Missing;
         }
     };
-    let (named, real) = path::under_its_name(program, real);
+    let (named, real) = if rules.keep_links && program.starts_with('/') {
+        (PathBuf::from(&*program), Some(real))
+    } else {
+        path::under_its_name(program, real)
+    };
     *program = named.to_string_lossy().into_owned();
     let Ok(file) = fs::metadata(&named) else {
         texts.push(format!("Unable to access script `{program}` - disabling"));
@@ -80,10 +93,10 @@ pub(super) fn look(
         match way(path) {
             Way::Safe => {}
             Way::Changeable => {
-                let done = if refuse { " - disabling" } else { "" };
+                let done = if rules.refuse { " - disabling" } else { "" };
                 let path = path.display();
                 texts.push(format!("Unsafe permissions found for script '{path}'{done}."));
-                if refuse {
+                if rules.refuse {
                     return Verdict::Refused;
                 }
                 danger = Danger::Changeable;
@@ -158,7 +171,8 @@ fn way(path: &Path) -> Way {
         let Ok(found) = fs::symlink_metadata(one) else { return Way::Broken };
         let kind = found.file_type();
         let last = number + 1 == above.len();
-        if last && !kind.is_file() && !kind.is_symlink() || !last && !kind.is_dir() {
+        // A link's target is looked at by itself.
+        if !(kind.is_symlink() || if last { kind.is_file() } else { kind.is_dir() }) {
             return Way::WrongType;
         }
         let mode = found.mode();
@@ -175,10 +189,10 @@ fn way(path: &Path) -> Way {
 mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::path::PathBuf;
 
     const ROOT: Identity = Identity { uid: 0, gid: 0 };
     const NOBODY: Identity = Identity { uid: 65534, gid: 65534 };
+    const STRICT: Rules = Rules { refuse: true, keep_links: false };
 
     /// A directory that only root can change: temporary ones are not.
     fn directory(name: &str) -> Option<PathBuf> {
@@ -201,7 +215,8 @@ mod tests {
     fn verdict(program: &str, identity: Identity, refuse: bool) -> (Verdict, Vec<String>) {
         let mut texts = Vec::new();
         let mut words = [program.to_owned(), "argument".to_owned()];
-        (look(&mut words, identity, refuse, &mut texts), texts)
+        let rules = Rules { refuse, keep_links: false };
+        (look(&mut words, identity, rules, &mut texts), texts)
     }
 
     #[test]
@@ -262,9 +277,29 @@ mod tests {
         let mut words = [format!("{}/../{}/called", directory.display(), {
             directory.file_name().unwrap().to_str().unwrap()
         })];
-        let verdict = look(&mut words, ROOT, true, &mut Vec::new());
+        let verdict = look(&mut words, ROOT, STRICT, &mut Vec::new());
         assert_eq!(verdict, Verdict::Runs(Danger::None));
         assert_eq!(words[0], directory.join("called").to_str().unwrap());
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn links_stay_where_they_are_to_stay_and_what_they_lead_to_is_looked_at() {
+        let Some(directory) = directory("kept") else { return };
+        let real = script(&directory, "real", 0o755);
+        let open = script(&directory, "open", 0o757);
+        fs::create_dir(directory.join("sub")).unwrap();
+        symlink(&directory, directory.join("sub/here")).unwrap();
+        let called = directory.join("sub/here/called");
+        symlink(&real, &called).unwrap();
+        let called = called.to_str().unwrap();
+        let keep = Rules { keep_links: true, ..STRICT };
+        let mut words = [called.to_owned()];
+        assert_eq!(look(&mut words, ROOT, keep, &mut Vec::new()), Verdict::Runs(Danger::None));
+        assert_eq!(words[0], called);
+        fs::remove_file(called).unwrap();
+        symlink(&open, called).unwrap();
+        assert_eq!(look(&mut words, ROOT, keep, &mut Vec::new()), Verdict::Refused);
         fs::remove_dir_all(&directory).unwrap();
     }
 
@@ -278,7 +313,7 @@ mod tests {
     fn a_bare_name_is_found_in_path_and_warned_of() {
         let mut words = ["true".to_owned()];
         let mut texts = Vec::new();
-        assert!(matches!(look(&mut words, ROOT, false, &mut texts), Verdict::Runs(_)));
+        assert!(matches!(look(&mut words, ROOT, Rules::default(), &mut texts), Verdict::Runs(_)));
         assert!(words[0].ends_with("/true") && words[0].starts_with('/'));
         assert!(texts[0].starts_with("WARNING - script `true` resolved by path search to `/"));
     }

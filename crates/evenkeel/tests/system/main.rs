@@ -22,6 +22,7 @@ mod proxy_rules;
 mod quiet_reload;
 mod role;
 mod scripts;
+mod security;
 mod site;
 mod site_server;
 mod vrrp;

@@ -51,11 +51,11 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .parse(Rule::value(Fill::Global(fifo_write_vrrp_states_on_reload))),
     keyword("use_symlink_paths", &[GLOBAL]).syntax("[BOOL]").example("true").since("2.3.0")
         .doc("Programs are run under the path as written, links unresolved.")
-        .no_effect("programs are always run so", Rule::value(Fill::Check(boolean))),
+        .parse(Rule::value(Fill::Global(use_symlink_paths))),
 ];
 
-fn boolean(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    reader.boolean(statement);
+fn use_symlink_paths(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
+    global.plan.symlink_paths = reader.boolean(statement).unwrap_or_default();
 }
 
 fn script_user(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {

@@ -19,6 +19,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use crate::cli::Role;
 use crate::commands::run::{self, Background, FACILITY_DAEMON, Log, LogTo, Settings};
 use crate::load::{self, Files, Only};
+use crate::scripts::Weight;
 use crate::supervisor::Habits;
 
 pub(crate) use dump::{Dump, Since};
@@ -137,8 +138,11 @@ fn test(files: &Files, log: &str) -> ExitCode {
     } else if let Err(error) = fs::write(log, &text) {
         eprintln!("keepalived: cannot write {log}: {error}");
     }
-    if loaded.findings.iter().any(|finding| finding.security) {
+    let found = |weight| loaded.findings.iter().any(|finding| finding.weight == weight);
+    if found(Weight::Security) {
         ExitCode::from(INSECURE)
+    } else if found(Weight::Disabled) {
+        ExitCode::from(ERRORS)
     } else if loaded.plan.is_some() {
         ExitCode::SUCCESS
     } else if files.names().iter().any(|path| fs::metadata(path).is_err()) {
