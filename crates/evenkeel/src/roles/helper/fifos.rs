@@ -55,7 +55,7 @@ impl Fifos {
         for pipe in former {
             let readers = |purpose: &Purpose| match purpose {
                 Purpose::Fifo(path) => *path == pipe.plan.path,
-                Purpose::Track(_) | Purpose::Notice => false,
+                Purpose::Track(_) | Purpose::Notice(_) => false,
             };
             shared.programs.terminate(readers);
             pipe.close();

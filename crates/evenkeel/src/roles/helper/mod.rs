@@ -13,6 +13,7 @@ mod rise_fall;
 mod track_files;
 mod track_processes;
 mod track_scripts;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -38,6 +39,7 @@ use programs::{Programs, Purpose};
 use track_files::Files;
 use track_processes::Processes;
 use track_scripts::Scripts;
+use turns::Turns;
 
 /// Tokens of the role's descriptors. Pipes and programs count from theirs.
 const CHANNEL: u64 = 0;
@@ -89,6 +91,7 @@ struct Helper {
     processes: Processes,
     fifos: Fifos,
     subjects: Subjects,
+    turns: Turns,
     configured: bool,
     /// How everything followed is.
     states: BTreeMap<Tracked, TrackerState>,
@@ -136,6 +139,7 @@ impl Helper {
             processes: Processes::default(),
             fifos: Fifos::default(),
             subjects: Subjects::default(),
+            turns: Turns::default(),
             configured: false,
             states: BTreeMap::new(),
             finish_by: None,
@@ -176,7 +180,7 @@ impl Helper {
                 .min(self.files.next_deadline())
                 .min(self.processes.next_deadline()),
         };
-        follow.min(self.shared.programs.next_deadline())
+        follow.min(self.shared.programs.next_deadline()).min(self.turns.next_deadline())
     }
 
     fn on_ready(&mut self, now: Time, event: Event) -> io::Result<()> {
@@ -206,7 +210,7 @@ impl Helper {
     fn on_end(&mut self, purpose: Purpose, ended: edge::spawn::Ended) {
         match purpose {
             Purpose::Track(name) => self.scripts.handle_end(&name, ended, &mut self.shared),
-            Purpose::Notice => {}
+            Purpose::Notice(key) => self.turns.handle_end(&key),
             Purpose::Fifo(path) => {
                 if self.finish_by.is_none() {
                     self.shared.note(5, format!("the script of the pipe {path} ended"));
@@ -219,9 +223,10 @@ impl Helper {
         for purpose in self.shared.programs.handle_timeout(now) {
             match purpose {
                 Purpose::Track(name) => self.scripts.handle_overtime(&name, &mut self.shared),
-                Purpose::Notice | Purpose::Fifo(_) => {}
+                Purpose::Notice(_) | Purpose::Fifo(_) => {}
             }
         }
+        self.start_told(now);
         if self.finish_by.is_none() {
             self.scripts.handle_timeout(now, &mut self.shared);
             self.files.handle_timeout(now, &mut self.shared)?;
@@ -331,10 +336,9 @@ impl Helper {
 
     fn on_notice(&mut self, now: Time, notice: &Notice) {
         let Some(reaction) = self.subjects.handle_notice(notice) else { return };
-        for (command, more) in &reaction.programs {
-            let more: Vec<&str> = more.iter().map(String::as_str).collect();
-            self.shared.start(now, command, &more, Purpose::Notice, None);
-        }
+        let key = (notice.group, notice.name.clone());
+        self.turns.push(now, key, reaction.programs);
+        self.start_told(now);
         if let Some(line) = &reaction.line {
             self.fifos.write(line, &mut self.shared);
         }
@@ -342,6 +346,19 @@ impl Helper {
             let told = FromRole::Event(Told::Notice(reaction.notice));
             // Only a value that cannot be written as JSON fails here, and an event can.
             let _ = self.say(&told);
+        }
+    }
+
+    /// Starts the programs whose turn it is; at the end nothing waits.
+    fn start_told(&mut self, now: Time) {
+        while let Some((key, told)) = self.turns.poll(now, self.finish_by.is_some()) {
+            for (command, more) in &told {
+                let more: Vec<&str> = more.iter().map(String::as_str).collect();
+                let purpose = Purpose::Notice(key.clone());
+                if !self.shared.start(now, command, &more, purpose, None) {
+                    self.turns.handle_end(&key);
+                }
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use edge::spawn::{Ended, Program};
 use model::Time;
 use model::vrrp::Command;
 
+use super::turns::Key;
 use super::{PROGRAMS, Shared};
 use crate::scripts;
 
@@ -25,8 +26,8 @@ const LAST_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) enum Purpose {
     /// The `vrrp_script` of this name.
     Track(String),
-    /// Somebody is told of a change.
-    Notice,
+    /// Somebody is told of a change of this group or instance.
+    Notice(Key),
     /// It reads the pipe at this path.
     Fifo(String),
 }
