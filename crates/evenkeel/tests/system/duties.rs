@@ -243,6 +243,26 @@ fn a_second_director_in_a_namespace_has_its_own_pid_files_as_keepalived_names_th
 }
 
 #[test]
+fn a_director_goes_to_the_namespace_of_its_configuration_and_still_hears_of_processes() {
+    if let Some(reason) = lab::net::missing() {
+        return println!("skipped: {reason}");
+    }
+    let place = Place::new("netns");
+    let net = Net::new("dutynetns").unwrap();
+    let (a, _b) = pair(&net);
+    let track = "vrrp_track_process self {\n process evenkeel-vrrp\n}\n";
+    let more = instance("track_process {\n self\n }");
+    place.write("keepalived.conf", &format!("net_namespace {}\n{track}{more}", a.name()));
+    let told = edge::process_events::ProcessEvents::subscribe().is_ok();
+    let evenkeel = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    let director = Director::start_by(evenkeel, &place, &[]);
+    within("it is master", || director.state() == "master");
+    assert!(a.ip("addr show dev eth0").unwrap().contains("10.9.0.100"));
+    assert!(!told || !director.log().contains("/proc is read"), "{}", director.log());
+    assert!(director.running.stop().success());
+}
+
+#[test]
 fn use_pid_dir_is_followed_by_evenkeel_run_too() {
     if let Some(reason) = lab::net::missing() {
         return println!("skipped: {reason}");

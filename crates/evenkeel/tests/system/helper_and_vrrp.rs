@@ -270,6 +270,8 @@ fn the_programs_of_start_and_end_run_and_nothing_is_left_behind() {
     };
     kill(first, rustix::process::Signal::KILL);
     within("another helper runs", || helper().is_some_and(|pid| pid != first));
+    assert!(evenkeel("reload").status.success());
+    assert_eq!(line(), "INSTANCE \"VI\" MASTER 100\n", "the next helper knows it as well");
     kill(i32::try_from(running.id()).unwrap(), rustix::process::Signal::TERM);
     assert_eq!(line(), "INSTANCE \"VI\" STOP 100\n");
     assert!(running.wait().unwrap().success());
