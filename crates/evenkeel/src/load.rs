@@ -241,6 +241,7 @@ pub(crate) fn load(files: &Files) -> Loaded {
         findings = scripts::vet(&mut plan);
         plan
     });
-    let (diagnostics, summary) = (parsed.diagnostics, parsed.summary);
+    let (diagnostics, mut summary) = (parsed.diagnostics, parsed.summary);
+    summary.warnings += findings.len();
     Loaded { plan, diagnostics, summary, findings, texts: parsed.files }
 }

@@ -116,15 +116,20 @@ pub(crate) fn go(settings: Settings) -> ExitCode {
     if loaded.plan.as_ref().is_some_and(|plan| plan.has_keepalived) {
         become_keepalived();
     }
+    let in_background = std::env::var_os(BACKGROUND).is_some();
+    if in_background {
+        // Before the roles start: they belong to the session, too.
+        let _ = rustix::process::setsid();
+    }
     let text = loaded.render(super::colours(&io::stderr()));
-    if !text.is_empty() {
+    // The process that started this one has said it already.
+    if !text.is_empty() && !in_background {
         eprintln!("{}", text.trim_end());
     }
     let Some(plan) = &loaded.plan else {
         return super::fail(&format!("the configuration does not load: {}", loaded.summary));
     };
     let notifier = Notifier::from_environment();
-    let in_background = std::env::var_os(BACKGROUND).is_some();
     let leave = match settings.background {
         Background::AsConfigured => plan.proxy.process.daemon,
         Background::Always => true,
@@ -241,10 +246,8 @@ fn go_to_background() -> ExitCode {
     start().unwrap_or_else(|error| super::fail(&format!("cannot go to the background: {error}")))
 }
 
-/// Leaves the terminal's session, tells the process that started this one, and from now on logs
-/// to syslog.
+/// Tells the process that started this one, and from now on logs to syslog.
 fn settle_in_background(mut starter: UnixStream, log: &LogLines) {
-    let _ = rustix::process::setsid();
     log.to_syslog();
     if let Ok(nowhere) = std::fs::File::options().read(true).write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stderr(&nowhere);

@@ -133,6 +133,13 @@ fn alone(tag: &str) -> Option<(Net, Namespace, Place)> {
     Some((net, ours, place))
 }
 
+/// The session that a process belongs to: the fourth field after its name.
+fn session(pid: &str) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, after_name) = stat.rsplit_once(") ").unwrap();
+    after_name.split(' ').nth(3).unwrap().to_owned()
+}
+
 #[test]
 fn the_daemon_writes_its_pid_files_and_its_dumps_and_obeys_keepaliveds_signals() {
     let Some((_net, ours, place)) = alone("kdaemon") else { return };
@@ -141,6 +148,7 @@ fn the_daemon_writes_its_pid_files_and_its_dumps_and_obeys_keepaliveds_signals()
     let vrrp = fs::read_to_string(place.path("v.pid")).unwrap();
     let name = fs::read_to_string(format!("/proc/{}/comm", vrrp.trim())).unwrap();
     assert_eq!(name.trim(), "evenkeel-vrrp");
+    assert_eq!(session(vrrp.trim()), pid, "a role does not stay in the terminal's session");
     assert!(!place.path("c.pid").exists(), "there is no director role");
 
     signal("USR1", &pid);
