@@ -3,10 +3,12 @@
 //!
 //! - [`punctual`]: adverts and timers, which come before everything else;
 //! - [`work`]: what the router asks for besides adverts, one small piece at a time;
+//! - [`aside`]: what would take too long on this thread;
 //! - [`interfaces`]: links and addresses that come, go and change;
 //! - [`repairs`]: how often what was taken is put back;
 //! - [`orders`]: what the supervisor says.
 
+mod aside;
 mod interfaces;
 mod orders;
 mod punctual;

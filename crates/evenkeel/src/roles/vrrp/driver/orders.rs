@@ -100,8 +100,12 @@ impl Driver {
         // By the interfaces and virtual interfaces of the configuration that ends.
         self.router.take_leave(clock::now(), &plan);
         self.collect();
+        let (plan, complaints) = self.aside(move |kernel| {
+            let complaints = kernel.prepare(&plan);
+            (plan, complaints)
+        });
+        complaints.into_iter().for_each(|text| self.supervisor.warn(text));
         let former = std::mem::replace(&mut self.plan, plan);
-        self.kernel.prepare(&self.plan).into_iter().for_each(|text| self.supervisor.warn(text));
         self.announcements.configure(&self.plan.garp_groups);
         self.configure_bfd();
         self.renew_stations();
@@ -116,6 +120,11 @@ impl Driver {
         self.memory.write(clock::now(), self.router.instances());
         self.kernel.know_holders(self.masters().iter().map(|plan| plan.name.clone()).collect());
         self.kernel.settle_gates();
+        let (former, complaints) = self.aside(move |kernel| {
+            let complaints = kernel.tidy(&former);
+            (former, complaints)
+        });
+        complaints.into_iter().for_each(|text| self.supervisor.warn(text));
         self.supervisor.throw_away(former);
         self.supervisor.answer(FromRole::Configured { generation, error: None });
     }

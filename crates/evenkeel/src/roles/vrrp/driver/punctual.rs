@@ -37,6 +37,12 @@ impl Driver {
         self.memory.note_sequences(self.router.instances());
     }
 
+    /// The same, whichever sockets they are in.
+    pub(super) fn hear_all(&mut self) {
+        self.hear(&Which::All);
+        self.collect();
+    }
+
     /// Does what is due. Adverts come before timers: after a pause of this process, one that
     /// waits in a socket takes back a timer that only seems to have expired.
     pub(super) fn be_punctual(&mut self) {

@@ -10,7 +10,9 @@ use model::vrrp::{VirtualAddress, VirtualLink, VrrpInstance};
 use proto::vrrp::{Alarm, Announced, Output, Subject, Task};
 
 use super::Driver;
-use crate::roles::vrrp::kernel::{Direction, Item, addresses, everything, everything_to_take};
+use crate::roles::vrrp::kernel::{
+    Direction, Item, addresses, everything, everything_to_take, has_virtual_links,
+};
 
 /// Most holdings that are changed before timers are looked at again: the kernel takes some ten
 /// microseconds for each.
@@ -81,6 +83,12 @@ impl Driver {
                 self.announcements.forget(plan);
                 self.late.retain(|advert| advert.plan.name != plan.name);
                 self.kernel.begin_release(plan);
+                if has_virtual_links(plan) {
+                    // To take one down takes the kernel a grace period.
+                    let plan = plan.clone();
+                    let complaints = self.aside(move |kernel| kernel.take_down(&plan));
+                    complaints.into_iter().for_each(|text| self.supervisor.warn(text));
+                }
                 self.in_pieces(Direction::Take, &everything_to_take(&[plan]));
             }
             Output::Remove(holdings) => {

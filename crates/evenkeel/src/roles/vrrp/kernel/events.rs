@@ -143,6 +143,7 @@ impl Kernel {
             Change::LinkAppeared(link) => told.push(KernelChange::LinkAppeared(link.name)),
             Change::LinkVanished(link) => {
                 self.ours.addresses.forget(|address| address.interface == link.index);
+                self.ready.remove(&link.index);
                 told.push(KernelChange::LinkVanished(link.name));
             }
             Change::LinkChanged { before, now } => tell_changed(&before, now, told),

@@ -55,6 +55,8 @@ pub(super) struct Kernel {
     firewall: Firewall,
     /// Not everything that an interface lost could be put back yet.
     incomplete: bool,
+    /// Indices of the virtual interfaces that lack nothing.
+    ready: BTreeSet<u32>,
     /// Addresses that have a gate.
     gated: HashSet<IpAddr>,
 }
@@ -62,12 +64,17 @@ pub(super) struct Kernel {
 impl Kernel {
     /// Reads the interfaces. To miss nothing, subscribe to [`GROUPS`] on another socket before.
     pub(super) fn open() -> io::Result<Kernel> {
-        let mut requests = Socket::open()?;
-        let interfaces = Interfaces::load(&mut requests)?;
+        let mut kernel = Kernel::vacant()?;
+        kernel.interfaces = Interfaces::load(&mut kernel.requests)?;
+        Ok(kernel)
+    }
+
+    /// One that knows nothing, to stand in where the real one is at work elsewhere.
+    pub(super) fn vacant() -> io::Result<Kernel> {
         Ok(Kernel {
-            requests,
+            requests: Socket::open()?,
             batch: Batch::new(),
-            interfaces,
+            interfaces: Interfaces::default(),
             gate: None,
             plan: VrrpPlan::default(),
             holding: BTreeSet::new(),
@@ -75,6 +82,7 @@ impl Kernel {
             sysctls: Sysctls::default(),
             firewall: Firewall::default(),
             incomplete: false,
+            ready: BTreeSet::new(),
             gated: HashSet::new(),
         })
     }
@@ -87,7 +95,7 @@ impl Kernel {
 
     /// Makes the machine ready for a configuration, changing only what differs from the one
     /// before: virtual interfaces, kernel parameters, firewall rules, static addresses, routes and rules. What a killed predecessor left is adopted.
-    /// Before the router takes the configuration over.
+    /// Before the router takes the configuration over; [`tidy`](Self::tidy) after that.
     pub(super) fn prepare(&mut self, plan: &VrrpPlan) -> Vec<String> {
         let former = std::mem::replace(&mut self.plan, plan.clone());
         self.renew_gates();
@@ -102,11 +110,29 @@ impl Kernel {
         complaints
     }
 
+    /// Removes the virtual interfaces of a former configuration that nobody wants any more, once
+    /// their instances have said goodbye by them.
+    pub(super) fn tidy(&mut self, former: &VrrpPlan) -> Vec<String> {
+        self.delete_unwanted_links(former)
+    }
+
     /// Takes everything of these instances away: their virtual interfaces go down, then rules,
     /// routes and addresses go. What is not there is no complaint. Their gates close first.
     pub(super) fn release(&mut self, instances: &[&VrrpInstance]) -> Vec<String> {
         instances.iter().for_each(|plan| self.begin_release(plan));
-        self.change(Direction::Take, &everything_to_take(instances))
+        let mut complaints: Vec<String> =
+            instances.iter().flat_map(|plan| self.take_down(plan)).collect();
+        complaints.extend(self.change(Direction::Take, &everything_to_take(instances)));
+        complaints
+    }
+
+    /// Takes the virtual interfaces of an instance down. Before its addresses go: one that is up
+    /// tells the link by its MAC address that it leaves the groups of each address, when another
+    /// master may have that MAC address already.
+    pub(super) fn take_down(&mut self, plan: &VrrpInstance) -> Vec<String> {
+        let link = |name| Item { whom: &plan.name, thing: Thing::Link(name) };
+        let links: Vec<Item<'_>> = changes::virtual_links(plan).map(link).collect();
+        self.change(Direction::Take, &links)
     }
 
     /// An instance is to hold: its gates open. Then [`everything`] of it is to be put in place by
@@ -118,8 +144,8 @@ impl Kernel {
         }
     }
 
-    /// An instance holds no longer: its gates close. Then [`everything_to_take`] of it is to be
-    /// taken away.
+    /// An instance holds no longer: its gates close. Then its virtual interfaces go
+    /// [down](Self::take_down), and [`everything_to_take`] of it is to be taken away.
     pub(super) fn begin_release(&mut self, plan: &VrrpInstance) {
         plan.held_addresses().for_each(|address| self.close_gate(address.address));
         self.holding.remove(&plan.name);
@@ -267,14 +293,18 @@ pub(super) fn everything<'a>(instances: &[&'a VrrpInstance]) -> Vec<Item<'a>> {
     things
 }
 
-/// The same in the order in which it is taken away. Virtual interfaces go down first: one that is
-/// up tells the link by its MAC address that it leaves the groups of each address, when another
-/// master may have that MAC address already.
+/// The same in the order in which it is taken away, but for the virtual interfaces, which went
+/// [down](Kernel::take_down) before.
 pub(super) fn everything_to_take<'a>(instances: &[&'a VrrpInstance]) -> Vec<Item<'a>> {
     let mut items = everything(instances);
+    items.retain(|item| !matches!(item.thing, Thing::Link(_)));
     items.reverse();
-    items.sort_by_key(|item| !matches!(item.thing, Thing::Link(_)));
     items
+}
+
+/// Whether an instance has interfaces that are up only while it holds.
+pub(super) fn has_virtual_links(plan: &VrrpInstance) -> bool {
+    changes::virtual_links(plan).next().is_some()
 }
 
 /// All addresses that an instance holds as master.

@@ -5,6 +5,7 @@
 //! that does so draws the traffic of the master to itself. An ipvlan has the MAC address of the
 //! interface it is on; it is up from the start, with the address that adverts are sent from.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use edge::netlink::link::{Link, LinkKind};
@@ -25,18 +26,25 @@ struct Wanted {
 }
 
 impl Kernel {
-    /// Makes the interfaces that a configuration wants and removes those that it does not want
-    /// any more. One that is there already, as a killed predecessor left it, is adopted.
+    /// Makes the interfaces that a configuration wants, and removes those before that have the
+    /// same name and are something else. One that is there already, as a killed predecessor left it, is adopted.
     pub(super) fn renew_virtual_links(&mut self, former: &VrrpPlan) -> Vec<String> {
         let wanted = wanted(&self.plan);
         let mut complaints = Vec::new();
         for old in self::wanted(former) {
-            if !wanted.iter().any(|new| is_same(new, &old)) {
+            if wanted.iter().any(|new| new.name == old.name && !is_same(new, &old)) {
                 complaints.extend(self.delete_virtual_link(&old));
             }
         }
         wanted.iter().for_each(|link| complaints.extend(self.make_virtual_link(link)));
         complaints
+    }
+
+    /// Removes those of a former configuration that this one has no use for.
+    pub(super) fn delete_unwanted_links(&mut self, former: &VrrpPlan) -> Vec<String> {
+        let wanted: BTreeSet<String> = wanted(&self.plan).into_iter().map(|new| new.name).collect();
+        let unwanted = self::wanted(former).into_iter().filter(|old| !wanted.contains(&old.name));
+        unwanted.filter_map(|old| self.delete_virtual_link(&old)).collect()
     }
 
     /// Makes those that are missing, now that an interface came.
@@ -86,9 +94,12 @@ impl Kernel {
 
     /// What an interface needs once it is there.
     fn ready_virtual_link(&mut self, wanted: &Wanted) -> Vec<String> {
-        let mut complaints = sysctls::quieten(&wanted.name, wanted.has_ipv6);
-        let Some(link) = self.interfaces.link(&wanted.name) else { return complaints };
+        let Some(link) = self.interfaces.link(&wanted.name) else { return Vec::new() };
         let index = link.index;
+        if !self.ready.insert(index) {
+            return Vec::new();
+        }
+        let mut complaints = sysctls::quieten(&wanted.name, wanted.has_ipv6);
         match wanted.kind {
             Kind::Macvlan(_) => {}
             Kind::Ipvlan(_) => {
@@ -136,6 +147,7 @@ impl Kernel {
             return None;
         }
         let index = link.index;
+        self.ready.remove(&index);
         self.batch.clear();
         self.batch.delete_link(index);
         match self.run_batch() {
