@@ -13,7 +13,7 @@ use model::vrrp::{Tracked, VrrpInstance, VrrpPlan};
 use super::group::Group;
 use super::instance::{GOODBYE, Instance};
 use super::output::{Output, Subject, Surroundings, Task};
-use super::router::{Router, longest_delay};
+use super::router::{Router, longest_delay, way_out};
 use super::tracking;
 
 impl Router {
@@ -154,6 +154,9 @@ impl Router {
         let tracked = self.instances.iter().filter(|i| i.plan.track_source);
         let sources = tracked.filter_map(|i| i.plan.source);
         self.sources = sources.map(|s| (s, surroundings.has_address(s))).collect();
+        let ways = self.instances.iter().filter_map(|i| way_out(&i.plan));
+        self.virtual_links =
+            ways.map(|name| (name.into(), surroundings.has_interface(name))).collect();
         self.track_groups = plan.track_groups.clone();
         self.lost.retain(|lost| plan.statics.contains(lost));
     }

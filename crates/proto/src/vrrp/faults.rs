@@ -16,6 +16,8 @@ pub enum Fault {
     NoAddress(String, Family),
     /// `track_src_ip`: the configured source address is on no interface.
     NoSource(IpAddr),
+    /// Its virtual interface could not be made: its adverts would not leave.
+    NoVirtualInterface(String),
     /// `unicast_fault_no_peer`: there is nobody to send adverts to.
     NoPeers,
     /// Something tracked with weight 0 is down (or up, when reversed), or a tracked file's number
@@ -34,6 +36,7 @@ impl fmt::Display for Fault {
             Fault::NoAddress(name, Family::Ipv4) => write!(f, "{name} has no IPv4 address"),
             Fault::NoAddress(name, Family::Ipv6) => write!(f, "{name} has no IPv6 address"),
             Fault::NoSource(address) => write!(f, "source address {address} is missing"),
+            Fault::NoVirtualInterface(name) => write!(f, "there is no interface {name}"),
             Fault::NoPeers => f.write_str("no unicast peers"),
             Fault::Tracked(what) => write!(f, "{} failed", Named(what)),
             Fault::StaticLost(group) => write!(f, "a static object of track_group {group} is lost"),

@@ -34,5 +34,5 @@ pub use faults::{Conditions, Fault};
 pub use instance::{Instance, fixed_source};
 pub use output::{Alarm, Announced, LinkState, Output, Subject, Surroundings, Task};
 pub use packet::{Advert, Discard};
-pub use router::Router;
+pub use router::{Router, way_out};
 pub use transition::Reason;

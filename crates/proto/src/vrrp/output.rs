@@ -142,6 +142,11 @@ pub trait Surroundings {
         let _ = plan;
         0
     }
+    /// Whether a virtual interface is there, up or down.
+    fn has_interface(&self, name: &str) -> bool {
+        let _ = name;
+        true
+    }
     /// How a script, file, process or BFD session is. Interfaces are asked for by
     /// [`link`](Self::link).
     fn tracker(&self, what: &Tracked) -> TrackerState;

@@ -1,6 +1,7 @@
 //! All virtual routers of this machine, and the groups that change state together.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -9,7 +10,7 @@ use core::time::Duration;
 use model::control::{NoticeKind, TrackerState};
 use model::status::VrrpState;
 use model::units::{Time, WallTime};
-use model::vrrp::{Destination, Family, Holding, TrackGroup, Tracked, VrrpInstance};
+use model::vrrp::{Destination, Family, Holding, TrackGroup, Tracked, VirtualLink, VrrpInstance};
 
 use super::deadlines::Deadlines;
 use super::faults::{Conditions, Fault};
@@ -38,6 +39,8 @@ pub struct Router {
     pub(super) trackers: BTreeMap<Tracked, TrackerState>,
     /// Addresses that `track_src_ip` follows, and whether they are there.
     pub(super) sources: BTreeMap<IpAddr, bool>,
+    /// Virtual interfaces that adverts leave by, and whether they are there.
+    pub(super) virtual_links: BTreeMap<String, bool>,
     pub(super) track_groups: Vec<TrackGroup>,
     /// Static things that are lost.
     pub(super) lost: Vec<Holding>,
@@ -120,6 +123,14 @@ impl Router {
         let Some(known) = self.sources.get_mut(&address) else { return };
         if core::mem::replace(known, present) != present {
             self.reassess(now, |i| i.plan.source == Some(address));
+        }
+    }
+
+    /// A virtual interface that adverts leave by came or went, or could not be made.
+    pub fn handle_virtual_link(&mut self, now: Time, name: &str, present: bool) {
+        let Some(known) = self.virtual_links.get_mut(name) else { return };
+        if core::mem::replace(known, present) != present {
+            self.reassess(now, |i| way_out(&i.plan) == Some(name));
         }
     }
 
@@ -238,6 +249,10 @@ impl Router {
         if let Some(source) = plan.source.filter(|s| plan.track_source && missing(s)) {
             faults.push(Fault::NoSource(source));
         }
+        let missing = |name: &&str| self.virtual_links.get(*name) == Some(&false);
+        if let Some(name) = way_out(plan).filter(missing) {
+            faults.push(Fault::NoVirtualInterface(name.into()));
+        }
         if matches!(&plan.destination, Destination::Unicast(u) if u.fault_without_peers && u.peers.is_empty())
         {
             faults.push(Fault::NoPeers);
@@ -338,7 +353,16 @@ impl Instance {
     }
 }
 
-pub(super) fn track_group_of(holding: &Holding) -> Option<&alloc::string::String> {
+/// The virtual interface that adverts leave by.
+pub fn way_out(plan: &VrrpInstance) -> Option<&str> {
+    match &plan.link {
+        VirtualLink::Macvlan { name, transmit_on_base: false, .. }
+        | VirtualLink::Ipvlan { name, .. } => Some(name),
+        VirtualLink::Macvlan { transmit_on_base: true, .. } | VirtualLink::None => None,
+    }
+}
+
+pub(super) fn track_group_of(holding: &Holding) -> Option<&String> {
     match holding {
         Holding::Address(address) => address.track_group.as_ref(),
         Holding::Route(route) => route.track_group.as_ref(),

@@ -1,7 +1,7 @@
 //! What makes an instance faulty, and how it recovers.
 
 use super::*;
-use model::vrrp::{LinkDelay, TrackGroup, Unicast};
+use model::vrrp::{LinkDelay, TrackGroup, Unicast, VirtualLink};
 
 #[test]
 fn an_interface_that_goes_down_is_a_fault_and_coming_back_makes_a_backup() {
@@ -174,4 +174,23 @@ fn a_changed_source_address_of_a_master_is_told_at_once() {
     assert!(
         matches!(&outputs[..], [Output::SendAdvert(p)] if Some(p.source) == ipv4.map(Into::into))
     );
+}
+
+#[test]
+fn a_virtual_interface_that_adverts_leave_by_and_that_is_not_there_is_a_fault() {
+    let link = |transmit_on_base| VirtualLink::Macvlan {
+        name: "vrrp.51".into(),
+        mac: [0, 0, 0x5e, 0, 1, 51],
+        transmit_on_base,
+        other_interfaces: false,
+    };
+    let mut bench = Bench::master(VrrpInstance { link: link(false), ..plan(100) });
+    bench.router.handle_virtual_link(at(5_000), "vrrp.51", false);
+    assert_eq!(bench.status(5_000).faults, ["there is no interface vrrp.51"]);
+    assert_eq!(bench.state(), VrrpState::Fault);
+    bench.router.handle_virtual_link(at(6_000), "vrrp.51", true);
+    assert_eq!(bench.state(), VrrpState::Backup);
+    let mut bench = Bench::master(VrrpInstance { link: link(true), ..plan(100) });
+    bench.router.handle_virtual_link(at(5_000), "vrrp.51", false);
+    assert_eq!(bench.state(), VrrpState::Master);
 }

@@ -8,7 +8,7 @@ use edge::clock;
 use model::control::Event;
 use model::status::VrrpState;
 use model::vrrp::{Holding, Tracked, VirtualRoute, VrrpInstance, VrrpPlan};
-use proto::vrrp::{Announced, LinkState};
+use proto::vrrp::{Announced, LinkState, way_out};
 
 use super::{Driver, STATIONS};
 use crate::roles::vrrp::kernel::{Direction, KernelChange, addresses};
@@ -134,6 +134,10 @@ impl Driver {
             self.plan.instances.iter().filter(|i| i.track_source).filter_map(|i| i.source)
         {
             self.router.handle_source(now, address, self.kernel.interfaces.has_anywhere(address));
+        }
+        for name in self.plan.instances.iter().filter_map(way_out) {
+            let present = self.kernel.interfaces.link(name).is_some();
+            self.router.handle_virtual_link(now, name, present);
         }
         self.collect();
     }

@@ -160,6 +160,10 @@ impl Surroundings for Snapshot<'_> {
         self.driver.kernel.interfaces.has_anywhere(address)
     }
 
+    fn has_interface(&self, name: &str) -> bool {
+        self.driver.kernel.interfaces.link(name).is_some()
+    }
+
     fn resumes(&self, plan: &VrrpInstance) -> bool {
         let Driver { memory, kernel, .. } = self.driver;
         memory.was_master(clock::now(), plan) && kernel.holds(plan)
