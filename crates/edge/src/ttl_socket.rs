@@ -15,6 +15,8 @@ use crate::sockopt;
 const DATAGRAM_MAX: usize = 512;
 /// Class selector 6, network control, as routing protocols use.
 const NETWORK_CONTROL: i32 = 0xc0;
+/// Room for what anybody may send to a well-known port, in bytes as the kernel counts them.
+const ROOM: i32 = 1 << 20;
 /// The queueing priority that goes with it (TC_PRIO_CONTROL).
 const PRIORITY_CONTROL: i32 = 7;
 
@@ -42,6 +44,8 @@ impl TtlSocket {
     /// One that hears a port on every address.
     pub fn listen(family: Family, port: u16) -> io::Result<TtlSocket> {
         let socket = TtlSocket::open(family)?;
+        // Without the privilege the default has to do.
+        let _ = sockopt::set(&socket.socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, ROOM);
         match family {
             Family::Ipv4 => {
                 sockopt::set(&socket.socket, libc::IPPROTO_IP, libc::IP_RECVTTL, 1)?;
