@@ -103,7 +103,9 @@ pub(super) fn wanted(plan: &VrrpPlan) -> BTreeMap<String, &'static str> {
     };
     for base in bases(plan) {
         // Only the virtual MAC interface answers for its addresses, and nothing that leaves by
-        // the base says that they are there.
+        // the base says that they are there. Only a base without any IPv4 address, which needs
+        // mcast_src_ip or IPv6 to take part, could still ask with a virtual address as the
+        // sender: the kernel then looks on other interfaces for one (inet_select_addr).
         want(base, "arp_ignore", "1");
         want(base, "arp_filter", "1");
         want(base, "arp_announce", "2");

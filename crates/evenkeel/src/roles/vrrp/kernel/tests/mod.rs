@@ -4,6 +4,7 @@ mod batches;
 mod keepalived;
 mod losses;
 mod no_accept;
+mod parameters;
 mod virtual_mac;
 
 use std::net::IpAddr;
