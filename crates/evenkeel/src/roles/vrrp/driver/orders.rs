@@ -9,7 +9,7 @@ use edge::bpf::Gate;
 use edge::clock;
 use model::control::{FromRole, RolePlan, RoleReport, Runtime, ToRole, TrackerState};
 use model::status::VrrpReport;
-use model::vrrp::{Tracked, VrrpInstance};
+use model::vrrp::{Tracked, VirtualLink, VrrpInstance, VrrpPlan};
 use proto::vrrp::{LinkState, Surroundings};
 
 use super::{BFD, Driver};
@@ -100,10 +100,16 @@ impl Driver {
         // By the interfaces and virtual interfaces of the configuration that ends.
         self.router.take_leave(clock::now(), &plan);
         self.collect();
-        let (plan, complaints) = self.aside(move |kernel| {
-            let complaints = kernel.prepare(&plan);
+        let has_links = has_virtual_interfaces(&plan) || has_virtual_interfaces(&self.plan);
+        let (plan, complaints) = if has_links {
+            self.aside(move |kernel| {
+                let complaints = kernel.prepare(&plan);
+                (plan, complaints)
+            })
+        } else {
+            let complaints = self.kernel.prepare(&plan);
             (plan, complaints)
-        });
+        };
         complaints.into_iter().for_each(|text| self.supervisor.warn(text));
         let former = std::mem::replace(&mut self.plan, plan);
         self.announcements.configure(&self.plan.garp_groups);
@@ -120,12 +126,16 @@ impl Driver {
         self.memory.write(clock::now(), self.router.instances());
         self.kernel.know_holders(self.masters().iter().map(|plan| plan.name.clone()).collect());
         self.kernel.settle_gates();
-        let (former, complaints) = self.aside(move |kernel| {
-            let complaints = kernel.tidy(&former);
-            (former, complaints)
-        });
-        complaints.into_iter().for_each(|text| self.supervisor.warn(text));
-        self.supervisor.throw_away(former);
+        if has_virtual_interfaces(&former) {
+            let (former, complaints) = self.aside(move |kernel| {
+                let complaints = kernel.tidy(&former);
+                (former, complaints)
+            });
+            complaints.into_iter().for_each(|text| self.supervisor.warn(text));
+            self.supervisor.throw_away(former);
+        } else {
+            self.supervisor.throw_away(former);
+        }
         self.supervisor.answer(FromRole::Configured { generation, error: None });
     }
 
@@ -140,6 +150,12 @@ impl Driver {
             trackers.entry(Tracked::Bfd(session.name.clone())).or_insert(TrackerState::Down);
         }
     }
+}
+
+/// Whether making and removing interfaces may be part of taking a configuration over.
+fn has_virtual_interfaces(plan: &VrrpPlan) -> bool {
+    let has = |one: &VrrpInstance| one.link != VirtualLink::None || !one.address_links.is_empty();
+    plan.instances.iter().any(has)
 }
 
 /// What the router may ask while it takes over a configuration.
