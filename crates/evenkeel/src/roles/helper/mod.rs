@@ -93,6 +93,8 @@ struct Helper {
     subjects: Subjects,
     turns: Turns,
     configured: bool,
+    /// The last configuration asked for the states of everything.
+    states_wanted: bool,
     /// How everything followed is.
     states: BTreeMap<Tracked, TrackerState>,
     /// Set once the end has come: until when programs may take.
@@ -141,6 +143,7 @@ impl Helper {
             subjects: Subjects::default(),
             turns: Turns::default(),
             configured: false,
+            states_wanted: false,
             states: BTreeMap::new(),
             finish_by: None,
             wound_up: false,
@@ -284,7 +287,8 @@ impl Helper {
             Tracked::Interface(_) | Tracked::Bfd(_) => false,
         };
         self.states.retain(|what, _| followed(what));
-        if self.configured && plan.write_states_on_reload {
+        self.states_wanted = self.configured && plan.write_states_on_reload;
+        if self.states_wanted {
             for line in self.subjects.states() {
                 self.fifos.write(&line, &mut self.shared);
             }
@@ -324,7 +328,13 @@ impl Helper {
             match heard {
                 Ok(Received::Frame(frame)) => match serde_json::from_slice(&frame.bytes) {
                     Ok(ToHelper::Notice(notice)) => self.on_notice(now, &notice),
-                    Ok(ToHelper::Known(notice)) => self.subjects.handle_known(notice),
+                    Ok(ToHelper::Known(notice)) => {
+                        let line = self.subjects.handle_known(notice);
+                        // Asked for by a reload that came before.
+                        if let Some(line) = line.filter(|_| self.states_wanted) {
+                            self.fifos.write(&line, &mut self.shared);
+                        }
+                    }
                     Err(error) => self.shared.note(3, format!("the vrrp role said: {error}")),
                 },
                 Ok(Received::Nothing) => return,

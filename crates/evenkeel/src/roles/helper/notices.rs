@@ -69,14 +69,19 @@ impl Subjects {
         }
     }
 
-    /// What was told before this process began; what it has heard itself is newer.
-    pub(super) fn handle_known(&mut self, mut notice: Notice) {
+    /// What was told before this process began; what it has heard itself is newer. Returns the
+    /// line of a state that was not known.
+    pub(super) fn handle_known(&mut self, mut notice: Notice) -> Option<String> {
         if notice.group {
             notice.priority = 0;
         }
-        if let Some(subject) = self.known.get_mut(&(notice.group, notice.name.clone())) {
-            subject.last.get_or_insert(notice);
+        let subject = self.known.get_mut(&(notice.group, notice.name.clone()))?;
+        if subject.last.is_some() {
+            return None;
         }
+        let line = line(&notice);
+        subject.last = Some(notice);
+        Some(line)
     }
 
     /// A line for the state of each, groups first, as Keepalived writes them after a reload.
@@ -221,7 +226,8 @@ mod tests {
     #[test]
     fn a_helper_that_was_started_again_knows_the_states_and_tells_nobody() {
         let mut subjects = subjects(Notify::default());
-        subjects.handle_known(notice(true, NoticeKind::Master));
+        let line = subjects.handle_known(notice(true, NoticeKind::Master));
+        assert_eq!(line.as_deref(), Some("GROUP \"VI\" MASTER 0\n"));
         subjects.handle_known(notice(false, NoticeKind::Master));
         subjects.handle_notice(&notice(false, NoticeKind::Fault));
         subjects.handle_known(notice(false, NoticeKind::Master));
