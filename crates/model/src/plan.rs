@@ -28,6 +28,15 @@ pub struct Plan {
     pub has_haproxy: bool,
 }
 
+impl Plan {
+    /// There is nothing to run: no virtual router, no virtual server and no frontend.
+    pub fn is_idle(&self) -> bool {
+        self.vrrp.instances.is_empty()
+            && self.layer4.virtual_servers.is_empty()
+            && self.proxy.frontends.is_empty()
+    }
+}
+
 /// `global_defs` of keepalived.conf.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Global {

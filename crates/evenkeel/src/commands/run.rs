@@ -144,10 +144,7 @@ pub(crate) fn go(settings: Settings) -> ExitCode {
     if leave && !notifier.present() && !in_background {
         return go_to_background();
     }
-    if plan.vrrp.instances.is_empty()
-        && plan.layer4.virtual_servers.is_empty()
-        && plan.proxy.frontends.is_empty()
-    {
+    if plan.is_idle() {
         return super::fail(
             "nothing to run: the files define no vrrp_instance, no virtual_server and no frontend",
         );

@@ -26,6 +26,10 @@ use super::{DRAIN_PATIENCE, Leaving, STOP_PATIENCE, Supervisor, wall_clock};
 /// How long roles may take to put a Plan in force.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// An empty file is a mistake, or half a file, and not a wish to give up every address.
+const NOTHING_LEFT: &str = "the files define no vrrp_instance, no virtual_server and no frontend \
+                            any more; to give everything up, stop Evenkeel";
+
 /// A Plan on its way into force.
 pub(super) struct Pending {
     plan: Plan,
@@ -75,7 +79,8 @@ impl Supervisor {
             return self.refuse(clients, Vec::new(), messages);
         };
         let changes = diff(&self.plan, &plan);
-        if let Some(error) = surroundings::unchangeable(&self.plan, &plan) {
+        let nothing = plan.is_idle().then_some(NOTHING_LEFT);
+        if let Some(error) = nothing.or_else(|| surroundings::unchangeable(&self.plan, &plan)) {
             tracing::error!("reload refused, the former configuration stays in force: {error}");
             return self.refuse(clients, changes, format!("{messages}error: {error}\n"));
         }

@@ -170,6 +170,12 @@ fn a_hundred_hang_ups_touch_no_address_and_delay_no_advert() {
     for number in 0..RELOADS / 5 {
         director.hang_up(2 + number, true);
     }
+    // Half a file, as an editor leaves it for a moment, gives nothing up.
+    fs::write(director.files.join("keepalived.conf"), "# nothing yet\n").unwrap();
+    let before = director.generation();
+    kill_process(Pid::from_child(&director.process), Signal::HUP).unwrap();
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(director.generation(), before);
     let gaps = gaps(&adverts.finish());
     let pings = pings.finish();
     assert_eq!(monitor.finish(), "");
