@@ -9,6 +9,9 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+/// One past the last ordinary signal (signal(7)).
+const SIGNALS_END: i32 = 32;
+
 /// A user and a group by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -130,6 +133,12 @@ fn prepare(command: &mut Command, identity: Identity) {
             0.. => Ok(()),
             _ => Err(io::Error::last_os_error()),
         };
+        // Whoever started us may ignore signals, as shells do for what runs in the background; the
+        // program begins with none ignored, as under Keepalived.
+        for signal in 1..SIGNALS_END {
+            // SAFETY: no handler is set; it fails for SIGKILL and SIGSTOP, which are never ignored.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
         // Without privileges groups cannot be dropped, nor need they be.
         if ours.uid == 0 {
             // SAFETY: one group is read from where it stands.

@@ -56,8 +56,8 @@ impl Listener {
         Listener(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
     }
 
-    fn finish(mut self) -> String {
-        let _ = kill_process(Pid::from_child(&self.0), Signal::INT);
+    fn finish(mut self, signal: Signal) -> String {
+        let _ = kill_process(Pid::from_child(&self.0), signal);
         let mut text = String::new();
         self.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
         text
@@ -178,9 +178,9 @@ fn a_hundred_hang_ups_touch_no_address_and_delay_no_advert() {
     kill_process(Pid::from_child(&director.process), Signal::HUP).unwrap();
     thread::sleep(Duration::from_millis(300));
     assert_eq!(director.generation(), before);
-    let gaps = gaps(&adverts.finish());
-    let pings = pings.finish();
-    assert_eq!(monitor.finish(), "");
+    let gaps = gaps(&adverts.finish(Signal::TERM));
+    let pings = pings.finish(Signal::INT);
+    assert_eq!(monitor.finish(Signal::TERM), "");
     assert!(gaps.len() > 5, "{gaps:?}");
     let off = |by: f64| gaps.iter().filter(|gap| (**gap - INTERVAL).abs() > INTERVAL * by).count();
     println!("gaps between adverts: {gaps:?}");
