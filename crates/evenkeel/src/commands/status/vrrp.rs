@@ -74,9 +74,10 @@ fn show_instance(text: &mut String, instance: &InstanceStatus, paint: Paint) {
         let _ = writeln!(text, "    {}", paint.bad(fault));
     }
     if let Some((address, priority, ago)) = instance.last_rival {
+        let adverts = if instance.rivals == 1 { "advert" } else { "adverts" };
         let said = format!(
-            "two masters: {} adverts of others heard, the last of {address} with priority \
-             {priority} {} ago",
+            "heard {} {adverts} of other masters while master, the last of {address} with \
+             priority {priority} {} ago",
             instance.rivals,
             duration(ago)
         );
@@ -103,10 +104,8 @@ fn punctuality(report: &VrrpReport) -> String {
     let worst = report.worst_lateness_ns as f64 / 1e6;
     match within(&report.lateness, 99) {
         Some(bound) => {
-            format!(
-                "{priority}; 99 % within {:.2} ms, worst {worst:.2} ms late",
-                bound as f64 / 1e6
-            )
+            let bound = bound.min(report.worst_lateness_ns) as f64 / 1e6;
+            format!("{priority}; 99 % within {bound:.2} ms, worst {worst:.2} ms late")
         }
         None => format!("{priority}; worst {worst:.2} ms late"),
     }
