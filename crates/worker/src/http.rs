@@ -66,7 +66,7 @@ impl Worker {
         }
     }
 
-    /// Nothing can be read: for now, or ever again.
+    /// Nothing can be read until more arrives, or never again.
     fn request_cannot_come(&mut self, s: &mut Session) -> Step {
         if !s.client.ended {
             return Step::Wait;

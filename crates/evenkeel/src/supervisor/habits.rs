@@ -3,7 +3,8 @@
 
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -184,29 +185,31 @@ impl Supervisor {
 /// there is replaced and not followed.
 fn write_privately(path: &Path, text: &str) -> std::io::Result<()> {
     let new = path.with_extension(format!("{}.new", std::process::id()));
-    fs::write(&new, text)?;
-    fs::set_permissions(&new, Permissions::from_mode(0o600))?;
+    let _ = fs::remove_file(&new);
+    // Created anew and private from the start: nobody can have put a link in its place.
+    let mut file = fs::File::options().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(text.as_bytes())?;
     fs::rename(&new, path)
 }
 
 /// Takes away what was counted before the counters were cleared.
 fn subtract(report: &mut VrrpReport, before: &VrrpReport) {
-    for now in &mut report.instances {
-        if let Some(old) = before.instances.iter().find(|old| old.name == now.name) {
-            subtract_instance(now, old);
+    for counted in &mut report.instances {
+        if let Some(old) = before.instances.iter().find(|old| old.name == counted.name) {
+            subtract_instance(counted, old);
         }
     }
 }
 
-fn subtract_instance(now: &mut InstanceStatus, old: &InstanceStatus) {
-    let less = |now: &mut u64, old: u64| *now = now.saturating_sub(old);
-    less(&mut now.adverts_sent, old.adverts_sent);
-    less(&mut now.adverts_received, old.adverts_received);
-    less(&mut now.adverts_discarded, old.adverts_discarded);
-    less(&mut now.became_master, old.became_master);
-    less(&mut now.released_master, old.released_master);
-    less(&mut now.zero_sent, old.zero_sent);
-    less(&mut now.zero_received, old.zero_received);
+fn subtract_instance(counted: &mut InstanceStatus, old: &InstanceStatus) {
+    let less = |count: &mut u64, old: u64| *count = count.saturating_sub(old);
+    less(&mut counted.adverts_sent, old.adverts_sent);
+    less(&mut counted.adverts_received, old.adverts_received);
+    less(&mut counted.adverts_discarded, old.adverts_discarded);
+    less(&mut counted.became_master, old.became_master);
+    less(&mut counted.released_master, old.released_master);
+    less(&mut counted.zero_sent, old.zero_sent);
+    less(&mut counted.zero_received, old.zero_received);
     let AdvertErrors {
         packet_length,
         advert_interval,
@@ -218,7 +221,7 @@ fn subtract_instance(now: &mut InstanceStatus, old: &InstanceStatus) {
         authentication_mismatch,
         authentication_failure,
         other,
-    } = &mut now.errors;
+    } = &mut counted.errors;
     less(packet_length, old.errors.packet_length);
     less(advert_interval, old.errors.advert_interval);
     less(ttl, old.errors.ttl);
