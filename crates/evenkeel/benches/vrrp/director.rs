@@ -75,7 +75,7 @@ impl Product {
 
 /// Two directors and the eyes on the second one's side.
 pub(crate) struct Pair {
-    product: Product,
+    pub(crate) product: Product,
     directory: PathBuf,
     sides: [Namespace; 2],
     processes: [Option<Child>; 2],

@@ -1,6 +1,8 @@
 //! What an instance makes of adverts, and of time that passes without them (RFC 3768 6.4.2 and
 //! 6.4.3, RFC 9568 6.4.2 and 6.4.3).
 
+use core::time::Duration;
+
 use model::control::NoticeKind;
 use model::status::VrrpState;
 use model::units::{Time, WallTime};
@@ -145,12 +147,16 @@ impl Instance {
 
     /// Time passed: does all that is due.
     pub(super) fn handle_timeout(&mut self, now: Time) {
+        if self.look_at() <= now {
+            self.look(now);
+        }
         if self.timer <= now {
             match self.state {
                 VrrpState::Init | VrrpState::Fault => self.timer = Time::NEVER,
                 VrrpState::Backup if self.was_held_up(now) => {
                     self.held_up = true;
                     self.timer = now + self.master_interval + self.skew(self.priority);
+                    self.look_at = now + self.master_interval;
                 }
                 VrrpState::Backup if self.grouped => {
                     self.ready = true;
@@ -177,12 +183,38 @@ impl Instance {
         }
     }
 
-    /// The process was suspended or starved for a whole interval, in which sockets overflow: that
-    /// nothing was heard proves nothing. Once in a row it waits for one more advert.
+    /// When it has to look whether it is awake: as backup, from half an interval after the
+    /// master's next advert was due, until the master counts as down.
+    pub(super) fn look_at(&self) -> Time {
+        let awaits = self.state == VrrpState::Backup
+            && matches!(self.expiry, Reason::MasterDownTimer)
+            && self.look_at < self.timer
+            && self.timer != Time::NEVER;
+        if awaits { self.look_at } else { Time::NEVER }
+    }
+
+    /// A master's silence counts while we are awake. Whoever was suspended, starved or stopped
+    /// together with its machine heard nothing in that time because it did not listen, or because
+    /// the master was stopped with it: the master-down interval is longer by that time.
+    fn look(&mut self, now: Time) {
+        let late = now.since(self.look_at);
+        if late >= self.tolerance() {
+            self.timer = self.timer + late;
+        }
+        self.look_at = now + self.master_interval / 2;
+    }
+
+    /// The timer itself ran late: what came before it was seen awake, so that one more advert is
+    /// enough to wait for. Once in a row.
     fn was_held_up(&self, now: Time) -> bool {
         !self.held_up
             && matches!(self.expiry, Reason::MasterDownTimer)
-            && now.since(self.timer) >= self.master_interval
+            && now.since(self.timer) >= self.tolerance()
+    }
+
+    /// How late a timer may run before it counts as having slept.
+    fn tolerance(&self) -> Duration {
+        self.master_interval / 4
     }
 
     /// `timer_expired_backup`: so late that a backup of that priority has taken over, which we,

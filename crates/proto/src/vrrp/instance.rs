@@ -112,6 +112,8 @@ pub struct Instance {
     pub(super) master_interval: Duration,
     /// What the reason will be when the master-down timer expires.
     pub(super) expiry: Reason,
+    /// When a backup whose master is silent looks whether it is itself awake.
+    pub(super) look_at: Time,
     /// The timer ran so late that it was given another interval.
     pub(super) held_up: bool,
     /// End of `preempt_delay`, running since the first advert of a weaker master.
@@ -158,6 +160,7 @@ impl Instance {
             begin: Time::ZERO,
             timer: Time::NEVER,
             expiry: Reason::MasterDownTimer,
+            look_at: Time::NEVER,
             held_up: false,
             preempt_at: None,
             bursts: Bursts::NONE,
@@ -234,8 +237,13 @@ impl Instance {
         fixed_source(&self.plan).or_else(|| self.link.address(self.plan.family))
     }
 
-    /// When something is due next.
+    /// When it has to be called next.
     pub(super) fn next_deadline(&self) -> Time {
+        self.next_due().min(self.look_at())
+    }
+
+    /// When something is to be done next.
+    pub(super) fn next_due(&self) -> Time {
         self.timer.min(self.bursts.earliest()).min(self.rival.until())
     }
 
@@ -403,7 +411,9 @@ impl Instance {
     /// Starts the master-down timer anew.
     pub(super) fn await_master(&mut self, now: Time) {
         self.ready = false;
-        self.timer = now.max(self.begin) + self.master_down_interval();
+        let from = now.max(self.begin);
+        self.timer = from + self.master_down_interval();
+        self.look_at = from + self.master_interval + self.master_interval / 2;
         self.expiry = Reason::MasterDownTimer;
         self.held_up = false;
     }

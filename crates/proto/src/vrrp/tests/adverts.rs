@@ -6,9 +6,9 @@ use crate::vrrp::Alarm;
 #[test]
 fn adverts_keep_their_rhythm_when_timers_fire_late() {
     let mut master = Bench::master(plan(255));
-    let first = master.router.next_deadline();
+    let first = master.due();
     for second in 0..20 {
-        assert_eq!(master.router.next_deadline(), first + Duration::from_secs(second));
+        assert_eq!(master.due(), first + Duration::from_secs(second));
         master.router.handle_timeout(first + Duration::from_millis(second * 1_000 + 300));
         // Announcements are due in between.
         master.pass(0);
@@ -21,7 +21,7 @@ fn adverts_keep_their_rhythm_when_timers_fire_late() {
 #[test]
 fn down_timer_adverts_are_how_many_a_backup_misses() {
     let backup = Bench::started(&alone(VrrpInstance { down_timer_adverts: 5, ..plan(100) }));
-    assert_eq!(backup.router.next_deadline(), Time::from_nanos(5_609_375_000));
+    assert_eq!(backup.due(), Time::from_nanos(5_609_375_000));
 }
 
 #[test]
@@ -53,12 +53,12 @@ fn startup_delay_holds_masters_back_but_not_their_ears() {
     let mut config = alone(plan(100));
     config.settings.startup_delay = Duration::from_secs(10);
     let mut backup = Bench::started(&config);
-    assert_eq!(backup.router.next_deadline(), Time::from_nanos(13_609_375_000));
+    assert_eq!(backup.due(), Time::from_nanos(13_609_375_000));
     backup.hear(5_000, HIGHER, 150);
     assert_eq!(backup.status(5_000).master, Some((HIGHER, 150)));
-    assert_eq!(backup.router.next_deadline(), Time::from_nanos(13_609_375_000));
+    assert_eq!(backup.due(), Time::from_nanos(13_609_375_000));
     backup.hear(12_000, HIGHER, 150);
-    assert_eq!(backup.router.next_deadline(), Time::from_nanos(15_609_375_000));
+    assert_eq!(backup.due(), Time::from_nanos(15_609_375_000));
 }
 
 #[test]
@@ -95,11 +95,11 @@ fn a_master_that_ran_too_late_steps_back_where_timer_expired_backup_says_so() {
 #[test]
 fn a_discarded_advert_is_counted_and_changes_nothing() {
     let mut backup = Bench::started(&alone(plan(100)));
-    let deadline = backup.router.next_deadline();
+    let deadline = backup.due();
     let foreign = VrrpInstance { advert_interval: Centiseconds(200), ..plan(200) };
     let refused = backup.hear_from(&Arc::new(foreign), 1_000, HIGHER, 200);
     assert!(matches!(refused, Err((_, Discard::Interval(2, 1)))));
-    assert_eq!(backup.router.next_deadline(), deadline);
+    assert_eq!(backup.due(), deadline);
     let status = backup.status(1_000);
     assert_eq!((status.adverts_discarded, status.errors.advert_interval), (1, 1));
 }

@@ -9,7 +9,7 @@ fn an_interface_that_goes_down_is_a_fault_and_coming_back_makes_a_backup() {
     bench.link(5_000, "eth0", DOWN);
     // Nothing can be sent any more.
     assert_eq!(bench.letters(), "rTN");
-    assert_eq!((bench.state(), bench.router.next_deadline()), (VrrpState::Fault, Time::NEVER));
+    assert_eq!((bench.state(), bench.due()), (VrrpState::Fault, Time::NEVER));
     assert_eq!(bench.status(5_000).faults, ["interface eth0 is down"]);
     bench.link(6_000, "eth0", UP);
     assert_eq!(bench.letters(), "TN");
@@ -102,7 +102,7 @@ fn a_master_that_is_robbed_gives_everything_up_and_is_back_after_its_skew() {
     let mut bench = Bench::master(plan(100));
     bench.router.handle_lost(at(5_000), &Holding::Address(address(100)));
     assert_eq!(bench.letters(), "grTN");
-    assert_eq!(bench.router.next_deadline(), Time::from_nanos(5_609_375_000));
+    assert_eq!(bench.due(), Time::from_nanos(5_609_375_000));
     bench.pass(5_610);
     assert_eq!(bench.letters(), "shGTN");
     // What is not its own is nothing to it.

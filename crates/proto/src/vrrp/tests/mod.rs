@@ -178,6 +178,12 @@ impl Bench {
     }
 
     /// The first instance hears an advert of its own virtual router.
+    /// When something is to be done next.
+    pub(crate) fn due(&self) -> Time {
+        let instances = self.router.instances().iter().map(|one| one.next_due());
+        instances.min().unwrap_or(Time::NEVER)
+    }
+
     pub(crate) fn hear(&mut self, now: u64, source: IpAddr, priority: u8) -> String {
         self.hear_at(0, now, source, priority);
         self.letters()

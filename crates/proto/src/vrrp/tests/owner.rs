@@ -7,7 +7,7 @@ fn of_two_owners_the_one_with_the_lower_address_waits_as_a_backup() {
     let mut owner = Bench::started(&alone(plan(255)));
     owner.letters();
     assert_eq!(owner.hear(100, HIGHER, 255), "rTN");
-    assert_eq!(owner.router.next_deadline(), Time::from_nanos(100_000_000 + 3_003_906_250));
+    assert_eq!(owner.due(), Time::from_nanos(100_000_000 + 3_003_906_250));
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn an_owner_waits_for_the_end_of_the_startup_delay_and_not_longer() {
     config.settings.startup_delay = Duration::from_secs(10);
     let mut owner = Bench::started(&config);
     assert_eq!(owner.state(), VrrpState::Backup);
-    assert_eq!(owner.router.next_deadline(), at(10_000));
+    assert_eq!(owner.due(), at(10_000));
     // Its addresses are on the interface anyway: nothing is cleaned up.
     assert!(!owner.letters().contains('r'));
 }

@@ -7,12 +7,12 @@ use model::vrrp::{Authentication, Garp, VirtualLink, VirtualRoute, VirtualRule};
 #[test]
 fn a_reload_without_a_change_asks_for_nothing_a_hundred_times() {
     let mut bench = Bench::master(plan(100));
-    let deadline = bench.router.next_deadline();
+    let deadline = bench.due();
     let before = bench.router.instances()[0].plan().clone();
     for n in 0..100 {
         bench.configure(4_100 + n, &alone(plan(100)));
         assert_eq!(bench.tasks(), []);
-        assert_eq!(bench.router.next_deadline(), deadline);
+        assert_eq!(bench.due(), deadline);
     }
     // The very same plan: nothing is computed anew for the next advert.
     assert!(Arc::ptr_eq(&before, bench.router.instances()[0].plan()));
@@ -22,10 +22,10 @@ fn a_reload_without_a_change_asks_for_nothing_a_hundred_times() {
 fn a_reload_of_a_backup_without_a_change_keeps_its_wait() {
     let mut bench = Bench::started(&alone(plan(100)));
     bench.hear(1_000, HIGHER, 200);
-    let deadline = bench.router.next_deadline();
+    let deadline = bench.due();
     let other = VrrpInstance { garp: Garp { repeat: 1, ..Garp::default() }, ..plan(100) };
     bench.configure(2_000, &alone(other));
-    assert_eq!((bench.letters().as_str(), bench.router.next_deadline()), ("", deadline));
+    assert_eq!((bench.letters().as_str(), bench.due()), ("", deadline));
 }
 
 #[test]
@@ -76,12 +76,12 @@ fn a_changed_priority_of_a_master_is_told_at_once_and_of_a_backup_moves_its_time
     let mut bench = Bench::master(plan(100));
     bench.configure(4_100, &alone(plan(90)));
     assert_eq!(bench.letters(), "s");
-    assert_eq!(bench.router.next_deadline(), at(5_100));
+    assert_eq!(bench.due(), at(5_100));
     let mut bench = Bench::started(&alone(plan(100)));
     bench.letters();
     bench.configure(1_000, &alone(plan(228)));
     assert_eq!(bench.letters(), "");
-    assert_eq!(bench.router.next_deadline(), Time::from_nanos(3_109_375_000));
+    assert_eq!(bench.due(), Time::from_nanos(3_109_375_000));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_changed_interval_or_password_is_told_at_once() {
     let mut bench = Bench::started(&alone(plan(100)));
     let new = VrrpInstance { advert_interval: Centiseconds(200), ..plan(100) };
     bench.configure(1_000, &alone(new));
-    assert_eq!(bench.router.next_deadline(), Time::from_nanos(7_609_375_000));
+    assert_eq!(bench.due(), Time::from_nanos(7_609_375_000));
 }
 
 #[test]

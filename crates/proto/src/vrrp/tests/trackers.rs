@@ -21,7 +21,7 @@ fn a_script_that_has_not_run_yet_holds_the_instance_back_without_a_word_to_scrip
     );
     bench.tracker(2_000, script("s"), TrackerState::Up);
     assert_eq!(bench.notices(), ["VI_1 BACKUP 100"]);
-    assert_eq!(bench.router.next_deadline(), Time::from_nanos(5_609_375_000));
+    assert_eq!(bench.due(), Time::from_nanos(5_609_375_000));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_changed_priority_of_a_master_is_told_to_backups_and_pipes_at_once() {
     let outputs = bench.outputs();
     assert_eq!(outputs[0], Output::Notice(NoticeKind::MasterPriority, 80));
     assert!(matches!(&outputs[1], Output::SendAdvert(packet) if packet.payload[2] == 80));
-    assert_eq!(bench.router.next_deadline(), at(6_000));
+    assert_eq!(bench.due(), at(6_000));
     let status = bench.status(5_000);
     assert_eq!((status.priority, status.base_priority), (80, 100));
 }
@@ -82,12 +82,12 @@ fn a_changed_priority_of_a_master_is_told_to_backups_and_pipes_at_once() {
 fn a_changed_priority_of_a_backup_moves_the_rest_of_its_wait_by_the_difference() {
     let mut bench = Bench::started(&alone(tracking(vec![track(script("s"), 64)])));
     bench.hear(1_000, HIGHER, 200);
-    let before = bench.router.next_deadline();
+    let before = bench.due();
     bench.tracker(2_000, script("s"), TrackerState::Up);
     assert_eq!(bench.notices(), ["VI_1 BACKUP_PRIORITY 164"]);
-    assert_eq!(bench.router.next_deadline(), before - Duration::from_millis(250));
+    assert_eq!(bench.due(), before - Duration::from_millis(250));
     bench.tracker(2_500, script("s"), TrackerState::Down);
-    assert_eq!(bench.router.next_deadline(), before);
+    assert_eq!(bench.due(), before);
 }
 
 #[test]
