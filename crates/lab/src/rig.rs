@@ -370,8 +370,8 @@ fn checked_paths(plan: &Plan) -> Vec<String> {
     layer4
         .chain(layer7)
         .filter_map(|checker| match &checker.kind {
-            CheckKind::HttpGet(urls) => Some(urls),
-            CheckKind::Tcp => None,
+            CheckKind::Http(http) => Some(&http.urls),
+            _ => None,
         })
         .flatten()
         .filter(|url| url.digest.is_some())

@@ -7,19 +7,44 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::vrrp::Command;
+
 /// One checker of one server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Checker {
     /// What is tried.
     pub kind: CheckKind,
     /// Where it connects to: the server's own address and port unless the file says otherwise.
+    /// Port 0 for kinds that have none.
     pub target: SocketAddr,
-    /// Source address and port to bind, if any (`bindto`, `bind_port`).
-    pub bind: Option<SocketAddr>,
-    /// Bound on the connect, and again on the exchange that follows (`connect_timeout`).
+    /// Source of its connections.
+    pub source: Source,
+    /// Bound on the connect, and again on the exchange that follows (`connect_timeout`,
+    /// `misc_timeout`).
     pub timeout: Duration,
     /// When it is tried, and how many results change the verdict.
     pub pace: Pace,
+    /// Every failure is told, not only the one that changes the verdict (`log_all_failures`).
+    pub log_all_failures: bool,
+}
+
+impl Checker {
+    /// One whose packets come from wherever the system says, and that tells of changes only.
+    pub fn new(kind: CheckKind, target: SocketAddr, timeout: Duration, pace: Pace) -> Checker {
+        let source = Source::default();
+        Checker { kind, target, source, timeout, pace, log_all_failures: false }
+    }
+}
+
+/// Where the packets of a checker come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Source {
+    /// Address and port to bind, if any (`bindto`, `bind_port`).
+    pub bind: Option<SocketAddr>,
+    /// Interface to bind to (`bind_if`).
+    pub interface: Option<String>,
+    /// Firewall mark of its packets, 0 for none (`fwmark`).
+    pub mark: u32,
 }
 
 /// When a check runs and how its results become a verdict.
@@ -49,12 +74,84 @@ pub struct Pace {
 pub enum CheckKind {
     /// The connection opens (TCP_CHECK; HAProxy's plain `check`).
     Tcp,
-    /// Each page answers as it should, in order, one connection each (HTTP_GET).
-    HttpGet(Vec<UrlCheck>),
+    /// Each page answers as it should, in order, one connection each (HTTP_GET, SSL_GET).
+    Http(HttpCheck),
+    /// The mail server greets and takes a HELO (SMTP_CHECK).
+    Smtp(SmtpCheck),
+    /// The name server answers, over UDP (DNS_CHECK).
+    Dns(DnsCheck),
+    /// A packet is answered, or at least not refused (UDP_CHECK).
+    Udp(UdpCheck),
+    /// An ICMP echo is answered (PING_CHECK).
+    Ping,
+    /// A program succeeds (MISC_CHECK).
+    Misc(MiscCheck),
+    /// A BFD session of that name is up (BFD_CHECK). Nothing is probed: the vrrp role tells.
+    Bfd(String),
+    /// A file's number (FILE_CHECK). Nothing is probed: the file is followed.
+    File(FileCheck),
 }
 
-/// One `url` block of HTTP_GET.
+/// HTTP_GET and SSL_GET.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HttpCheck {
+    /// Over TLS, certificates unverified (SSL_GET).
+    pub tls: Option<TlsCheck>,
+    /// `http_protocol`
+    pub version: HttpVersion,
+    /// The pages, in order. Never empty.
+    pub urls: Vec<UrlCheck>,
+    /// No wait between the pages at start and after a failure (`fast_recovery`).
+    pub fast_recovery: bool,
+}
+
+impl HttpCheck {
+    /// Pages over HTTP/1.0 without TLS.
+    pub fn plain(urls: Vec<UrlCheck>) -> HttpCheck {
+        HttpCheck { tls: None, version: HttpVersion::Http10, urls, fast_recovery: false }
+    }
+}
+
+/// TLS of SSL_GET.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TlsCheck {
+    /// The name of the page's host is sent (`enable_sni`), or this one (`sni_name`).
+    pub server_name: ServerName,
+    /// A connection that ends without close_notify has failed (`tls_compliant`).
+    pub compliant: bool,
+}
+
+/// Server Name Indication of a TLS handshake.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ServerName {
+    /// None is sent.
+    #[default]
+    Absent,
+    /// The virtual host of the page.
+    VirtualHost,
+    /// This one.
+    Name(String),
+}
+
+/// `http_protocol`, in Keepalived's words: C closes with `Connection: close`, K keeps with
+/// `Connection: keep-alive`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum HttpVersion {
+    /// `1.0`
+    #[default]
+    Http10,
+    /// `1.0C`
+    Http10Close,
+    /// `1.0K`
+    Http10KeepAlive,
+    /// `1.1`: closes as well.
+    Http11,
+    /// `1.1K`
+    Http11KeepAlive,
+}
+
+/// One `url` block of HTTP_GET and SSL_GET.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UrlCheck {
     /// Request target, beginning with `/`.
     pub path: String,
@@ -62,6 +159,84 @@ pub struct UrlCheck {
     pub virtual_host: Option<String>,
     /// MD5 of the body, as genhash prints it.
     pub digest: Option<[u8; 16]>,
-    /// Status codes accepted, inclusive. When neither this nor a digest is given: 200 to 299.
-    pub status: Option<(u16, u16)>,
+    /// Status codes accepted, inclusive ranges. When neither these nor a digest nor a pattern are
+    /// given: 200 to 299.
+    pub status: Vec<(u16, u16)>,
+    /// What the page must match, or must not.
+    pub pattern: Option<Pattern>,
+}
+
+/// `regex` and its options.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Pattern {
+    /// The expression, with its options written in front: `(?is)`. Compiles: `conf` has tried.
+    pub expression: String,
+    /// The page must not match (`regex_no_match`).
+    pub negated: bool,
+    /// Bytes of the body before which no match begins (`regex_min_offset`).
+    pub min_offset: u32,
+    /// Bytes of the body from which on no match begins (`regex_max_offset`).
+    pub max_offset: Option<u32>,
+}
+
+/// SMTP_CHECK.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SmtpCheck {
+    /// Name in the HELO request.
+    pub helo_name: String,
+    /// Further hosts that have to answer, after the checker's own target (`host` blocks): each
+    /// with its own source.
+    pub hosts: Vec<(SocketAddr, Source)>,
+}
+
+/// DNS_CHECK.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DnsCheck {
+    /// Number of the record type (RFC 1035 3.2.2, RFC 3596): 1 A, 2 NS, 5 CNAME, 6 SOA, 15 MX,
+    /// 16 TXT, 28 AAAA.
+    pub record_type: u16,
+    /// The name that is asked for; `.` for the root.
+    pub name: String,
+}
+
+/// UDP_CHECK.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct UdpCheck {
+    /// What is sent; random bytes when absent.
+    pub payload: Option<Vec<u8>>,
+    /// An answer must come, and look like this (`require_reply`).
+    pub reply: Option<UdpReply>,
+}
+
+/// The answer that UDP_CHECK asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct UdpReply {
+    /// Bytes and their masks, compared as far as both reach. Empty when any answer does.
+    pub bytes: Vec<(u8, u8)>,
+    /// Least length.
+    pub min_length: u16,
+    /// Greatest length.
+    pub max_length: u16,
+}
+
+/// MISC_CHECK.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct MiscCheck {
+    /// What runs.
+    pub command: Command,
+    /// Exit statuses from 2 on are successes and set the weight (`misc_dynamic`).
+    pub dynamic: bool,
+}
+
+/// FILE_CHECK.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FileCheck {
+    /// Name of the `track_file` block.
+    pub name: String,
+    /// The file's number is multiplied by this; 0 makes any number but zero a failure.
+    pub weight: i32,
+    /// The product counts negatively (`reverse`).
+    pub reverse: bool,
+    /// The product is added to the weight of the server (`dynamic`).
+    pub dynamic: bool,
 }

@@ -6,10 +6,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::layer4::Layer4Plan;
+use crate::layer4::{Endpoint, Forwarding, Layer4Plan, VirtualServerId};
 use crate::proxy::ProxyPlan;
 use crate::status::{
     ConnectionStatus, DirectorReport, HelperReport, ProxyReport, VrrpReport, VrrpState,
@@ -67,6 +68,20 @@ pub enum ToRole {
         /// Number to answer with.
         id: u64,
     },
+    /// Change a real server without a reload (director only). Answered by [`FromRole::Server`].
+    Server {
+        /// Number to answer with.
+        id: u64,
+        /// What to change.
+        request: ServerRequest,
+    },
+    /// A BFD session changed, or this is how it is when the director starts (director only).
+    Bfd {
+        /// Its name.
+        name: String,
+        /// It is up.
+        up: bool,
+    },
     /// The connection between the vrrp role and the helper role, sent to both whenever either
     /// was started: one descriptor travels with it, on which they speak [`ToHelper`] and
     /// [`FromHelper`]. A former one is dropped.
@@ -120,8 +135,51 @@ pub enum FromRole {
         /// This was the last part.
         last: bool,
     },
+    /// Answer to [`ToRole::Server`]: what was done, in words, or why it was not.
+    Server {
+        /// The number of the question.
+        id: u64,
+        /// The answer.
+        result: Result<String, String>,
+    },
     /// Something worth a log line, or an alert.
     Event(Event),
+}
+
+/// A change of a real server at run time. It outlives reloads and the director, until it is taken
+/// back or its server is in no file any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerRequest {
+    /// The virtual server.
+    pub virtual_server: VirtualServerId,
+    /// The real server.
+    pub server: Endpoint,
+    /// What to do.
+    pub action: ServerAction,
+}
+
+/// What can be done to a real server at run time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ServerAction {
+    /// No new connections: weight 0. After this time the rest are cut off: the server leaves the
+    /// tables. Without one they may take as long as they like.
+    Drain {
+        /// From now on.
+        within: Option<Duration>,
+    },
+    /// Takes back a drain and a weight: as the file says.
+    Ready,
+    /// Another weight than the file's; what checkers add to it counts as before.
+    Weight(u32),
+    /// A server that the file does not have, without checkers.
+    Add {
+        /// Its weight.
+        weight: u32,
+        /// How packets get there; the virtual server's way when absent.
+        forwarding: Option<Forwarding>,
+    },
+    /// Takes a server out, one of the file's too.
+    Delete,
 }
 
 /// A role's report.
@@ -248,6 +306,39 @@ pub enum Event {
         up: bool,
         /// The check's last result.
         reason: String,
+        /// It is to be mailed.
+        alert: bool,
+    },
+    /// A virtual server gained or lost its quorum.
+    Quorum {
+        /// `TCP 192.0.2.1:80`, `TCP group web`
+        service: String,
+        /// It is gained.
+        gained: bool,
+        /// The weight that lives now.
+        living: u32,
+        /// The weight that is needed.
+        needed: u32,
+        /// The hysteresis.
+        hysteresis: u32,
+        /// It is to be mailed.
+        alert: bool,
+    },
+    /// A sorry server took the place of the real servers, or gave it back.
+    Sorry {
+        /// The virtual server.
+        service: String,
+        /// `10.0.0.9:80`
+        server: String,
+        /// It serves now.
+        serves: bool,
+    },
+    /// A BFD session changed. From the vrrp role, for the director.
+    Bfd {
+        /// Its name.
+        name: String,
+        /// It is up.
+        up: bool,
     },
     /// A master heard another one, or no longer hears it. Told once for each episode.
     TwoMasters {

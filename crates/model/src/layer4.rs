@@ -9,6 +9,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Checker;
+use crate::vrrp::{Command, Fifo, TrackFile, User};
 
 /// Most virtual servers: the data plane's tables have this many places.
 pub const VIRTUAL_SERVERS_MAX: usize = 2_048;
@@ -20,11 +21,44 @@ pub const REAL_SERVERS_TOTAL_MAX: usize = 65_536;
 /// Every virtual server of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer4Plan {
-    /// The virtual servers, in file order; keys are unique.
+    /// The virtual servers, in file order; identities and services are unique.
     pub virtual_servers: Vec<VirtualServer>,
     /// Interfaces where packets for virtual servers are expected, from the VRRP instances that
     /// hold their addresses. The director adds those that routes to the real servers use.
     pub interfaces: Vec<String>,
+    /// Programs that the director runs, files that it follows and pipes that it tells.
+    pub outside: Outside,
+}
+
+/// What the director role has to do with besides the network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outside {
+    /// The `track_file` blocks that a FILE_CHECK names.
+    pub files: Vec<TrackFile>,
+    /// Pipes that are told of virtual and real servers (`lvs_notify_fifo`, `notify_fifo`).
+    pub fifos: Vec<Fifo>,
+    /// Whom programs run as that name nobody (`script_user`; `keepalived_script` if it exists).
+    pub script_user: Option<User>,
+    /// Programs that others than root can change are not run as root
+    /// (`enable_script_security`).
+    pub script_security: bool,
+    /// At the end programs that still run have this long to finish (`child_wait_time`).
+    pub finish_within: Duration,
+    /// File mode mask of programs and pipes (`umask`).
+    pub umask: u32,
+    /// Certificates of SSL_GET (`SSL` block).
+    pub tls: TlsFiles,
+}
+
+/// The `SSL` block: what SSL_GET shows and asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsFiles {
+    /// PEM file of authorities that servers' certificates must come from (`ca`).
+    pub authorities: Option<String>,
+    /// PEM file of our certificate and those between it and an authority (`certificate`).
+    pub certificate: Option<String>,
+    /// PEM file of our private key (`key`).
+    pub key: Option<String>,
 }
 
 /// Layer-4 protocol of a virtual server.
@@ -146,17 +180,115 @@ pub struct Persistence {
     pub prefix_len: u8,
 }
 
-/// One `virtual_server`.
+/// Identity of a virtual server. Stable over reloads.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum VirtualServerId {
+    /// `virtual_server ADDRESS PORT`
+    Service(ServiceKey),
+    /// `virtual_server group NAME`
+    Group {
+        /// The group's name.
+        name: String,
+        /// The protocol: a group may be used once for each.
+        protocol: Protocol,
+    },
+}
+
+impl fmt::Display for VirtualServerId {
+    /// `TCP 192.0.2.1:80`, `TCP group web`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VirtualServerId::Service(key) => key.fmt(f),
+            VirtualServerId::Group { name, protocol } => write!(f, "{protocol} group {name}"),
+        }
+    }
+}
+
+/// One `virtual_server`: one service, or several that share real servers and checkers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VirtualServer {
-    /// What it matches.
-    pub key: ServiceKey,
+    /// Which one.
+    pub id: VirtualServerId,
+    /// What it matches: one key, or those of its group in file order. Never empty; a key belongs
+    /// to one virtual server only.
+    pub services: Vec<ServiceKey>,
     /// How it chooses.
     pub scheduler: Scheduler,
     /// Persistence, if any.
     pub persistence: Option<Persistence>,
     /// The real servers, in file order; endpoints are unique.
     pub real_servers: Vec<RealServer>,
+    /// When it works, and what happens when it does not.
+    pub quorum: Quorum,
+    /// Checks pause while none of its addresses is on this machine (`ha_suspend`).
+    pub ha_suspend: bool,
+    /// Servers count as down until a check succeeds, and the quorum as lost (`alpha`). The
+    /// checkers' `initially_up` says the same of each.
+    pub alpha: bool,
+    /// The scripts for down are run at the end too (`omega`).
+    pub omega: bool,
+    /// Changes of its quorum are mailed.
+    pub smtp_alert: bool,
+}
+
+impl VirtualServer {
+    /// One of a single service, with every setting at its default and without real servers.
+    pub fn new(key: ServiceKey) -> VirtualServer {
+        VirtualServer {
+            id: VirtualServerId::Service(key),
+            services: Vec::from([key]),
+            scheduler: Scheduler::default(),
+            persistence: None,
+            real_servers: Vec::new(),
+            quorum: Quorum::default(),
+            ha_suspend: false,
+            alpha: false,
+            omega: false,
+            smtp_alert: false,
+        }
+    }
+
+    /// The first service that it matches, by which it is known where there is room for one.
+    pub fn key(&self) -> ServiceKey {
+        match (&self.id, self.services.first()) {
+            (VirtualServerId::Service(key), _) | (_, Some(key)) => *key,
+            (VirtualServerId::Group { protocol, .. }, None) => {
+                ServiceKey { address: [0; 4].into(), port: 0, protocol: *protocol }
+            }
+        }
+    }
+}
+
+/// `quorum` and all that hangs on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quorum {
+    /// Total weight of the living servers that is needed. At least 1.
+    pub weight: u32,
+    /// The quorum is gained at `weight + hysteresis` and lost below `weight - hysteresis`.
+    pub hysteresis: u32,
+    /// Run when it is gained (`quorum_up`).
+    pub up: Option<Command>,
+    /// Run when it is lost (`quorum_down`).
+    pub down: Option<Command>,
+    /// Takes the place of the real servers while it is lost.
+    pub sorry: Option<SorryServer>,
+}
+
+impl Default for Quorum {
+    fn default() -> Quorum {
+        Quorum { weight: 1, hysteresis: 0, up: None, down: None, sorry: None }
+    }
+}
+
+/// `sorry_server`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SorryServer {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// How packets get there (`sorry_server_lvs_method`).
+    pub forwarding: Forwarding,
+    /// It stays in the tables with weight 0 while the quorum is there (`sorry_server_inhibit`).
+    pub inhibit: bool,
 }
 
 /// One `real_server`.
@@ -170,4 +302,35 @@ pub struct RealServer {
     pub forwarding: Forwarding,
     /// All must pass for the server to be in the tables; none means it always is.
     pub checkers: Vec<Checker>,
+    /// A failed server stays in the tables with weight 0 (`inhibit_on_failure`).
+    pub inhibit_on_failure: bool,
+    /// Connections from which on it takes no new ones; 0 for no bound (`uthreshold`).
+    pub upper_threshold: u32,
+    /// Connections below which it takes new ones again; 0 for three quarters of the upper
+    /// threshold (`lthreshold`).
+    pub lower_threshold: u32,
+    /// Run when it comes up (`notify_up`).
+    pub notify_up: Option<Command>,
+    /// Run when it goes down (`notify_down`).
+    pub notify_down: Option<Command>,
+    /// Its changes are mailed.
+    pub smtp_alert: bool,
+}
+
+impl RealServer {
+    /// One of weight 1, with every setting at its default and without checkers.
+    pub fn new(endpoint: Endpoint) -> RealServer {
+        RealServer {
+            endpoint,
+            weight: 1,
+            forwarding: Forwarding::default(),
+            checkers: Vec::new(),
+            inhibit_on_failure: false,
+            upper_threshold: 0,
+            lower_threshold: 0,
+            notify_up: None,
+            notify_down: None,
+            smtp_alert: true,
+        }
+    }
 }

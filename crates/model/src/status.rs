@@ -8,7 +8,7 @@ use core::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::control::TrackerState;
-use crate::layer4::{Endpoint, Forwarding, Persistence, Scheduler, ServiceKey};
+use crate::layer4::{Endpoint, Forwarding, Persistence, Scheduler, ServiceKey, VirtualServerId};
 use crate::proxy::Mode;
 use crate::vrrp::Tracked;
 
@@ -229,12 +229,20 @@ pub struct DirectorReport {
 /// One virtual server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceStatus {
-    /// What it matches.
+    /// Which one.
+    pub id: VirtualServerId,
+    /// What it matches: an entry of the group.
     pub key: ServiceKey,
     /// How it chooses.
     pub scheduler: Scheduler,
     /// Persistence, if any.
     pub persistence: Option<Persistence>,
+    /// Its quorum.
+    pub quorum: QuorumStatus,
+    /// Its sorry server, if it has one.
+    pub sorry: Option<SorryStatus>,
+    /// Checks pause: its address is elsewhere (`ha_suspend`).
+    pub suspended: bool,
     /// Sum over all connections ever scheduled.
     pub counters: Counters,
     /// The real servers, in file order, those out of the tables too.
@@ -256,6 +264,16 @@ pub struct RealServerStatus {
     pub up: bool,
     /// Text of the last check's result: `connection refused`, `HTTP status 500`...
     pub last_result: Option<String>,
+    /// Weight in the file.
+    pub configured_weight: u32,
+    /// What was changed at run time, in words: `drain, 12 s left`, `weight 3`, `added`.
+    pub changed: Option<String>,
+    /// Its checkers, in file order.
+    pub checkers: Vec<CheckerStatus>,
+    /// Times it changed between up and down.
+    pub flaps: u64,
+    /// The last changes, the latest first: seconds ago, up or down, the result that made it.
+    pub history: Vec<(u64, bool, String)>,
     /// Connections in state ESTABLISHED.
     pub active: u32,
     /// Connections in any other state.
@@ -264,6 +282,54 @@ pub struct RealServerStatus {
     pub templates: u32,
     /// Its counters.
     pub counters: Counters,
+}
+
+/// One checker of a real server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckerStatus {
+    /// Keepalived's name: `TCP_CHECK`.
+    pub name: String,
+    /// What it tries: `10.0.0.1:80`, a program, a file.
+    pub target: String,
+    /// Its verdict.
+    pub up: bool,
+    /// What it adds to the weight of the server.
+    pub weight: i32,
+    /// Text of the last result.
+    pub last_result: Option<String>,
+    /// Milliseconds since the last result.
+    pub last_age_ms: Option<u64>,
+    /// Milliseconds until the next check begins; absent while one is under way, for a checker
+    /// that only listens, and while checks pause.
+    pub next_in_ms: Option<u64>,
+    /// Failures in a row, of those that change the verdict.
+    pub failures: u32,
+}
+
+/// The quorum of a virtual server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuorumStatus {
+    /// Weight that lives.
+    pub living: u32,
+    /// Weight that is needed.
+    pub needed: u32,
+    /// Hysteresis.
+    pub hysteresis: u32,
+    /// It is there.
+    pub held: bool,
+}
+
+/// A sorry server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SorryStatus {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// It serves instead of the real servers.
+    pub serves: bool,
+    /// Connections in state ESTABLISHED.
+    pub active: u32,
+    /// Connections in any other state.
+    pub inactive: u32,
 }
 
 /// One line of `ipvsadm -Lnc`.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use model::check::{CheckKind, Checker, Pace};
+use model::check::{CheckKind, Checker, HttpCheck, Pace, Source};
 use model::proxy::{
     Backend, Bind, ClientTimeouts, ConnectionMode, ForwardFor, Frontend, LogFormat, LogSettings,
     Mode, ProcessSettings, ProxyPlan, ServerTimeouts, UseBackend,
@@ -189,14 +189,15 @@ fn checker(server: &server::Server, settings: &Settings) -> Checker {
     let ip = parameters.check_address.as_ref().map_or(server.address.ip(), |ip| ip.value);
     let interval = parameters.interval.as_ref().map_or(INTERVAL, |time| time.value);
     let kind = match &settings.http_check {
-        Some(check) => CheckKind::HttpGet(vec![check.value.clone()]),
+        Some(check) => CheckKind::Http(HttpCheck::plain(vec![check.value.clone()])),
         None => CheckKind::Tcp,
     };
     Checker {
         timeout: check_timeout(&kind, interval, settings),
         kind,
         target: SocketAddr::new(ip, port),
-        bind: None,
+        source: Source::default(),
+        log_all_failures: false,
         pace: Pace {
             interval,
             down_interval: parameters.down_interval.as_ref().map_or(interval, |t| t.value),
@@ -218,6 +219,6 @@ fn check_timeout(kind: &CheckKind, interval: Duration, settings: &Settings) -> D
         (Some(_), CheckKind::Tcp) => {
             bound(settings.timeouts.connect).map_or(interval, |connect| connect.min(interval))
         }
-        (Some(check), CheckKind::HttpGet(_)) => check,
+        (Some(check), _) => check,
     }
 }

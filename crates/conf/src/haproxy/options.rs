@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::string::ToString;
+use alloc::vec::Vec;
 
 use model::check::UrlCheck;
 use model::proxy::{ConnectionMode, ForwardFor, LogFormat};
@@ -240,7 +241,8 @@ fn read_httpchk(
     };
     superfluous("option httpchk", line.rest(5))?;
     // Any answer that is not an error is good (manual, "option httpchk").
-    let check = UrlCheck { path, virtual_host, digest: None, status: Some((200, 399)) };
+    let status = Vec::from([(200, 399)]);
+    let check = UrlCheck { path, virtual_host, status, ..UrlCheck::default() };
     proxy.settings.http_check = Some(Spanned { value: check, span: line.span() });
     Ok(())
 }

@@ -258,8 +258,9 @@ fn checks_have_haproxys_defaults_and_times() {
     assert_eq!(check.pace.retry_interval, Duration::from_secs(1));
     assert_eq!(check.pace.down_interval, Duration::from_secs(7));
     assert_eq!((check.pace.rise, check.pace.fall, a.weight, b.weight), (2, 3, 10, 1));
-    let CheckKind::HttpGet(urls) = &check.kind else { panic!() };
-    assert_eq!((urls[0].path.as_str(), urls[0].status), ("/health", Some((200, 399))));
+    let CheckKind::Http(http) = &check.kind else { panic!() };
+    let urls = &http.urls;
+    assert_eq!((urls[0].path.as_str(), &urls[0].status[..]), ("/health", &[(200, 399)][..]));
     assert_eq!(urls[0].virtual_host.as_deref(), Some("www"));
     assert!(b.check.is_none());
 }

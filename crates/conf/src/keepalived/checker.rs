@@ -156,7 +156,8 @@ fn url(reader: &mut Reader<'_>, statement: &Statement<'_>, checker: &mut Checker
         path: url.path.unwrap_or_else(|| "/".to_string()),
         virtual_host: url.virtual_host,
         digest: url.digest,
-        status: url.status,
+        status: url.status.into_iter().collect(),
+        pattern: None,
     });
 }
 

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
-use model::check::{CheckKind, Checker, Pace, UrlCheck};
+use model::check::{CheckKind, Checker, HttpCheck, Pace, Source, UrlCheck};
 use model::layer4::Endpoint;
 
 use crate::diagnostic::Diagnostic;
@@ -40,7 +40,8 @@ pub(super) fn lower(
         checkers.push(Checker {
             kind: kind(service, server, checker),
             target: SocketAddr::new(address, port),
-            bind: bind(checker),
+            source: Source { bind: bind(checker), ..Source::default() },
+            log_all_failures: false,
             timeout: timers(service, server, checker).connect_timeout.unwrap_or(CONNECT_TIMEOUT),
             pace: pace(service, server, checker),
         });
@@ -89,5 +90,5 @@ fn kind(service: &VirtualServer, server: &RealServer, checker: &ast::Checker) ->
         virtual_host: url.virtual_host.as_ref().or(host).cloned(),
         ..url.clone()
     });
-    CheckKind::HttpGet(urls.collect())
+    CheckKind::Http(HttpCheck::plain(urls.collect()))
 }

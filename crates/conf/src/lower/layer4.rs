@@ -46,7 +46,7 @@ pub(super) fn lower(from: &Configuration, diagnostics: &mut Vec<Diagnostic>) -> 
         virtual_servers.push(lower_virtual(server, key, diagnostics));
     }
     check_bounds(from, diagnostics);
-    Layer4Plan { virtual_servers, interfaces: Vec::new() }
+    Layer4Plan { virtual_servers, ..Layer4Plan::default() }
 }
 
 /// What the data plane's tables have no place for is said here and not at start.
@@ -128,7 +128,7 @@ fn lower_virtual(
         real_servers.push(lowered);
     }
     check_weights(scheduler, span, &real_servers, diagnostics);
-    VirtualServer { key, scheduler, persistence, real_servers }
+    VirtualServer { scheduler, persistence, real_servers, ..VirtualServer::new(key) }
 }
 
 fn persistence(
@@ -181,10 +181,10 @@ fn lower_real(
         );
     }
     RealServer {
-        endpoint,
         weight: from.weight.unwrap_or(1),
         forwarding,
         checkers: checker::lower(service, from, endpoint, diagnostics),
+        ..RealServer::new(endpoint)
     }
 }
 

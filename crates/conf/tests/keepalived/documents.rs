@@ -43,7 +43,7 @@ fn the_books_nat_example_loads_with_the_address_nobody_holds_named() {
     assert_eq!(plan.vrrp.instances[1].interface, "eth1");
     assert_eq!(plan.vrrp.instances[1].authentication, Authentication::Pass(*b"password"));
     let service = &plan.layer4.virtual_servers[0];
-    assert_eq!(service.key.to_string(), "TCP 192.168.1.11:80");
+    assert_eq!(service.key().to_string(), "TCP 192.168.1.11:80");
     assert_eq!(service.scheduler, Scheduler::RoundRobin);
     assert_eq!(service.real_servers.len(), 4);
     assert_eq!(service.real_servers[3].endpoint.to_string(), "192.168.1.23:80");
@@ -86,7 +86,9 @@ fn the_video_cluster_loads_although_a_web_page_hid_its_address() {
     let plan = plan(&loaded);
     assert_eq!(plan.global.router_id.as_deref(), Some("LB_CLUSTER1"));
     let checker = &plan.layer4.virtual_servers[0].real_servers[0].checkers[0];
-    let CheckKind::HttpGet(urls) = &checker.kind else { panic!("HTTP_GET") };
+    let CheckKind::Http(model::check::HttpCheck { urls, .. }) = &checker.kind else {
+        panic!("HTTP_GET")
+    };
     assert_eq!(urls[0].path, "/testurl/test.jsp");
     assert_eq!(urls[0].digest.unwrap()[..4], [0x64, 0x02, 0x05, 0xb7]);
     assert_eq!(checker.pace.fall, 4);
@@ -98,7 +100,7 @@ fn the_nat_and_smtp_example_loads_without_a_word() {
     let loaded = keepalived(SMTP);
     assert!(lines(&loaded).is_empty());
     let plan = plan(&loaded);
-    assert_eq!(plan.layer4.virtual_servers[1].key.to_string(), "TCP 192.168.1.54:25");
+    assert_eq!(plan.layer4.virtual_servers[1].key().to_string(), "TCP 192.168.1.54:25");
     assert_eq!(plan.layer4.virtual_servers[1].real_servers[0].checkers[0].kind, CheckKind::Tcp);
     assert_eq!(loaded.summary.to_string(), "2 virtual servers, 4 real servers");
 }

@@ -129,7 +129,7 @@ fn defaults_are_keepaliveds() {
     assert_eq!((tcp.pace.rise, tcp.pace.fall), (1, 2));
     assert!(tcp.pace.initially_up);
     assert_eq!(tcp.target, "10.0.1.1:80".parse().unwrap());
-    assert_eq!(tcp.bind, None);
+    assert_eq!(tcp.source.bind, None);
 }
 
 #[test]
@@ -149,10 +149,12 @@ fn the_innermost_timer_wins() {
     assert_eq!(http.pace.interval, Duration::from_millis(1500));
     assert_eq!((http.pace.warmup, tcp.pace.warmup), (Duration::ZERO, Duration::from_millis(1500)));
     assert_eq!(http.target, "10.9.9.9:8080".parse().unwrap());
-    assert_eq!(http.bind, Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9)), 99)));
-    let model::check::CheckKind::HttpGet(urls) = &http.kind else { panic!("HTTP_GET") };
+    assert_eq!(http.source.bind, Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9)), 99)));
+    let model::check::CheckKind::Http(model::check::HttpCheck { urls, .. }) = &http.kind else {
+        panic!("HTTP_GET")
+    };
     assert_eq!(urls[0].virtual_host.as_deref(), Some("inner"));
-    assert_eq!(urls[0].status, Some((200, 204)));
+    assert_eq!(urls[0].status, [(200, 204)]);
     assert_eq!(urls[1].virtual_host.as_deref(), Some("outer"));
 }
 

@@ -136,20 +136,23 @@ fn name(protocol: Protocol, address: std::net::IpAddr, port: u16) -> (String, St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::layer4::VirtualServerId;
     use model::layer4::{Endpoint, Forwarding, Persistence, Scheduler, ServiceKey};
-    use model::status::{RealServerStatus, ServiceStatus};
+    use model::status::{QuorumStatus, RealServerStatus, ServiceStatus};
     use std::time::Duration;
 
     #[test]
     fn the_table_is_ipvsadms() {
         let endpoint = Endpoint { address: "10.0.2.11".parse().unwrap(), port: 8080 };
+        let address = "10.0.1.100".parse().unwrap();
+        let key = ServiceKey { address, port: 80, protocol: Protocol::Tcp };
         let report = DirectorReport {
             services: vec![ServiceStatus {
-                key: ServiceKey {
-                    address: "10.0.1.100".parse().unwrap(),
-                    port: 80,
-                    protocol: Protocol::Tcp,
-                },
+                id: VirtualServerId::Service(key),
+                key,
+                quorum: QuorumStatus::default(),
+                sorry: None,
+                suspended: false,
                 scheduler: Scheduler::WeightedRoundRobin,
                 persistence: Some(Persistence { timeout: Duration::from_secs(60), prefix_len: 24 }),
                 counters: Counters::default(),
@@ -160,6 +163,11 @@ mod tests {
                     in_table: true,
                     up: true,
                     last_result: None,
+                    configured_weight: 3,
+                    changed: None,
+                    checkers: Vec::new(),
+                    flaps: 0,
+                    history: Vec::new(),
                     active: 1,
                     inactive: 20,
                     templates: 0,

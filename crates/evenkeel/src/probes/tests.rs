@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use edge::clock::now;
-use model::check::{CheckKind, Checker, Pace, UrlCheck};
+use model::check::{CheckKind, Checker, HttpCheck, Pace, UrlCheck};
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn checker(kind: CheckKind, target: SocketAddr) -> Checker {
         warmup: Duration::ZERO,
         initially_up: true,
     };
-    Checker { kind, target, bind: None, timeout: Duration::from_millis(300), pace }
+    Checker::new(kind, target, Duration::from_millis(300), pace)
 }
 
 /// Runs the set as an event loop would, until this many verdicts have come.
@@ -86,12 +86,11 @@ fn a_page_is_asked_for_and_read() {
     });
     let url = UrlCheck {
         path: "/health".into(),
-        virtual_host: None,
         digest: Some(*b"\x5d\x41\x40\x2a\xbc\x4b\x2a\x76\xb9\x71\x9d\x91\x10\x17\xc5\x92"),
-        status: None,
+        ..UrlCheck::default()
     };
     let mut set = ProbeSet::new().unwrap();
-    set.resume((), checker(CheckKind::HttpGet(vec![url]), target), false, now(), 1);
+    set.resume((), checker(CheckKind::Http(HttpCheck::plain(vec![url])), target), false, now(), 1);
     let verdicts = run_until(&mut set, 1);
     assert_eq!(verdicts[0].1.reason, "HTTP status 200, digest matches");
     assert!(server.join().unwrap().starts_with(b"GET /health HTTP/1.0\r\n"));

@@ -403,7 +403,11 @@ impl Supervisor {
                     self.configured(Role::Proxy, generation, error);
                 }
                 Ok(Some(FromRole::Event(event))) => log(Role::Proxy, &event),
-                Ok(Some(FromRole::Report { .. } | FromRole::Connections { .. })) => {}
+                Ok(Some(
+                    FromRole::Report { .. }
+                    | FromRole::Connections { .. }
+                    | FromRole::Server { .. },
+                )) => {}
                 Ok(None) => return,
                 Err(_) => {
                     successor.kill();

@@ -16,6 +16,7 @@ impl Supervisor {
             FromRole::Connections { id, connections, last } => {
                 self.collect_connections(id, connections, last);
             }
+            FromRole::Server { .. } => {}
             FromRole::Event(event) => self.on_event(role, &event),
         }
     }
@@ -24,7 +25,7 @@ impl Supervisor {
         log(role, event);
         let host = crate::machine::host_name();
         match (role, event) {
-            (Role::Director, Event::Health { service, server, up, reason }) => {
+            (Role::Director, Event::Health { service, server, up, reason, .. }) => {
                 self.alerts.real_server(&self.plan.global, &host, service, server, *up, reason);
             }
             (Role::Helper, Event::Notice(notice)) => {
@@ -48,7 +49,7 @@ pub(super) fn log(role: Role, event: &Event) {
         Event::VrrpState { instance, from, to, reason } => {
             tracing::info!("({instance}) {from} -> {to}: {reason}");
         }
-        Event::Health { service, server, up, reason } => {
+        Event::Health { service, server, up, reason, .. } => {
             let state = if *up { "up" } else { "down" };
             tracing::warn!("{service}: server {server} is {state}: {reason}");
         }
@@ -62,8 +63,19 @@ pub(super) fn log(role: Role, event: &Event) {
                 "({instance}) no longer two masters: {rival} with priority {priority} is gone"
             );
         }
+        Event::Quorum { service, gained, living, needed, hysteresis, .. } => {
+            let what = if *gained { "gained" } else { "lost" };
+            tracing::warn!(
+                "{service}: quorum {what}: weight {living} lives, {needed} is needed \
+                 (hysteresis {hysteresis})"
+            );
+        }
+        Event::Sorry { service, server, serves } => {
+            let what = if *serves { "serves" } else { "leaves" };
+            tracing::warn!("{service}: sorry server {server} {what}");
+        }
         // The vrrp role has said it already.
-        Event::Notice(_) => {}
+        Event::Notice(_) | Event::Bfd { .. } => {}
         Event::Log { severity, text } => {
             let role = role.name();
             match severity {

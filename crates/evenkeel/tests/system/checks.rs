@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lab::net::{Namespace, Net};
-use model::check::{CheckKind, Checker, Pace, UrlCheck};
+use model::check::{CheckKind, Checker, HttpCheck, Pace, UrlCheck};
 use model::layer4::{
-    Endpoint, Forwarding, Layer4Plan, Protocol, RealServer, Scheduler, ServiceKey, VirtualServer,
+    Endpoint, Layer4Plan, Protocol, RealServer, Scheduler, ServiceKey, VirtualServer,
 };
 use model::status::RealServerStatus;
 
@@ -30,12 +30,12 @@ pub(crate) fn checker(kind: CheckKind, target: SocketAddr) -> Checker {
         warmup: Duration::ZERO,
         initially_up: true,
     };
-    Checker { kind, target, bind: None, timeout: Duration::from_secs(2), pace }
+    Checker::new(kind, target, Duration::from_secs(2), pace)
 }
 
 fn page(path: &str, digest: Option<[u8; 16]>) -> CheckKind {
     let path = path.to_string();
-    CheckKind::HttpGet(vec![UrlCheck { path, virtual_host: None, digest, status: None }])
+    CheckKind::Http(HttpCheck::plain(vec![UrlCheck { path, digest, ..UrlCheck::default() }]))
 }
 
 /// A director and a real server, with a cable between them.
@@ -73,14 +73,15 @@ fn target(port: u16) -> SocketAddr {
 
 fn plan(checkers: Vec<Checker>) -> Layer4Plan {
     let endpoint = Endpoint { address: [10, 7, 0, 2].into(), port: 80 };
-    let server = RealServer { endpoint, weight: 1, forwarding: Forwarding::Nat, checkers };
+    let server = RealServer { checkers, ..RealServer::new(endpoint) };
+    let key = ServiceKey { address: [10, 7, 0, 100].into(), port: 80, protocol: Protocol::Tcp };
     let service = VirtualServer {
-        key: ServiceKey { address: [10, 7, 0, 100].into(), port: 80, protocol: Protocol::Tcp },
         scheduler: Scheduler::RoundRobin,
-        persistence: None,
         real_servers: vec![server],
+        ..VirtualServer::new(key)
     };
-    Layer4Plan { virtual_servers: vec![service], interfaces: vec!["eth0".to_string()] }
+    let interfaces = vec!["eth0".to_string()];
+    Layer4Plan { virtual_servers: vec![service], interfaces, ..Layer4Plan::default() }
 }
 
 /// The first real server, once its checker has spoken.

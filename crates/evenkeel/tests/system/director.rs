@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lab::net::{Namespace, Net};
 use model::check::CheckKind;
 use model::layer4::{
-    Endpoint, Forwarding, Layer4Plan, Protocol, RealServer, Scheduler, ServiceKey, VirtualServer,
+    Endpoint, Layer4Plan, Protocol, RealServer, Scheduler, ServiceKey, VirtualServer,
 };
 
 use crate::checks::checker;
@@ -98,20 +98,19 @@ fn plan(weights: &[u32]) -> Layer4Plan {
     let server = |(weight, number)| {
         let target: SocketAddr = address(number);
         RealServer {
-            endpoint: Endpoint { address: target.ip(), port: 80 },
             weight,
-            forwarding: Forwarding::Nat,
             checkers: vec![checker(CheckKind::Tcp, target)],
+            ..RealServer::new(Endpoint { address: target.ip(), port: 80 })
         }
     };
+    let key = ServiceKey { address: service().ip(), port: 80, protocol: Protocol::Tcp };
     let service = VirtualServer {
-        key: ServiceKey { address: service().ip(), port: 80, protocol: Protocol::Tcp },
         scheduler: Scheduler::WeightedRoundRobin,
-        persistence: None,
         real_servers: weights.iter().copied().zip(0..).map(server).collect(),
+        ..VirtualServer::new(key)
     };
     let interfaces = vec!["eth0".to_string(), "eth1".to_string()];
-    Layer4Plan { virtual_servers: vec![service], interfaces }
+    Layer4Plan { virtual_servers: vec![service], interfaces, ..Layer4Plan::default() }
 }
 
 /// Asks for a page over a connection of its own; the answer's body.

@@ -55,7 +55,7 @@ impl AddressPlan {
         used.extend(found.services.iter().map(|service| *service.address.ip()));
         used.extend(found.servers.iter().map(|server| server.address));
         used.extend(plan.layer4.virtual_servers.iter().filter_map(|virtual_server| {
-            match virtual_server.key.address {
+            match virtual_server.key().address {
                 IpAddr::V4(address) => Some(address),
                 IpAddr::V6(_) => None,
             }

@@ -157,7 +157,7 @@ pub(super) fn find(plan: &Plan, held: &[Held], notes: &mut Vec<String>) -> Resul
 
 impl Found {
     fn add_virtual_server(&mut self, virtual_server: &VirtualServer, notes: &mut Vec<String>) {
-        let key = virtual_server.key;
+        let key = virtual_server.key();
         let (IpAddr::V4(address), port) = (key.address, key.port) else {
             notes.push(format!("{key}: the lab rehearses IPv4 only"));
             return;

@@ -31,31 +31,28 @@ fn instance(name: &str, interface: &str, address: &str) -> VrrpInstance {
 }
 
 fn virtual_server(address: &str, forwarding: Forwarding, servers: &[&str]) -> VirtualServer {
-    let real_servers = servers.iter().map(|server| RealServer {
-        endpoint: Endpoint { address: ip(server).into(), port: 80 },
-        weight: 1,
-        forwarding,
-        checkers: vec![Checker {
-            kind: CheckKind::Tcp,
-            target: SocketAddr::new(ip(server).into(), 80),
-            bind: None,
-            timeout: Duration::from_secs(10),
-            pace: Pace {
-                interval: Duration::from_secs(6),
-                down_interval: Duration::from_secs(6),
-                retry_interval: Duration::from_secs(1),
-                rise: 1,
-                fall: 2,
-                warmup: Duration::ZERO,
-                initially_up: true,
-            },
-        }],
+    let pace = Pace {
+        interval: Duration::from_secs(6),
+        down_interval: Duration::from_secs(6),
+        retry_interval: Duration::from_secs(1),
+        rise: 1,
+        fall: 2,
+        warmup: Duration::ZERO,
+        initially_up: true,
+    };
+    let real_servers = servers.iter().map(|server| {
+        let target = SocketAddr::new(ip(server).into(), 80);
+        RealServer {
+            forwarding,
+            checkers: vec![Checker::new(CheckKind::Tcp, target, Duration::from_secs(10), pace)],
+            ..RealServer::new(Endpoint { address: ip(server).into(), port: 80 })
+        }
     });
+    let key = ServiceKey { address: ip(address).into(), port: 80, protocol: Protocol::Tcp };
     VirtualServer {
-        key: ServiceKey { address: ip(address).into(), port: 80, protocol: Protocol::Tcp },
         scheduler: Scheduler::RoundRobin,
-        persistence: None,
         real_servers: real_servers.collect(),
+        ..VirtualServer::new(key)
     }
 }
 

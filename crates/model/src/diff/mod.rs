@@ -11,7 +11,7 @@ use core::fmt::Debug;
 use serde::{Deserialize, Serialize};
 
 use crate::Plan;
-use crate::layer4::{RealServer, ServiceKey, VirtualServer};
+use crate::layer4::{RealServer, VirtualServer, VirtualServerId};
 use crate::proxy::{Backend, Frontend, ProcessSettings, ProxyPlan, Server};
 
 /// Who notices a change.
@@ -161,8 +161,8 @@ fn layer4(old: &Plan, new: &Plan, changes: &mut Vec<Change>) {
     let (old, new) = (&old.layer4, &new.layer4);
     Kind {
         area: Area::Layer4,
-        name: &|service: &VirtualServer| format!("virtual server {}", service.key),
-        identity: &|one| one.key,
+        name: &|service: &VirtualServer| format!("virtual server {}", service.id),
+        identity: &|one| one.id.clone(),
         fields: &|a, b| {
             Fields::new()
                 .text("lb_algo", a.scheduler.name(), b.scheduler.name())
@@ -172,17 +172,17 @@ fn layer4(old: &Plan, new: &Plan, changes: &mut Vec<Change>) {
         removal_drops: Some("its connections are no longer forwarded"),
     }
     .compare(&old.virtual_servers, &new.virtual_servers, changes);
-    let before: BTreeMap<ServiceKey, &VirtualServer> =
-        old.virtual_servers.iter().map(|one| (one.key, one)).collect();
+    let before: BTreeMap<&VirtualServerId, &VirtualServer> =
+        old.virtual_servers.iter().map(|one| (&one.id, one)).collect();
     for service in &new.virtual_servers {
-        let Some(before) = before.get(&service.key) else { continue };
+        let Some(before) = before.get(&service.id) else { continue };
         if before.real_servers == service.real_servers {
             continue;
         }
         Kind {
             area: Area::Layer4,
             name: &|server: &RealServer| {
-                format!("real server {} of {}", server.endpoint, service.key)
+                format!("real server {} of {}", server.endpoint, service.id)
             },
             identity: &|one| one.endpoint,
             fields: &|a, b| {
@@ -291,16 +291,12 @@ fn process(old: &ProcessSettings, new: &ProcessSettings) -> Change {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layer4::{Endpoint, Forwarding, Layer4Plan, Protocol, Scheduler, ServiceKey};
+    use crate::layer4::{Endpoint, Layer4Plan, Protocol, Scheduler, ServiceKey};
     use core::net::{IpAddr, Ipv4Addr};
 
     fn server(last: u8, weight: u32) -> RealServer {
-        RealServer {
-            endpoint: Endpoint { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)), port: 80 },
-            weight,
-            forwarding: Forwarding::Nat,
-            checkers: Vec::new(),
-        }
+        let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
+        RealServer { weight, ..RealServer::new(Endpoint { address, port: 80 }) }
     }
 
     fn plan(servers: Vec<RealServer>) -> Plan {
@@ -310,13 +306,12 @@ mod tests {
             protocol: Protocol::Tcp,
         };
         let service = VirtualServer {
-            key,
             scheduler: Scheduler::RoundRobin,
-            persistence: None,
             real_servers: servers,
+            ..VirtualServer::new(key)
         };
         Plan {
-            layer4: Layer4Plan { virtual_servers: vec![service], interfaces: Vec::new() },
+            layer4: Layer4Plan { virtual_servers: vec![service], ..Layer4Plan::default() },
             ..Plan::default()
         }
     }

@@ -10,7 +10,7 @@ use super::Trackers;
 use crate::Plan;
 
 /// A program and its arguments, run without a shell.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Command {
     /// The program, then its arguments. Never empty.
     pub words: Vec<String>,
@@ -19,7 +19,7 @@ pub struct Command {
 }
 
 /// A user and a group, resolved.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct User {
     /// Name as written.
     pub name: String,

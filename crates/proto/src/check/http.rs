@@ -95,10 +95,10 @@ fn request(url: &UrlCheck, target: SocketAddr) -> Vec<u8> {
 
 fn judge(url: &UrlCheck, page: &Page) -> Result<String, String> {
     let Page { status, digest, .. } = *page;
-    let accepted = match (url.status, url.digest) {
-        (Some((least, most)), _) => (least..=most).contains(&status),
+    let accepted = match url.status.as_slice() {
         // keepalived.conf(5): the default is 200 to 299, with a digest or without.
-        (None, _) => (200..=299).contains(&status),
+        [] => (200..=299).contains(&status),
+        ranges => ranges.iter().any(|(least, most)| (*least..=*most).contains(&status)),
     };
     if !accepted {
         return Err(format!("HTTP status {status}"));

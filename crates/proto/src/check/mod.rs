@@ -157,7 +157,16 @@ impl Checker {
                 self.pacer.handle_start(now);
                 let probe = match &self.plan.kind {
                     CheckKind::Tcp => Probe::Tcp(TcpProbe),
-                    CheckKind::HttpGet(urls) => Probe::Http(Box::new(HttpProbe::new(urls.clone()))),
+                    CheckKind::Http(http) => {
+                        Probe::Http(Box::new(HttpProbe::new(http.urls.clone())))
+                    }
+                    CheckKind::Smtp(_)
+                    | CheckKind::Dns(_)
+                    | CheckKind::Udp(_)
+                    | CheckKind::Ping
+                    | CheckKind::Misc(_)
+                    | CheckKind::Bfd(_)
+                    | CheckKind::File(_) => Probe::Tcp(TcpProbe),
                 };
                 self.connect(now, probe);
             }
@@ -244,7 +253,7 @@ impl Checker {
     }
 
     fn connect(&mut self, now: Time, probe: Probe) {
-        let (target, bind) = (self.plan.target, self.plan.bind);
+        let (target, bind) = (self.plan.target, self.plan.source.bind);
         self.outputs.push_back(Output::Connect { target, bind });
         self.deadline = now + self.plan.timeout;
         self.phase = Phase::Connecting(probe);

@@ -3,7 +3,7 @@
 use alloc::string::ToString;
 use alloc::vec;
 
-use model::check::{Pace, UrlCheck};
+use model::check::{HttpCheck, Pace, UrlCheck};
 
 use super::*;
 
@@ -21,18 +21,13 @@ fn checker(kind: CheckKind) -> Checker {
         warmup: Duration::ZERO,
         initially_up: true,
     };
-    let plan = model::check::Checker {
-        kind,
-        target: "10.0.0.2:80".parse().unwrap(),
-        bind: None,
-        timeout: Duration::from_secs(3),
-        pace,
-    };
+    let target = "10.0.0.2:80".parse().unwrap();
+    let plan = model::check::Checker::new(kind, target, Duration::from_secs(3), pace);
     Checker::new(plan, at(0), 0)
 }
 
 fn url(path: &str) -> UrlCheck {
-    UrlCheck { path: path.to_string(), virtual_host: None, digest: None, status: None }
+    UrlCheck { path: path.to_string(), ..UrlCheck::default() }
 }
 
 fn outputs(checker: &mut Checker) -> Vec<Output> {
@@ -94,7 +89,7 @@ fn silence_fails_at_the_time_out_of_the_connect() {
 
 #[test]
 fn a_dripping_answer_fails_at_the_deadline_of_the_exchange() {
-    let mut checker = checker(CheckKind::HttpGet(vec![url("/")]));
+    let mut checker = checker(CheckKind::Http(HttpCheck::plain(vec![url("/")])));
     begin(&mut checker);
     checker.handle_connected(at(500), Ok(()));
     let mut now = at(500);
@@ -113,7 +108,7 @@ fn a_dripping_answer_fails_at_the_deadline_of_the_exchange() {
 fn the_request_is_keepaliveds() {
     let mut page = url("/a b");
     let checker_with = |page: &UrlCheck| {
-        let mut checker = checker(CheckKind::HttpGet(vec![page.clone()]));
+        let mut checker = checker(CheckKind::Http(HttpCheck::plain(vec![page.clone()])));
         let now = begin(&mut checker);
         checker.handle_connected(now, Ok(()));
         match outputs(&mut checker).remove(0) {
@@ -155,8 +150,8 @@ fn status_and_digest_decide_and_say_why() {
     ];
     for (status, digest, reply, passes, says) in cases {
         let mut page = url("/");
-        (page.status, page.digest) = (status, digest);
-        let mut checker = checker(CheckKind::HttpGet(vec![page]));
+        (page.status, page.digest) = (Option::into_iter(status).collect(), digest);
+        let mut checker = checker(CheckKind::Http(HttpCheck::plain(vec![page])));
         answer(&mut checker, reply.as_bytes());
         assert_eq!(checker.last_result(), Some(says));
         let next = if passes { 6000 } else { 1000 };
@@ -166,7 +161,7 @@ fn status_and_digest_decide_and_say_why() {
 
 #[test]
 fn urls_are_asked_in_order_over_a_connection_each() {
-    let mut checker = checker(CheckKind::HttpGet(vec![url("/one"), url("/two")]));
+    let mut checker = checker(CheckKind::Http(HttpCheck::plain(vec![url("/one"), url("/two")])));
     let first = answer(&mut checker, b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok");
     assert!(matches!(first[..], [Output::Close, Output::Connect { .. }]));
     assert!(checker.is_probing());

@@ -35,7 +35,7 @@ impl ForwardingWatch {
         Some(format!(
             "net.ipv4.ip_forward is 0: clients of NAT services such as {} get no answers; \
              set it: sysctl -w net.ipv4.ip_forward=1",
-            service.key
+            service.key()
         ))
     }
 }
@@ -49,10 +49,10 @@ mod tests {
     fn plan(forwarding: Forwarding) -> Layer4Plan {
         let key = ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp };
         let endpoint = Endpoint { address: [10, 0, 0, 1].into(), port: 80 };
-        let real_servers = vec![RealServer { endpoint, weight: 1, forwarding, checkers: vec![] }];
+        let real_servers = vec![RealServer { forwarding, ..RealServer::new(endpoint) }];
         let scheduler = Scheduler::RoundRobin;
-        let service = VirtualServer { key, scheduler, persistence: None, real_servers };
-        Layer4Plan { virtual_servers: vec![service], interfaces: vec![] }
+        let service = VirtualServer { scheduler, real_servers, ..VirtualServer::new(key) };
+        Layer4Plan { virtual_servers: vec![service], ..Layer4Plan::default() }
     }
 
     #[test]

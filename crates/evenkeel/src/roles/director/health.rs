@@ -49,9 +49,9 @@ impl Health {
     pub(super) fn successor(&self, plan: Layer4Plan, adopted: Option<&Tables>) -> Health {
         let mut next = Health { last_id: self.last_id, ..Health::default() };
         for service in &plan.virtual_servers {
-            let table = adopted.and_then(|tables| tables.get(&service.key));
+            let table = adopted.and_then(|tables| tables.get(&service.key()));
             for server in &service.real_servers {
-                let key = (service.key, server.endpoint);
+                let key = (service.key(), server.endpoint);
                 let known = match self.servers.get(&key) {
                     Some(former) => Some(former.is_up()),
                     None => table.map(|table| table.find(server.endpoint).is_some()),
@@ -119,12 +119,12 @@ impl Health {
             destinations: service
                 .real_servers
                 .iter()
-                .filter_map(|server| self.servers.get(&(service.key, server.endpoint)))
+                .filter_map(|server| self.servers.get(&(service.key(), server.endpoint)))
                 .filter(|server| server.is_up())
                 .map(|server| server.destination)
                 .collect(),
         };
-        self.plan.virtual_servers.iter().map(|service| (service.key, table(service))).collect()
+        self.plan.virtual_servers.iter().map(|service| (service.key(), table(service))).collect()
     }
 
     /// A checker has another verdict. If that changes its server's state: the server, whether it
@@ -161,7 +161,7 @@ mod tests {
     use std::time::Duration;
 
     use model::check::{CheckKind, Pace};
-    use model::layer4::{Forwarding, Protocol, Scheduler, VirtualServer};
+    use model::layer4::{Protocol, Scheduler, VirtualServer};
 
     use super::*;
 
@@ -175,36 +175,30 @@ mod tests {
 
     fn checker(last: u8, port: u16) -> Checker {
         let second = Duration::from_secs(1);
-        Checker {
-            kind: CheckKind::Tcp,
-            target: SocketAddr::from(([10, 0, 0, last], port)),
-            bind: None,
-            timeout: second,
-            pace: Pace {
-                interval: second,
-                down_interval: second,
-                retry_interval: second,
-                rise: 1,
-                fall: 1,
-                warmup: second,
-                initially_up: true,
-            },
-        }
+        let pace = Pace {
+            interval: second,
+            down_interval: second,
+            retry_interval: second,
+            rise: 1,
+            fall: 1,
+            warmup: second,
+            initially_up: true,
+        };
+        Checker::new(CheckKind::Tcp, SocketAddr::from(([10, 0, 0, last], port)), second, pace)
     }
 
     fn server(last: u8, weight: u32, ports: &[u16]) -> RealServer {
         RealServer {
-            endpoint: endpoint(last),
             weight,
-            forwarding: Forwarding::Nat,
             checkers: ports.iter().map(|&port| checker(last, port)).collect(),
+            ..RealServer::new(endpoint(last))
         }
     }
 
     fn plan(real_servers: Vec<RealServer>) -> Layer4Plan {
         let scheduler = Scheduler::RoundRobin;
-        let service = VirtualServer { key: service(), scheduler, persistence: None, real_servers };
-        Layer4Plan { virtual_servers: vec![service], interfaces: Vec::new() }
+        let service = VirtualServer { scheduler, real_servers, ..VirtualServer::new(service()) };
+        Layer4Plan { virtual_servers: vec![service], ..Layer4Plan::default() }
     }
 
     fn in_tables(health: &Health) -> Vec<u8> {

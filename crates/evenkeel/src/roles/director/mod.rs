@@ -131,7 +131,7 @@ impl Director {
                 }
                 ToRole::Connections { id } => self.list_connections(now, id)?,
                 // Between the vrrp and helper roles only.
-                ToRole::Link => {}
+                ToRole::Link | ToRole::Server { .. } | ToRole::Bfd { .. } => {}
                 ToRole::Stop => return Ok(Some(End::Stop)),
                 ToRole::Leave => return Ok(Some(End::Orphaned)),
             }
@@ -168,7 +168,7 @@ impl Director {
         };
         self.tables.follow(now, change);
         let (service, server) = (service.to_string(), server.to_string());
-        let event = Notice::Health { service, server, up, reason: verdict.reason };
+        let event = Notice::Health { service, server, up, reason: verdict.reason, alert: true };
         // Only a value that cannot be written as JSON fails here, and an event can.
         let _ = self.say(&FromRole::Event(event));
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use director::{Destination, DestinationLoad, Engine};
 use model::layer4::{Endpoint, RealServer, VirtualServer};
-use model::status::{DirectorReport, RealServerStatus, ServiceStatus};
+use model::status::{DirectorReport, QuorumStatus, RealServerStatus, ServiceStatus};
 
 use super::health::{CheckerId, Health};
 use super::tables::TableKeeper;
@@ -18,10 +18,14 @@ pub(super) fn report(
 ) -> DirectorReport {
     let engine = tables.engine();
     let service = |service: &VirtualServer| ServiceStatus {
-        key: service.key,
+        id: service.id.clone(),
+        key: service.key(),
         scheduler: service.scheduler,
         persistence: service.persistence,
-        counters: engine.map_or_else(Default::default, |it| it.service_counters(service.key)),
+        quorum: QuorumStatus::default(),
+        sorry: None,
+        suspended: false,
+        counters: engine.map_or_else(Default::default, |it| it.service_counters(service.key())),
         servers: servers(service, health, probes, engine),
     };
     DirectorReport {
@@ -39,7 +43,7 @@ fn servers(
     probes: &ProbeSet<CheckerId>,
     engine: Option<&dyn Engine>,
 ) -> Vec<RealServerStatus> {
-    let table = engine.and_then(|engine| engine.tables().get(&service.key));
+    let table = engine.and_then(|engine| engine.tables().get(&service.key()));
     let present: HashMap<Endpoint, &Destination> = table
         .iter()
         .flat_map(|table| &table.destinations)
@@ -48,10 +52,10 @@ fn servers(
     let status = |server: &RealServer| {
         let destination = present.get(&server.endpoint);
         let load = match (engine, destination) {
-            (Some(engine), Some(_)) => engine.destination_load(service.key, server.endpoint),
+            (Some(engine), Some(_)) => engine.destination_load(service.key(), server.endpoint),
             (None, _) | (_, None) => DestinationLoad::default(),
         };
-        let key = (service.key, server.endpoint);
+        let key = (service.key(), server.endpoint);
         // What a failing checker says comes before what a passing one does.
         let checkers = health.checkers_of(key);
         let telling = checkers.iter().find(|tracked| !tracked.up).or(checkers.first());
@@ -62,6 +66,11 @@ fn servers(
             weight: destination.map_or(server.weight, |destination| destination.weight),
             in_table: destination.is_some(),
             up: health.is_up(key),
+            configured_weight: server.weight,
+            changed: None,
+            checkers: Vec::new(),
+            flaps: 0,
+            history: Vec::new(),
             last_result: last_result.map(str::to_string),
             active: load.active,
             inactive: load.inactive,

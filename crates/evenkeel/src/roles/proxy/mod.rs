@@ -106,7 +106,7 @@ impl Driver {
                     self.say(&FromRole::Connections { id, connections, last: true })?;
                 }
                 // Between the vrrp and helper roles only.
-                ToRole::Link => {}
+                ToRole::Link | ToRole::Server { .. } | ToRole::Bfd { .. } => {}
                 ToRole::Stop | ToRole::Leave => return Ok(true),
             }
         }
@@ -143,7 +143,7 @@ impl Driver {
         for change in self.health.run(now, &shape)? {
             health::log(&shape, &change);
             let health::Change { backend, server, up, reason } = change;
-            let event = Notice::Health { service: backend, server, up, reason };
+            let event = Notice::Health { service: backend, server, up, reason, alert: false };
             self.say(&FromRole::Event(event))?;
         }
         Ok(())
