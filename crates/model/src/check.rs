@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::units::Time;
 use crate::vrrp::Command;
 
 /// One checker of one server.
@@ -33,6 +34,31 @@ impl Checker {
     pub fn new(kind: CheckKind, target: SocketAddr, timeout: Duration, pace: Pace) -> Checker {
         let source = Source::default();
         Checker { kind, target, source, timeout, pace, log_all_failures: false }
+    }
+}
+
+/// What a checker knows, for one that goes on in its place: after a reload, or in a process started
+/// anew. Times are those of the monotonic clock since boot, which all processes share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Former {
+    /// Its verdict.
+    pub up: bool,
+    /// What it adds to the weight of the server.
+    pub weight: i32,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Text of the last result.
+    pub last_result: Option<String>,
+    /// When that was.
+    pub last_at: Option<Time>,
+    /// When the next probe begins, if that is to stay so.
+    pub next: Option<Time>,
+}
+
+impl Former {
+    /// A verdict of which nothing more is known.
+    pub fn new(up: bool) -> Former {
+        Former { up, weight: 0, failures: 0, last_result: None, last_at: None, next: None }
     }
 }
 

@@ -20,7 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use edge::poll::{Event, Poll};
 use model::Time;
-use proto::check::{Checker, Output};
+use proto::check::{Checker, Exit, Former, Output};
 
 pub(crate) use proto::check::Verdict;
 
@@ -105,7 +105,7 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
             up = entry.checker.is_up();
             self.remove(&key);
         }
-        let checker = Checker::resume(plan, up, now, seed);
+        let checker = Checker::resume(plan, Former::new(up), now, seed);
         let scheduled = checker.next_deadline();
         let (connection, probing) = (None, false);
         let entry = Entry { key: key.clone(), checker, connection, scheduled, probing };
@@ -224,7 +224,8 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
         };
         while let Some(output) = entry.checker.poll_output() {
             match output {
-                Output::Connect { target, bind } => {
+                Output::Connect { target, source, tls: None } => {
+                    let bind = source.bind;
                     self.opened = self.opened.wrapping_add(1);
                     match Connection::open(&self.poll, place as u32, self.opened, target, bind) {
                         Ok(connection) => entry.connection = Some(connection),
@@ -243,6 +244,17 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
                     }
                 }
                 Output::Close => entry.connection = None,
+                Output::Connect { tls: Some(_), .. }
+                | Output::OpenUdp { .. }
+                | Output::OpenEcho { .. } => {
+                    let cause = "not supported by this driver".to_owned();
+                    entry.checker.handle_connected(now, Err(cause));
+                }
+                Output::Run { .. } => {
+                    let cause = "not supported by this driver".to_owned();
+                    entry.checker.handle_exited(now, Exit::NotStarted(cause));
+                }
+                Output::Weight(_) | Output::Failure(_) => {}
                 Output::Verdict(verdict) => verdicts.push((entry.key.clone(), verdict)),
             }
         }

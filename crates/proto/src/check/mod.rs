@@ -22,12 +22,16 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
 use model::Time;
-use model::check::CheckKind;
+use model::check::{CheckKind, Source};
+use model::vrrp::Command;
+
+pub use model::check::Former;
 
 use http::HttpProbe;
 use pace::Pacer;
@@ -42,33 +46,95 @@ pub struct Verdict {
     pub reason: String,
 }
 
-/// What a checker wants done. There is at most one connection at a time.
+/// What a checker wants done. At most one thing is open at a time: a connection, a socket or a
+/// program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Open a TCP connection and report to [`Checker::handle_connected`].
+    /// Open a TCP connection, then a TLS handshake when one is asked for, and report to
+    /// [`Checker::handle_connected`] when all of it is done.
     Connect {
         /// To this address.
         target: SocketAddr,
-        /// From this address, if any.
-        bind: Option<SocketAddr>,
+        /// From there.
+        source: Source,
+        /// Over TLS.
+        tls: Option<Tls>,
     },
-    /// Send these bytes on the connection; what arrives goes to [`Checker::handle_bytes`].
+    /// Open a UDP socket connected to the target and report to [`Checker::handle_connected`] at
+    /// once. Each datagram is one [`Checker::handle_bytes`]; an ICMP error is a
+    /// [`Checker::handle_end`] with its cause.
+    OpenUdp {
+        /// To this address.
+        target: SocketAddr,
+        /// From there.
+        source: Source,
+    },
+    /// Open an ICMP echo socket and report to [`Checker::handle_connected`] at once. What is sent
+    /// is the payload of an echo request; the driver adds identifier and sequence, checks them in
+    /// the answer, and gives the answer's payload to [`Checker::handle_bytes`].
+    OpenEcho {
+        /// To this address; its port means nothing.
+        target: SocketAddr,
+        /// From there.
+        source: Source,
+    },
+    /// Run a program and report its end to [`Checker::handle_exited`].
+    Run {
+        /// What runs, as whom.
+        command: Command,
+    },
+    /// Send these bytes: on the connection, or as one datagram.
     Send(Vec<u8>),
-    /// Close the connection, or give up opening it.
+    /// Close what is open, or give up opening it; end the program and its whole process group.
     Close,
-    /// Tell the world.
+    /// Up became down, or down up: tell the world.
     Verdict(Verdict),
+    /// What this checker adds to the weight of its server has become this.
+    Weight(i32),
+    /// A failure that changed no verdict, and its cause (`log_all_failures`).
+    Failure(String),
+}
+
+/// The TLS of a connection. Certificates are not verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Server Name Indication, if any is sent.
+    pub server_name: Option<String>,
+    /// An end without close_notify is to be reported as an error (`tls_compliant`).
+    pub compliant: bool,
+}
+
+/// How a program ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+    /// It never ran, for this cause.
+    NotStarted(String),
+}
+
+/// What a checker is told that does not probe itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The BFD session is up, or is not (BFD_CHECK).
+    Up(bool),
+    /// The number in the file; none when it is missing or holds no number (FILE_CHECK).
+    Value(Option<i32>),
 }
 
 /// One checker of one server.
 #[derive(Debug)]
 pub struct Checker {
-    plan: model::check::Checker,
+    plan: Arc<model::check::Checker>,
     pacer: Pacer,
     phase: Phase,
     deadline: Time,
     outputs: VecDeque<Output>,
     last_result: Option<String>,
+    last_at: Option<Time>,
+    weight: i32,
 }
 
 #[derive(Debug)]
@@ -103,17 +169,44 @@ enum Step {
 
 impl Checker {
     /// A checker whose first probe begins within `pace.warmup`, where `seed` says.
-    pub fn new(plan: model::check::Checker, now: Time, seed: u64) -> Checker {
-        let up = plan.pace.initially_up;
-        Checker::resume(plan, up, now, seed)
+    pub fn new(plan: impl Into<Arc<model::check::Checker>>, now: Time, seed: u64) -> Checker {
+        let plan = plan.into();
+        let state = Former::new(plan.pace.initially_up);
+        Checker::resume(plan, state, now, seed)
     }
 
-    /// The same, beginning with a verdict known from before instead of `pace.initially_up`.
-    pub fn resume(plan: model::check::Checker, up: bool, now: Time, seed: u64) -> Checker {
-        let pacer = Pacer::new(plan.pace, up);
-        let deadline = now + pacer.first_wait(seed);
-        let (outputs, last_result) = (VecDeque::new(), None);
-        Checker { plan, pacer, phase: Phase::Waiting, deadline, outputs, last_result }
+    /// The same, beginning with what is known from before instead of `pace.initially_up`.
+    pub fn resume(
+        plan: impl Into<Arc<model::check::Checker>>,
+        state: Former,
+        now: Time,
+        seed: u64,
+    ) -> Checker {
+        let plan = plan.into();
+        let pacer = Pacer::new(plan.pace, state.up);
+        let deadline = state.next.unwrap_or(now + pacer.first_wait(seed));
+        Checker {
+            plan,
+            pacer,
+            phase: Phase::Waiting,
+            deadline,
+            outputs: VecDeque::new(),
+            last_result: state.last_result,
+            last_at: state.last_at,
+            weight: state.weight,
+        }
+    }
+
+    /// What [`resume`](Self::resume) needs to go on from here.
+    pub fn state(&self) -> Former {
+        Former {
+            up: self.pacer.is_up(),
+            weight: self.weight,
+            failures: self.pacer.failures(),
+            last_result: self.last_result.clone(),
+            last_at: self.last_at,
+            next: matches!(self.phase, Phase::Waiting).then_some(self.deadline),
+        }
     }
 
     /// What it was made from.
@@ -129,6 +222,21 @@ impl Checker {
     /// What the last finished probe said, good or bad.
     pub fn last_result(&self) -> Option<&str> {
         self.last_result.as_deref()
+    }
+
+    /// When the last probe finished, or this was last told something.
+    pub fn last_at(&self) -> Option<Time> {
+        self.last_at
+    }
+
+    /// What it adds to the weight of its server: 0 for most kinds (MISC_CHECK, FILE_CHECK).
+    pub fn weight(&self) -> i32 {
+        self.weight
+    }
+
+    /// Failures in a row.
+    pub fn failures(&self) -> u32 {
+        self.pacer.failures()
     }
 
     /// A probe is under way: it holds a connection, or is about to.
@@ -226,6 +334,26 @@ impl Checker {
         });
     }
 
+    /// The program of [`Output::Run`] has ended.
+    pub fn handle_exited(&mut self, now: Time, exit: Exit) {
+        let _ = (now, exit);
+    }
+
+    /// News for a checker that does not probe itself; others ignore it.
+    pub fn handle_told(&mut self, now: Time, told: Told) {
+        let _ = (now, told);
+    }
+
+    /// No probe begins any more; one under way is given up without a result (`ha_suspend`).
+    pub fn handle_suspend(&mut self, now: Time) {
+        let _ = now;
+    }
+
+    /// Probes begin again, the first one within the warm-up where `seed` says.
+    pub fn handle_resume(&mut self, now: Time, seed: u64) {
+        let _ = (now, seed);
+    }
+
     fn handle_exchange(&mut self, now: Time, handle: impl FnOnce(&mut Probe) -> Step) {
         match core::mem::replace(&mut self.phase, Phase::Waiting) {
             Phase::Exchanging(mut probe) => {
@@ -253,8 +381,8 @@ impl Checker {
     }
 
     fn connect(&mut self, now: Time, probe: Probe) {
-        let (target, bind) = (self.plan.target, self.plan.source.bind);
-        self.outputs.push_back(Output::Connect { target, bind });
+        let (target, source) = (self.plan.target, self.plan.source.clone());
+        self.outputs.push_back(Output::Connect { target, source, tls: None });
         self.deadline = now + self.plan.timeout;
         self.phase = Phase::Connecting(probe);
     }
@@ -271,6 +399,7 @@ impl Checker {
             self.outputs.push_back(Output::Verdict(verdict));
         }
         self.last_result = Some(text);
+        self.last_at = Some(now);
     }
 }
 

@@ -26,6 +26,11 @@ impl Pacer {
         self.up
     }
 
+    /// Failures in a row.
+    pub(super) fn failures(&self) -> u32 {
+        if self.up { self.against } else { 0 }
+    }
+
     /// A point within the warm-up, spread evenly over seeds.
     pub(super) fn first_wait(&self, seed: u64) -> Duration {
         let span = u64::try_from(self.pace.warmup.as_nanos()).unwrap_or(u64::MAX);

@@ -42,7 +42,8 @@ fn verdict(up: bool, reason: &str) -> Output {
 fn begin(checker: &mut Checker) -> Time {
     let now = checker.next_deadline();
     checker.handle_timeout(now);
-    let connect = Output::Connect { target: checker.plan().target, bind: None };
+    let target = checker.plan().target;
+    let connect = Output::Connect { target, source: Source::default(), tls: None };
     assert_eq!(outputs(checker), [connect]);
     now
 }
