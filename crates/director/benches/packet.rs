@@ -50,7 +50,7 @@ fn measure(pins: &Path) -> Vec<f64> {
     engine.apply(&[TableChange::AddService(key, settings)]).expect("a service");
     for last in 1..=16 {
         let endpoint = Endpoint { address: Ipv4Addr::new(10, 0, 0, last).into(), port: 8080 };
-        let destination = Destination { endpoint, weight: 1, forwarding: Forwarding::Nat };
+        let destination = Destination::new(endpoint, 1, Forwarding::Nat);
         engine.apply(&[TableChange::AddDestination(key, destination)]).expect("a server");
         let mac = [2, 0, 0, 0, 1, last];
         engine.test_next_hop(key, endpoint, 77, mac, OURS).expect("its next hop");

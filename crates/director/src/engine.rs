@@ -41,6 +41,18 @@ pub struct Destination {
     pub weight: u32,
     /// How packets get there.
     pub forwarding: Forwarding,
+    /// Connections from which on it takes no new ones; 0 for no bound (IPVS: `u_threshold`).
+    pub upper_threshold: u32,
+    /// Connections below which it takes new ones again; 0 for three quarters of the upper
+    /// threshold (IPVS: `l_threshold`).
+    pub lower_threshold: u32,
+}
+
+impl Destination {
+    /// One that takes any number of connections.
+    pub fn new(endpoint: Endpoint, weight: u32, forwarding: Forwarding) -> Destination {
+        Destination { endpoint, weight, forwarding, upper_threshold: 0, lower_threshold: 0 }
+    }
 }
 
 /// One change of the tables. A change names everything it needs: applying it costs the same
@@ -55,7 +67,7 @@ pub enum TableChange {
     RemoveService(ServiceKey),
     /// A new destination, or one that comes back.
     AddDestination(ServiceKey, Destination),
-    /// Another weight or way of forwarding; connections stay.
+    /// Another weight, way of forwarding or threshold; connections stay.
     UpdateDestination(ServiceKey, Destination),
     /// A destination goes. Packets of its TCP connections are dropped until it returns or the
     /// connection expires (IPVS: expire_nodest_conn=0); a new SYN and every UDP packet are
@@ -239,7 +251,7 @@ mod tests {
 
     fn server(last: u8, weight: u32) -> Destination {
         let endpoint = Endpoint { address: IpAddr::from([10, 0, 0, last]), port: 80 };
-        Destination { endpoint, weight, forwarding: Forwarding::Nat }
+        Destination::new(endpoint, weight, Forwarding::Nat)
     }
 
     fn tables(services: &[(u8, &[Destination])]) -> Tables {
@@ -263,6 +275,17 @@ mod tests {
         heavier[100].weight = 5;
         let changes = diff(&tables(&[(1, &many)]), &tables(&[(1, &heavier)]));
         assert_eq!(changes, [TableChange::UpdateDestination(key(1), heavier[100])]);
+    }
+
+    #[test]
+    fn another_threshold_is_a_change() {
+        let before = server(1, 1);
+        let after = Destination { upper_threshold: 100, ..before };
+        let changes = diff(&tables(&[(1, &[before])]), &tables(&[(1, &[after])]));
+        assert_eq!(changes, [TableChange::UpdateDestination(key(1), after)]);
+        let after = Destination { lower_threshold: 50, ..before };
+        let changes = diff(&tables(&[(1, &[before])]), &tables(&[(1, &[after])]));
+        assert_eq!(changes, [TableChange::UpdateDestination(key(1), after)]);
     }
 
     #[test]

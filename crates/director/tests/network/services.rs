@@ -201,11 +201,8 @@ fn an_interface_of_a_high_index_takes_part_like_any_other() {
     director.ip(&format!("addr add {VIRTUAL}/32 dev eth0")).unwrap();
     let listener = director.enter(|| TcpListener::bind((VIRTUAL, PORT))).unwrap().unwrap();
     let world = World::over(net, client, director);
-    let myself = Destination {
-        endpoint: Endpoint { address: IpAddr::from([192, 0, 2, 1]), port: PORT },
-        weight: 1,
-        forwarding: Forwarding::DirectRouting,
-    };
+    let endpoint = Endpoint { address: IpAddr::from([192, 0, 2, 1]), port: PORT };
+    let myself = Destination::new(endpoint, 1, Forwarding::DirectRouting);
     let changes = service(key(), Scheduler::RoundRobin, &[myself]);
     let mut running = start_with(&world, XdpOptions::new(&world.pins), changes);
     assert_eq!(running.attached, ["eth0 (native)"]);

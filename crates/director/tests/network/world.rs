@@ -172,7 +172,7 @@ pub(crate) fn key() -> ServiceKey {
 pub(crate) fn destination(last: u8, forwarding: Forwarding) -> Destination {
     let address = server_address(last, forwarding);
     let endpoint = Endpoint { address: address.into(), port: World::server_port(forwarding) };
-    Destination { endpoint, weight: 1, forwarding }
+    Destination::new(endpoint, 1, forwarding)
 }
 
 /// Starts the engine with one service in turns over both servers, unless it adopts one.

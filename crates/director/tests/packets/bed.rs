@@ -124,7 +124,7 @@ impl Bed {
             (port, Forwarding::DirectRouting) => port,
             (port, Forwarding::Nat) => port + 8000,
         };
-        let destination = Destination { endpoint: endpoint(last, port), weight, forwarding };
+        let destination = Destination::new(endpoint(last, port), weight, forwarding);
         self.engine.apply(&[TableChange::AddDestination(key, destination)]).unwrap();
         self.engine
             .test_next_hop(key, destination.endpoint, THERE, server_mac(last), THERE_MAC)
@@ -139,7 +139,7 @@ impl Bed {
         forwarding: Forwarding,
     ) {
         let port = if forwarding == Forwarding::Nat { key.port + 8000 } else { key.port };
-        let destination = Destination { endpoint: endpoint(last, port), weight, forwarding };
+        let destination = Destination::new(endpoint(last, port), weight, forwarding);
         self.engine.apply(&[TableChange::UpdateDestination(key, destination)]).unwrap();
     }
 

@@ -9,7 +9,7 @@ use crate::bed::{CLIENT, THERE, THERE_MAC, endpoint, server_mac, service, with_b
 
 fn destination(address: Ipv4Addr, port: u16) -> Destination {
     let endpoint = Endpoint { address: address.into(), port };
-    Destination { endpoint, weight: 1, forwarding: Forwarding::DirectRouting }
+    Destination::new(endpoint, 1, Forwarding::DirectRouting)
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn fill(pins: &Path) -> std::result::Result<XdpEngine, String> {
     let settings =
         ServiceSettings { scheduler: Scheduler::RoundRobin, ..ServiceSettings::default() };
     let endpoint = Endpoint { address: Ipv4Addr::new(10, 0, 0, 1).into(), port: 8080 };
-    let destination = Destination { endpoint, weight: 1, forwarding: Forwarding::Nat };
+    let destination = Destination::new(endpoint, 1, Forwarding::Nat);
     engine
         .apply(&[
             TableChange::AddService(key, settings),

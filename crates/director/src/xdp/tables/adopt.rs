@@ -74,11 +74,11 @@ impl TableState {
             }
             return self.mark_removed(maps, index);
         }
-        self.tables.entry(service).or_default().destinations.push(Destination {
-            endpoint: raw.endpoint(),
-            weight: raw.weight,
-            forwarding: forwarding_of(raw.forwarding),
-        });
+        self.tables.entry(service).or_default().destinations.push(Destination::new(
+            raw.endpoint(),
+            raw.weight,
+            forwarding_of(raw.forwarding),
+        ));
         Ok(())
     }
 }

@@ -81,9 +81,9 @@ impl Health {
     fn server(&mut self, key: ServerKey, server: &RealServer) -> &mut Server {
         self.servers.entry(key).or_insert_with(|| Server {
             destination: Destination {
-                endpoint: server.endpoint,
-                weight: server.weight,
-                forwarding: server.forwarding,
+                upper_threshold: server.upper_threshold,
+                lower_threshold: server.lower_threshold,
+                ..Destination::new(server.endpoint, server.weight, server.forwarding)
             },
             checkers: Vec::new(),
         })

@@ -115,7 +115,7 @@ fn service() -> ServiceKey {
 
 fn server(last: u8, weight: u32) -> Destination {
     let endpoint = Endpoint { address: [10, 0, 0, last].into(), port: 80 };
-    Destination { endpoint, weight, forwarding: Forwarding::Nat }
+    Destination::new(endpoint, weight, Forwarding::Nat)
 }
 
 fn tables(servers: &[Destination]) -> Tables {
