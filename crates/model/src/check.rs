@@ -53,12 +53,28 @@ pub struct Former {
     pub last_at: Option<Time>,
     /// When the next probe begins, if that is to stay so.
     pub next: Option<Time>,
+    /// It never had a result: the first failure counts without another try.
+    pub untried: bool,
+    /// The url or host whose turn it is.
+    pub place: u16,
+    /// The url that took the server down, and has not answered since.
+    pub failed: Option<u16>,
 }
 
 impl Former {
     /// A verdict of which nothing more is known.
     pub fn new(up: bool) -> Former {
-        Former { up, weight: 0, failures: 0, last_result: None, last_at: None, next: None }
+        Former {
+            up,
+            weight: 0,
+            failures: 0,
+            last_result: None,
+            last_at: None,
+            next: None,
+            untried: false,
+            place: 0,
+            failed: None,
+        }
     }
 }
 
@@ -237,7 +253,8 @@ pub struct UdpCheck {
 /// The answer that UDP_CHECK asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UdpReply {
-    /// Bytes and their masks, compared as far as both reach. Empty when any answer does.
+    /// Bytes and their masks, whose bits that are set are compared, as far as the answer reaches.
+    /// Empty when any answer does.
     pub bytes: Vec<(u8, u8)>,
     /// Least length.
     pub min_length: u16,
@@ -252,6 +269,9 @@ pub struct MiscCheck {
     pub command: Command,
     /// Exit statuses from 2 on are successes and set the weight (`misc_dynamic`).
     pub dynamic: bool,
+    /// Weight of the server in the file: what a dynamic status is counted from. 0 when not
+    /// dynamic, so that another weight does not make it another checker.
+    pub configured_weight: u32,
 }
 
 /// FILE_CHECK.

@@ -206,6 +206,7 @@ impl Checker {
             last_result: self.last_result.clone(),
             last_at: self.last_at,
             next: matches!(self.phase, Phase::Waiting).then_some(self.deadline),
+            ..Former::new(true)
         }
     }
 
