@@ -17,17 +17,30 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use edge::poll::{Event, Poll};
 use model::Time;
-use proto::check::{Checker, Exit, Former, Output};
+use proto::check::{Checker, Exit, Former, Output, Told};
 
 pub(crate) use proto::check::Verdict;
 
+use crate::lateness::Lateness;
 use connection::{Connection, Happened};
 
 /// Most probes under way at a time.
 pub(crate) const PROBES_MAX: usize = 1024;
+
+/// What a checker has to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Up became down, or down up.
+    Verdict(Verdict),
+    /// What it adds to the weight of its server is this now.
+    Weight(i32),
+    /// A failure that changed no verdict, and its cause (`log_all_failures`).
+    Failure(String),
+}
 
 /// Checkers, each known by its key.
 pub(crate) struct ProbeSet<K> {
@@ -45,6 +58,9 @@ pub(crate) struct ProbeSet<K> {
     /// Connections opened so far: tells the events of one from those of its successor.
     opened: u32,
     events: Vec<Event>,
+    /// What nobody has taken yet.
+    news: Vec<(K, News)>,
+    lateness: Lateness,
 }
 
 struct Entry<K> {
@@ -76,36 +92,46 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
             most,
             opened: 0,
             events: Vec::new(),
+            news: Vec::new(),
+            lateness: Lateness::default(),
         })
     }
 
     /// Puts a checker in, or leaves it alone when the key has the same one already: its verdict,
     /// its count of failures and its next probe stay as they are. Another checker under the same
     /// key takes over the verdict. `seed` places the first probe within the warm-up.
-    pub(crate) fn add(&mut self, key: K, plan: model::check::Checker, now: Time, seed: u64) {
-        let up = plan.pace.initially_up;
-        self.resume(key, plan, up, now, seed);
+    pub(crate) fn add(
+        &mut self,
+        key: K,
+        plan: impl Into<Arc<model::check::Checker>>,
+        now: Time,
+        seed: u64,
+    ) {
+        let plan = plan.into();
+        let state = Former::new(plan.pace.initially_up);
+        self.resume(key, plan, state, now, seed);
     }
 
-    /// The same, for a server whose verdict is known from before: it counts instead of
+    /// The same, for a checker of which something is known from before: it counts instead of
     /// `pace.initially_up`.
     pub(crate) fn resume(
         &mut self,
         key: K,
-        plan: model::check::Checker,
-        up: bool,
+        plan: impl Into<Arc<model::check::Checker>>,
+        state: Former,
         now: Time,
         seed: u64,
     ) {
-        let mut up = up;
+        let plan = plan.into();
+        let mut state = state;
         if let Some(entry) = self.entry(&key) {
-            if *entry.checker.plan() == plan {
+            if *entry.checker.plan() == *plan {
                 return;
             }
-            up = entry.checker.is_up();
+            state = Former::new(entry.checker.is_up());
             self.remove(&key);
         }
-        let checker = Checker::resume(plan, Former::new(up), now, seed);
+        let checker = Checker::resume(plan, state, now, seed);
         let scheduled = checker.next_deadline();
         let (connection, probing) = (None, false);
         let entry = Entry { key: key.clone(), checker, connection, scheduled, probing };
@@ -159,19 +185,18 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
 
     /// When [`run`](Self::run) is due even if nothing happens on the descriptor.
     pub(crate) fn next_deadline(&self) -> Time {
-        if self.under_way < self.most && !self.line.is_empty() {
+        if !self.news.is_empty() || (self.under_way < self.most && !self.line.is_empty()) {
             return Time::ZERO;
         }
         self.deadlines.first().map_or(Time::NEVER, |&(deadline, _)| deadline)
     }
 
-    /// Does everything that can be done without waiting; returns the verdicts that changed.
-    pub(crate) fn run(&mut self, now: Time) -> io::Result<Vec<(K, Verdict)>> {
-        let mut verdicts = Vec::new();
+    /// Does everything that can be done without waiting; returns what checkers have to tell.
+    pub(crate) fn run(&mut self, now: Time) -> io::Result<Vec<(K, News)>> {
         let mut events = std::mem::take(&mut self.events);
         self.poll.wait(&mut events, Time::ZERO)?;
         for event in &events {
-            self.handle_event(now, *event, &mut verdicts);
+            self.handle_event(now, *event);
         }
         self.events = events;
         while let Some(&(deadline, place)) = self.deadlines.first()
@@ -180,20 +205,21 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
             // A probe that takes too long fails; one that is due may have to wait in line.
             let probing = self.entries[place].as_ref().is_some_and(|entry| entry.probing);
             if probing {
-                self.handle_timeout(now, place, &mut verdicts);
+                self.handle_timeout(now, place);
             } else {
                 self.line.extend(self.deadlines.pop_first());
             }
         }
         while self.under_way < self.most
-            && let Some((_, place)) = self.line.pop_first()
+            && let Some((deadline, place)) = self.line.pop_first()
         {
-            self.handle_timeout(now, place, &mut verdicts);
+            self.lateness.record(now.since(deadline));
+            self.handle_timeout(now, place);
         }
-        Ok(verdicts)
+        Ok(std::mem::take(&mut self.news))
     }
 
-    fn handle_event(&mut self, now: Time, event: Event, verdicts: &mut Vec<(K, Verdict)>) {
+    fn handle_event(&mut self, now: Time, event: Event) {
         let (place, number) = (event.token as u32 as usize, (event.token >> 32) as u32);
         let Some(Some(entry)) = self.entries.get_mut(place) else {
             return;
@@ -207,18 +233,18 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
             Happened::Bytes(bytes) => checker.handle_bytes(now, bytes),
             Happened::Ended(outcome) => checker.handle_end(now, outcome),
         });
-        self.follow(now, place, verdicts);
+        self.follow(now, place);
     }
 
-    fn handle_timeout(&mut self, now: Time, place: usize, verdicts: &mut Vec<(K, Verdict)>) {
+    fn handle_timeout(&mut self, now: Time, place: usize) {
         if let Some(entry) = self.entries[place].as_mut() {
             entry.checker.handle_timeout(now);
         }
-        self.follow(now, place, verdicts);
+        self.follow(now, place);
     }
 
     /// Does what the checker wants, then counts and schedules it anew.
-    fn follow(&mut self, now: Time, place: usize, verdicts: &mut Vec<(K, Verdict)>) {
+    fn follow(&mut self, now: Time, place: usize) {
         let Some(entry) = self.entries[place].as_mut() else {
             return;
         };
@@ -254,8 +280,15 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
                     let cause = "not supported by this driver".to_owned();
                     entry.checker.handle_exited(now, Exit::NotStarted(cause));
                 }
-                Output::Weight(_) | Output::Failure(_) => {}
-                Output::Verdict(verdict) => verdicts.push((entry.key.clone(), verdict)),
+                Output::Verdict(verdict) => {
+                    self.news.push((entry.key.clone(), News::Verdict(verdict)));
+                }
+                Output::Weight(weight) => {
+                    self.news.push((entry.key.clone(), News::Weight(weight)));
+                }
+                Output::Failure(cause) => {
+                    self.news.push((entry.key.clone(), News::Failure(cause)));
+                }
             }
         }
         let probing = entry.checker.is_probing();
@@ -272,6 +305,49 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
 
     fn entry(&self, key: &K) -> Option<&Entry<K>> {
         self.entries[*self.places.get(key)?].as_ref()
+    }
+}
+
+// What the director asks for as its virtual servers come to life.
+#[allow(dead_code)]
+impl<K: Clone + Eq + Hash> ProbeSet<K> {
+    /// A checker, for what else there is to know of it.
+    pub(crate) fn checker(&self, key: &K) -> Option<&Checker> {
+        self.entry(key).map(|entry| &entry.checker)
+    }
+
+    /// How late probes began after they were due.
+    pub(crate) fn lateness(&self) -> &Lateness {
+        &self.lateness
+    }
+
+    /// Something happened that a checker does not find out itself (BFD_CHECK, FILE_CHECK). What it
+    /// makes of it is told by the next [`run`](Self::run), which is due at once.
+    pub(crate) fn handle_told(&mut self, now: Time, key: &K, told: Told) {
+        self.with(now, key, |checker| checker.handle_told(now, told));
+    }
+
+    /// A checker pauses, its verdict stays (`ha_suspend`).
+    pub(crate) fn suspend(&mut self, now: Time, key: &K) {
+        self.with(now, key, |checker| checker.handle_suspend(now));
+    }
+
+    /// A checker goes on, beginning within its warm-up where `seed` says.
+    pub(crate) fn unsuspend(&mut self, now: Time, key: &K, seed: u64) {
+        self.with(now, key, |checker| checker.handle_resume(now, seed));
+    }
+
+    fn with(&mut self, now: Time, key: &K, what: impl FnOnce(&mut Checker)) {
+        let Some(&place) = self.places.get(key) else { return };
+        if let Some(entry) = self.entries[place].as_mut() {
+            what(&mut entry.checker);
+        }
+        self.line.remove(&(self.scheduled(place), place));
+        self.follow(now, place);
+    }
+
+    fn scheduled(&self, place: usize) -> Time {
+        self.entries[place].as_ref().map_or(Time::NEVER, |entry| entry.scheduled)
     }
 }
 

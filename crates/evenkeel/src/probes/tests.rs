@@ -27,6 +27,10 @@ fn checker(kind: CheckKind, target: SocketAddr) -> Checker {
 
 /// Runs the set as an event loop would, until this many verdicts have come.
 fn run_until<K: Clone + Eq + Hash>(set: &mut ProbeSet<K>, wanted: usize) -> Vec<(K, Verdict)> {
+    let verdict = |(key, news)| match news {
+        News::Verdict(verdict) => Some((key, verdict)),
+        News::Weight(_) | News::Failure(_) => None,
+    };
     let give_up = now() + PATIENCE;
     let mut poll = Poll::new().unwrap();
     poll.add(&*set, 0, edge::poll::Interest::Read).unwrap();
@@ -34,7 +38,7 @@ fn run_until<K: Clone + Eq + Hash>(set: &mut ProbeSet<K>, wanted: usize) -> Vec<
     while verdicts.len() < wanted {
         assert!(now() < give_up, "too few verdicts");
         poll.wait(&mut Vec::new(), set.next_deadline().min(give_up)).unwrap();
-        verdicts.extend(set.run(now()).unwrap());
+        verdicts.extend(set.run(now()).unwrap().into_iter().filter_map(verdict));
     }
     verdicts
 }
@@ -90,7 +94,13 @@ fn a_page_is_asked_for_and_read() {
         ..UrlCheck::default()
     };
     let mut set = ProbeSet::new().unwrap();
-    set.resume((), checker(CheckKind::Http(HttpCheck::plain(vec![url])), target), false, now(), 1);
+    set.resume(
+        (),
+        checker(CheckKind::Http(HttpCheck::plain(vec![url])), target),
+        Former::new(false),
+        now(),
+        1,
+    );
     let verdicts = run_until(&mut set, 1);
     assert_eq!(verdicts[0].1.reason, "HTTP status 200, digest matches");
     assert!(server.join().unwrap().starts_with(b"GET /health HTTP/1.0\r\n"));
@@ -102,7 +112,7 @@ fn probes_beyond_the_bound_wait_in_line_and_come_up_all_the_same() {
     let target = listener.local_addr().unwrap();
     let mut set = ProbeSet::with_most(2).unwrap();
     for key in 0..100 {
-        set.resume(key, checker(CheckKind::Tcp, target), false, now(), key);
+        set.resume(key, checker(CheckKind::Tcp, target), Former::new(false), now(), key);
     }
     let verdicts = set.run(now()).unwrap();
     assert!(verdicts.is_empty() && set.under_way == 2 && set.line.len() == 98);

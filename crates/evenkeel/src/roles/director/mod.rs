@@ -18,10 +18,11 @@ use edge::ipc::{Channel, Received};
 use edge::poll::{Event, Interest, Poll};
 use edge::signal::Signals;
 use model::Time;
+use model::check::Former;
 use model::control::{Event as Notice, FromRole, RolePlan, RoleReport, ToRole};
 use model::layer4::Layer4Plan;
 
-use crate::probes::{ProbeSet, Verdict};
+use crate::probes::{News, ProbeSet, Verdict};
 use forwarding::ForwardingWatch;
 use health::{CheckerId, Health};
 use tables::TableKeeper;
@@ -86,8 +87,11 @@ impl Director {
             if events.iter().any(|event| event.token >= ENGINE) {
                 self.tables.handle_ready(now);
             }
-            for (id, verdict) in self.probes.run(now)? {
-                self.handle_verdict(now, id, verdict);
+            for (id, news) in self.probes.run(now)? {
+                match news {
+                    News::Verdict(verdict) => self.handle_verdict(now, id, verdict),
+                    News::Weight(_) | News::Failure(_) => {}
+                }
             }
             self.tables.handle_timeout(now, ENGINE_BUDGET, || self.health.wanted());
             let heard = events.iter().any(|event| event.token == CHANNEL);
@@ -148,7 +152,8 @@ impl Director {
         self.probes.retain(|&id| health.has(id));
         for checker in health.checkers() {
             let seed = self.seeds.hash_one(checker.id);
-            self.probes.resume(checker.id, checker.plan.clone(), checker.up, now, seed);
+            let state = Former::new(checker.up);
+            self.probes.resume(checker.id, checker.plan.clone(), state, now, seed);
         }
         self.health = health;
         if let Some(text) = self.forwarding.handle_plan(self.health.plan()) {

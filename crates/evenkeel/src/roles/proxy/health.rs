@@ -8,7 +8,7 @@ use model::Time;
 use model::proxy::ProxyPlan;
 use worker::{Shape, send_line};
 
-use crate::probes::ProbeSet;
+use crate::probes::{News, ProbeSet};
 
 /// A server's identity: backend and name.
 type ServerId = (String, String);
@@ -66,7 +66,8 @@ impl Health {
     /// Runs what is due; the servers whose state changed.
     pub(super) fn run(&mut self, now: Time, shape: &Shape) -> io::Result<Vec<Change>> {
         let mut changes = Vec::new();
-        for ((backend, server), verdict) in self.probes.run(now)? {
+        for ((backend, server), news) in self.probes.run(now)? {
+            let News::Verdict(verdict) = news else { continue };
             let Some(shared) = shape.server(&backend, &server) else { continue };
             let reason = verdict.reason;
             if shared.set_up(verdict.up, Some(reason.clone())) {

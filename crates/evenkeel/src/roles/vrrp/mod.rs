@@ -8,14 +8,12 @@
 //! - [`bfd`]: the sockets of BFD sessions;
 //! - [`supervisor`]: the conversation with the supervisor and the helper, which never blocks;
 //! - [`liaison`]: the second thread, which reads, parses and writes for it;
-//! - [`lateness`]: how late timers ran;
 //! - [`withdraw`]: what the supervisor does when the role cannot be kept alive.
 
 mod announcements;
 mod bfd;
 mod driver;
 mod kernel;
-mod lateness;
 mod liaison;
 mod memory;
 mod stations;

@@ -37,10 +37,10 @@ use strangers::Strangers;
 use super::announcements::Announcements;
 use super::bfd::Sessions;
 use super::kernel::{GROUPS, Kernel};
-use super::lateness::Lateness;
 use super::memory::Memory;
 use super::stations::{Leaving, Stations};
 use super::supervisor::Supervisor;
+use crate::lateness::Lateness;
 use repairs::Repairs;
 
 const OTHERS: u64 = 0;
