@@ -138,6 +138,32 @@ static __always_inline void conn_count(const struct conn *conn, __u32 state, __s
 		__sync_fetch_and_add(&load->inactive, by);
 }
 
+/* A connection came to a destination or left it: whether it takes more of them. Kernel:
+ * ip_vs_bind_dest, ip_vs_unbind_dest. */
+static __always_inline void conn_weigh(__u32 index, int came)
+{
+	struct destination *destination = destination_at(index);
+	__u32 *overloaded, upper, lower;
+	struct load *load;
+	__u64 total;
+
+	if (!destination || !destination->upper_threshold)
+		return;
+	load = load_at(index);
+	overloaded = bpf_map_lookup_elem(&overloads, &index);
+	if (!load || !overloaded)
+		return;
+	upper = destination->upper_threshold;
+	lower = destination->lower_threshold;
+	total = (__u64)load->active + load->inactive;
+	if (came) {
+		if (total >= upper)
+			*overloaded = 1;
+	} else if (lower ? total < lower : total * 4 < (__u64)upper * 3) {
+		*overloaded = 0;
+	}
+}
+
 /* A TCP segment passed. */
 static __always_inline void conn_step(struct conn *conn, __u32 direction, __u8 flags)
 {
@@ -179,6 +205,8 @@ static __noinline int conn_remove(const struct conn_key *key)
 	    __sync_val_compare_and_swap(&conn->state, state, STATE_DEAD) != state)
 		return 0;
 	conn_count(conn, state, -1);
+	if (conn->kind == KIND_FORWARD)
+		conn_weigh(conn->destination, 0);
 	if (conn->kind == KIND_FORWARD && conn->forwarding == FORWARD_NAT) {
 		other = conn_reverse_key(key, conn);
 		found = conn_find(&other);
@@ -280,6 +308,8 @@ conn_create(const struct conn_key *key, const struct conn *value)
 		conn_count(value, value->state, -1);
 		return failed == EXISTS ? CREATED_ELSEWHERE : CREATE_FULL;
 	}
+	if (value->kind == KIND_FORWARD)
+		conn_weigh(value->destination, 1);
 	if (value->template_bits) {
 		struct conn_key template =
 			conn_template_key(key, value->template_bits, value->template_port);

@@ -55,6 +55,9 @@ struct service {
 	__u32 persistence_bits;
 };
 
+/* In a member's weight: its destination has an upper threshold. */
+#define MEMBER_LIMITED 0x80000000U
+
 struct member {
 	__u32 destination;
 	__u32 weight;
@@ -82,7 +85,9 @@ struct destination {
 	__u8 source_mac[6];
 	struct service_key service;
 	__u32 position; /* user space's: orders the members when tables are adopted */
-	__u8 unused[24];
+	__u32 upper_threshold; /* connections from which on it takes no new ones; 0: no bound */
+	__u32 lower_threshold; /* below this it takes them again; 0: three quarters of the upper */
+	__u8 unused[16];
 };
 
 struct load {
@@ -169,6 +174,16 @@ struct {
 	__type(value, struct load);
 } loads SEC(".maps");
 
+/* Not zero: the upper threshold was met, and the lower one not yet. By the program at each
+ * connection that comes or goes, by user space when the thresholds change. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, DESTINATIONS_MAX);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, __u32);
+} overloads SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, DESTINATIONS_MAX);
@@ -200,6 +215,13 @@ static __always_inline struct destination *destination_at(__u32 index)
 static __always_inline struct load *load_at(__u32 index)
 {
 	return bpf_map_lookup_elem(&loads, &index);
+}
+
+static __always_inline int is_overloaded(__u32 index)
+{
+	__u32 *overloaded = bpf_map_lookup_elem(&overloads, &index);
+
+	return overloaded && *overloaded;
 }
 
 static __always_inline struct stats *statistics_at(__u32 index)

@@ -38,6 +38,7 @@ static __always_inline struct member *member_at(__u32 row, __u32 position)
 static long next_in_turn(__u32 step, struct scan *scan)
 {
 	struct member *member;
+	__u32 weight;
 
 	if (scan->at >= scan->count) {
 		scan->at = 0;
@@ -53,7 +54,10 @@ static long next_in_turn(__u32 step, struct scan *scan)
 	if (!member)
 		return 1;
 	scan->at++;
-	if (member->weight < scan->weight)
+	weight = member->weight & ~MEMBER_LIMITED;
+	if (weight < scan->weight)
+		return 0;
+	if (member->weight & MEMBER_LIMITED && is_overloaded(member->destination))
 		return 0;
 	scan->chosen = member->destination;
 	return 1;
@@ -64,19 +68,23 @@ static long least_loaded(__u32 step, struct scan *scan)
 	struct member *member = member_at(scan->row, step);
 	struct load *load;
 	__u64 overhead;
+	__u32 weight;
 
 	if (!member)
 		return 1;
-	if (!member->weight)
+	weight = member->weight & ~MEMBER_LIMITED;
+	if (!weight)
+		return 0;
+	if (member->weight & MEMBER_LIMITED && is_overloaded(member->destination))
 		return 0;
 	load = load_at(member->destination);
 	if (!load)
 		return 0;
 	overhead = ((__u64)load->active << 8) + load->inactive;
-	if (scan->chosen == NOBODY || scan->least * member->weight > overhead * scan->divisor) {
+	if (scan->chosen == NOBODY || scan->least * weight > overhead * scan->divisor) {
 		scan->chosen = member->destination;
 		scan->least = overhead;
-		scan->divisor = member->weight;
+		scan->divisor = weight;
 	}
 	return 0;
 }

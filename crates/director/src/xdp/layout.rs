@@ -50,6 +50,9 @@ pub(crate) struct RawMember {
     pub(crate) weight: u32,
 }
 
+/// In a member's weight: its destination has an upper threshold.
+pub(crate) const LIMITED: u32 = 1 << 31;
+
 pub(crate) const IN_USE: u8 = 1;
 pub(crate) const REMOVED: u8 = 2;
 pub(crate) const RESOLVED: u8 = 4;
@@ -69,7 +72,9 @@ pub(crate) struct RawDestination {
     pub(crate) service: RawServiceKey,
     /// Grows with each addition: orders a service's destinations when tables are adopted.
     pub(crate) position: u32,
-    pub(crate) unused: [u8; 24],
+    pub(crate) upper_threshold: u32,
+    pub(crate) lower_threshold: u32,
+    pub(crate) unused: [u8; 16],
 }
 
 #[derive(
@@ -212,7 +217,9 @@ impl RawDestination {
         source_mac: [0; 6],
         service: RawServiceKey { address: [0; 4], port: U16::ZERO, protocol: 0, unused: 0 },
         position: 0,
-        unused: [0; 24],
+        upper_threshold: 0,
+        lower_threshold: 0,
+        unused: [0; 16],
     };
 
     pub(crate) fn endpoint(&self) -> Endpoint {

@@ -12,7 +12,7 @@ use crate::bed::{Bed, CLIENT, VIRTUAL, endpoint, persistence, service, with_bed}
 use crate::frame::{ACK, Frame, RST, SYN};
 
 /// Makes every entry look as if its last packet had come `seconds` earlier.
-fn age(bed: &Bed, seconds: u64) {
+pub(crate) fn age(bed: &Bed, seconds: u64) {
     let map = Map::open(&bed.pins.join("v1/connections")).unwrap();
     let mut cursor = None;
     loop {
@@ -29,7 +29,7 @@ fn age(bed: &Bed, seconds: u64) {
 }
 
 /// One whole round of the sweep, which rests a second after each.
-fn sweep(bed: &mut Bed) {
+pub(crate) fn sweep(bed: &mut Bed) {
     static ROUNDS: AtomicU64 = AtomicU64::new(1);
     let rested = Duration::from_millis(1100 * ROUNDS.fetch_add(1, Ordering::Relaxed));
     let later = clock::now() + rested;

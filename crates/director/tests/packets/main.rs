@@ -7,3 +7,4 @@ mod forwarding;
 mod frame;
 mod lifetime;
 mod scheduling;
+mod thresholds;

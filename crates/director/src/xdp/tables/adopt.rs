@@ -74,11 +74,13 @@ impl TableState {
             }
             return self.mark_removed(maps, index);
         }
-        self.tables.entry(service).or_default().destinations.push(Destination::new(
-            raw.endpoint(),
-            raw.weight,
-            forwarding_of(raw.forwarding),
-        ));
+        self.tables.entry(service).or_default().destinations.push(Destination {
+            endpoint: raw.endpoint(),
+            weight: raw.weight,
+            forwarding: forwarding_of(raw.forwarding),
+            upper_threshold: raw.upper_threshold,
+            lower_threshold: raw.lower_threshold,
+        });
         Ok(())
     }
 }

@@ -17,8 +17,8 @@ use zerocopy::IntoBytes;
 use self::counts::{add, read_counters, read_load};
 
 use super::layout::{
-    DESTINATIONS_MAX, IN_USE, MEMBERS_MAX, REMOVED, RawDestination, RawLoad, RawMember, RawService,
-    RawServiceKey, SERVICES_MAX, forwarding_number, octets, scheduler_number,
+    DESTINATIONS_MAX, IN_USE, LIMITED, MEMBERS_MAX, REMOVED, RawDestination, RawLoad, RawMember,
+    RawService, RawServiceKey, SERVICES_MAX, forwarding_number, octets, scheduler_number,
 };
 use super::object::Maps;
 use crate::{Destination, EngineError, ServiceSettings, Tables};
@@ -209,6 +209,8 @@ impl TableState {
             forwarding: forwarding_number(destination.forwarding),
             flags: (before.flags | IN_USE) & !REMOVED,
             weight: destination.weight,
+            upper_threshold: destination.upper_threshold,
+            lower_threshold: destination.lower_threshold,
             service: raw_key(&key)?,
             position: self.next_position,
             ..before
@@ -235,8 +237,17 @@ impl TableState {
         *entry.ok_or_else(missing)? = *destination;
         let before = self.destinations.get(&index).ok_or_else(missing)?.raw;
         let forwarding = forwarding_number(destination.forwarding);
-        let raw = RawDestination { weight: destination.weight, forwarding, ..before };
+        let raw = RawDestination {
+            weight: destination.weight,
+            forwarding,
+            upper_threshold: destination.upper_threshold,
+            lower_threshold: destination.lower_threshold,
+            ..before
+        };
         self.put(maps, index, key, raw)?;
+        if before.upper_threshold != raw.upper_threshold {
+            lift_overload(maps, index, &raw)?;
+        }
         self.restart_weighted(maps, key)?;
         self.dirty.insert(key);
         Ok(())
@@ -299,6 +310,7 @@ impl TableState {
         maps.statistics.update(index.as_bytes(), &zeros).map_err(write("statistics"))?;
         let load = RawLoad::default();
         maps.loads.update(index.as_bytes(), load.as_bytes()).map_err(write("loads"))?;
+        maps.overloads.update(index.as_bytes(), 0u32.as_bytes()).map_err(write("overloads"))?;
         Ok(index)
     }
 
@@ -337,8 +349,9 @@ impl TableState {
     fn members(&self, key: &ServiceKey) -> Vec<RawMember> {
         let Some(service) = self.services.get(key) else { return Vec::new() };
         let member = |index: &u32| {
-            let weight = self.destinations.get(index).map_or(0, |slot| slot.raw.weight);
-            RawMember { destination: *index, weight }
+            let raw = self.destinations.get(index).map_or(RawDestination::EMPTY, |slot| slot.raw);
+            let limited = if raw.upper_threshold > 0 { LIMITED } else { 0 };
+            RawMember { destination: *index, weight: raw.weight & !LIMITED | limited }
         };
         service.members.iter().map(member).collect()
     }
@@ -422,8 +435,9 @@ impl TableState {
 /// wrr's greatest weight less what the steps cannot tell apart, and the steps. Kernel:
 /// ip_vs_wrr_max_weight, ip_vs_wrr_gcd_weight.
 fn weights(members: &[RawMember], scheduler: Scheduler) -> (u32, u32) {
-    let most = members.iter().map(|member| member.weight).max().unwrap_or_default();
-    let divisor = members.iter().fold(0, |sum, one| greatest_common_divisor(sum, one.weight));
+    let weights = || members.iter().map(|member| member.weight & !LIMITED);
+    let most = weights().max().unwrap_or_default();
+    let divisor = weights().fold(0, greatest_common_divisor);
     match scheduler {
         Scheduler::WeightedRoundRobin => (most - divisor.saturating_sub(1), divisor.max(1)),
         Scheduler::RoundRobin | Scheduler::WeightedLeastConnection => (most, divisor.max(1)),
@@ -437,4 +451,16 @@ fn move_cursor(maps: &Maps, service: u32, to: impl Fn(u32) -> u32) -> Result<(),
         .map_err(EngineError::system("read the cursors map"))?;
     let moved = cursor & !0xffff_ffff | u64::from(to(cursor as u32));
     maps.cursors.update(service.as_bytes(), moved.as_bytes()).map_err(write("cursors"))
+}
+
+/// A destination whose upper threshold is another one takes connections again unless it has too
+/// many by the new one: the program looks at each connection that comes or goes. Kernel:
+/// __ip_vs_update_dest.
+fn lift_overload(maps: &Maps, index: u32, raw: &RawDestination) -> Result<(), EngineError> {
+    let load = read_load(maps, index);
+    let total = load.active.saturating_add(load.inactive);
+    let overloaded = raw.upper_threshold != 0 && total >= raw.upper_threshold;
+    maps.overloads
+        .update(index.as_bytes(), u32::from(overloaded).as_bytes())
+        .map_err(write("overloads"))
 }
