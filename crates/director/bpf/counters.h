@@ -18,5 +18,6 @@ COUNTER(dropped_no_route)
 COUNTER(dropped_ttl)
 COUNTER(dropped_table_full)
 COUNTER(dropped_port_clash)      /* the same client port already talks to that server */
+COUNTER(dropped_loopback)        /* to 127.0.0.0/8, from outside */
 COUNTER(dropped_race)            /* two processors created or removed one connection at once */
 COUNTER(schedule_retries)        /* two processors scheduled at once */

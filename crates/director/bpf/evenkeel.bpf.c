@@ -186,6 +186,9 @@ static __always_inline int handle_frame(struct xdp_md *ctx)
 		return pass(COUNT_passed_fragment);
 	case NOT_OURS:
 		return pass(COUNT_passed_not_ours);
+	case LOOPBACK:
+		/* Never on a wire; the kernel might take it while a server has such an address. */
+		return drop(COUNT_dropped_loopback);
 	}
 	if (!is_for_us(ctx, &packet))
 		return pass(COUNT_passed_other_mac);

@@ -32,7 +32,13 @@ struct packet {
 	__u16 bytes;       /* of the IP packet */
 };
 
-enum parsed { PARSED, NOT_OURS, FRAGMENT };
+enum parsed { PARSED, NOT_OURS, FRAGMENT, LOOPBACK };
+
+/* 127.0.0.0/8 */
+static __always_inline int is_loopback(__be32 address)
+{
+	return (address & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+}
 
 static __always_inline enum parsed parse(struct packet *packet, void *data, void *end)
 {
@@ -43,7 +49,11 @@ static __always_inline enum parsed parse(struct packet *packet, void *data, void
 
 	if ((void *)(udp + 1) > end)
 		return NOT_OURS;
-	if (ethernet->h_proto != bpf_htons(ETH_P_IP) || ip->version != 4 || ip->ihl != 5)
+	if (ethernet->h_proto != bpf_htons(ETH_P_IP) || ip->version != 4)
+		return NOT_OURS;
+	if (is_loopback(ip->daddr))
+		return LOOPBACK;
+	if (ip->ihl != 5)
 		return NOT_OURS;
 	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
 		return NOT_OURS;

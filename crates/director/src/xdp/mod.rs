@@ -6,6 +6,7 @@
 
 mod layout;
 mod list;
+mod loopback;
 mod next_hops;
 mod object;
 mod sweep;
@@ -32,6 +33,7 @@ use self::object::Object;
 use self::sweep::Sweep;
 use self::tables::TableState;
 use crate::{DestinationLoad, Engine, EngineError, TableChange, Tables};
+use loopback::Loopback;
 
 /// Entries of the connection table unless told otherwise: a NAT connection takes two.
 pub const CONNECTIONS_DEFAULT: u32 = 1 << 19;
@@ -72,6 +74,7 @@ pub struct XdpEngine {
     wanted: BTreeSet<String>,
     /// Interfaces that could not be attached: tried again only when they change.
     failed: BTreeSet<u32>,
+    loopback: Loopback,
     adopted: bool,
     log: VecDeque<(u8, String)>,
     tidy: Time,
@@ -95,6 +98,7 @@ impl XdpEngine {
             sweep: Sweep::default(),
             wanted: BTreeSet::new(),
             failed: BTreeSet::new(),
+            loopback: Loopback::default(),
             adopted,
             log: VecDeque::new(),
             tidy: now,
@@ -192,6 +196,18 @@ impl XdpEngine {
             if let Some(interface) = self.next_hops.interface(index).cloned() {
                 self.attach(&interface);
             }
+        }
+        self.keep_loopback();
+    }
+
+    /// Loopback addresses are reached from the interfaces while a server has one.
+    fn keep_loopback(&mut self) {
+        if !self.state.places().any(|(_, slot)| slot.address().is_loopback()) {
+            return self.loopback.close();
+        }
+        let names = self.object.attached().values().map(|one| one.name.as_str());
+        if let Err(error) = self.loopback.open(names) {
+            self.warn(format!("route_localnet cannot be switched on: {error}"));
         }
     }
 
@@ -346,6 +362,7 @@ impl Engine for XdpEngine {
     }
 
     fn stop(&mut self) -> Result<(), EngineError> {
+        self.loopback.close();
         self.next_hops.release_all();
         self.object.detach_all().map_err(EngineError::system("detach"))
     }

@@ -184,6 +184,38 @@ fn a_director_can_be_a_real_server_of_its_own_nat_service() {
 }
 
 #[test]
+fn a_server_at_127_0_0_1_answers_and_the_kernel_is_left_as_it_was() {
+    let forwarding = Forwarding::Nat;
+    let Some(world) = World::new("l4loop", forwarding) else { return };
+    let own = SocketAddr::from(([127, 0, 0, 1], 8080));
+    let listener = world.director.enter(|| TcpListener::bind(own)).unwrap().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut wish = [0];
+            if stream.read_exact(&mut wish).is_ok() {
+                let _ = stream.write_all(&[7]);
+            }
+        }
+    });
+    let endpoint = Endpoint { address: own.ip(), port: own.port() };
+    let changes =
+        service(key(), Scheduler::RoundRobin, &[Destination::new(endpoint, 1, forwarding)]);
+    let mut running = start_with(&world, XdpOptions::new(&world.pins), changes);
+    for _ in 0..3 {
+        assert_eq!(world.ask().unwrap(), 7);
+    }
+    let mut engine = running.end();
+    let localnet = || {
+        let key = "/proc/sys/net/ipv4/conf/eth0/route_localnet";
+        let read = world.director.command("cat").arg(key).output().unwrap().stdout;
+        String::from_utf8(read).unwrap().trim().to_owned()
+    };
+    assert_eq!(localnet(), "1");
+    world.director.enter(|| engine.stop()).unwrap().unwrap();
+    assert_eq!(localnet(), "0");
+}
+
+#[test]
 fn an_interface_of_a_high_index_takes_part_like_any_other() {
     if let Some(missing) = lab::net::missing() {
         return println!("skipped: {missing}");

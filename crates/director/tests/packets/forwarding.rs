@@ -202,3 +202,14 @@ fn counters_of_server_and_service_tell_packets_bytes_and_connections() {
         assert_eq!(bed.engine.service_counters(key), counters);
     });
 }
+
+#[test]
+fn nothing_from_outside_reaches_a_loopback_address() {
+    with_bed(|bed| {
+        let before = bed.counter("dropped_loopback");
+        let to = (Ipv4Addr::new(127, 0, 0, 1), 8080);
+        assert!(matches!(bed.send(&Frame::tcp((CLIENT, 1000), to, SYN)), Outcome::Drop));
+        assert!(matches!(bed.send(&Frame::udp((CLIENT, 1000), to)), Outcome::Drop));
+        assert_eq!(bed.counter("dropped_loopback"), before + 2);
+    });
+}
