@@ -8,6 +8,7 @@ mod lateness;
 mod load;
 mod log_lines;
 mod machine;
+mod outside;
 mod personality;
 mod probes;
 mod roles;

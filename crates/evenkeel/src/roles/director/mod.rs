@@ -6,6 +6,7 @@
 
 mod forwarding;
 mod health;
+mod outside;
 mod report;
 mod tables;
 

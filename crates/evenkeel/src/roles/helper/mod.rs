@@ -5,19 +5,16 @@
 //! it is told of changes of state, for which it runs programs and writes to pipes. Killed, it is
 //! started again and follows everything afresh; the vrrp role keeps what it knew meanwhile.
 
-mod fifos;
 mod notices;
 mod proc_table;
-mod programs;
 mod rise_fall;
-mod track_files;
 mod track_processes;
 mod track_scripts;
-mod turns;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use edge::clock::now;
 use edge::ipc::{Channel, Received};
@@ -30,24 +27,24 @@ use model::control::{
     TrackerState,
 };
 use model::status::HelperReport;
-use model::vrrp::{HelperPlan, Tracked};
+use model::vrrp::{Command, HelperPlan, Tracked};
 use rustix::fs::Mode;
 
-use fifos::Fifos;
-use notices::Subjects;
-use programs::{Programs, Purpose};
-use track_files::Files;
+use notices::{Key, Subjects};
 use track_processes::Processes;
 use track_scripts::Scripts;
-use turns::Turns;
 
-/// Tokens of the role's descriptors. Pipes and programs count from theirs.
+use crate::outside::{Fifos, Files, Log, Programs, Turns};
+
+/// Tokens of the role's descriptors.
 const CHANNEL: u64 = 0;
 const LINK: u64 = 1;
 const FILES: u64 = 2;
 const PROCESSES: u64 = 3;
-const FIFOS: u64 = 16;
-const PROGRAMS: u64 = 1 << 16;
+const FIFOS: u64 = 4;
+const PROGRAMS: u64 = 5;
+/// Programs that may tell of changes at the same time; the others wait.
+const TOLD_MAX: usize = 3072;
 /// Frames that may wait for a supervisor that does not read before log lines are dropped.
 const LINES_MAX: usize = 4096;
 /// Frames that may wait for a vrrp role that does not read; later it is told how everything is.
@@ -64,17 +61,42 @@ pub(crate) fn run(channel: Channel) -> io::Result<()> {
 /// what it has to tell.
 struct Shared {
     poll: Poll,
-    programs: Programs,
+    programs: Programs<Purpose>,
     plan: HelperPlan,
     /// The network namespace that the program came from, if it is in another one.
     first_network: Option<NetworkNamespace>,
     /// Lines for the log: severity and text.
-    log: Vec<(u8, String)>,
+    log: Log,
     /// Trackers that changed.
     changes: Vec<(Tracked, TrackerState)>,
 }
 
+/// What a program runs for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// The `vrrp_script` of this name.
+    Track(String),
+    /// Somebody is told of a change of this group or instance.
+    Notice(Key),
+    /// It reads the pipe at this path.
+    Fifo(String),
+}
+
 impl Shared {
+    /// Starts a program; after `timeout` it is ended. False, and a line in the log, when it
+    /// cannot be started.
+    fn start(
+        &mut self,
+        now: Time,
+        command: &Command,
+        more: &[&str],
+        purpose: Purpose,
+        timeout: Option<Duration>,
+    ) -> bool {
+        let started = self.programs.start(now, command, more, purpose, timeout);
+        started.map_err(|text| self.note(3, text)).is_ok()
+    }
+
     fn note(&mut self, severity: u8, text: String) {
         self.log.push((severity, text));
     }
@@ -91,7 +113,7 @@ struct Helper {
     processes: Processes,
     fifos: Fifos,
     subjects: Subjects,
-    turns: Turns,
+    turns: Turns<Key>,
     configured: bool,
     /// The last configuration asked for the states of everything.
     states_wanted: bool,
@@ -123,9 +145,13 @@ impl Helper {
     fn new(channel: Channel) -> io::Result<Helper> {
         let poll = Poll::new()?;
         poll.add(&channel, CHANNEL, Interest::Read)?;
+        let (programs, files, fifos) = (Programs::new()?, Files::new()?, Fifos::new()?);
+        poll.add(&programs, PROGRAMS, Interest::Read)?;
+        poll.add(&files, FILES, Interest::Read)?;
+        poll.add(&fifos, FIFOS, Interest::Read)?;
         let shared = Shared {
             poll,
-            programs: Programs::default(),
+            programs,
             plan: HelperPlan::default(),
             first_network: None,
             log: Vec::new(),
@@ -137,11 +163,11 @@ impl Helper {
             link: None,
             shared,
             scripts: Scripts::default(),
-            files: Files::default(),
+            files,
             processes: Processes::default(),
-            fifos: Fifos::default(),
+            fifos,
             subjects: Subjects::default(),
-            turns: Turns::default(),
+            turns: Turns::new(TOLD_MAX),
             configured: false,
             states_wanted: false,
             states: BTreeMap::new(),
@@ -164,11 +190,11 @@ impl Helper {
             }
             self.on_time(now)?;
             if self.finish_by.is_some() && self.link.is_none() {
-                self.wind_up();
+                self.wind_up(now);
             }
             self.tell()?;
             if self.finish_by.is_some_and(|by| by <= now || self.is_done()) {
-                self.wind_up();
+                self.wind_up(now);
                 return Ok(());
             }
         }
@@ -193,20 +219,27 @@ impl Helper {
                 self.hear_vrrp(now);
                 Ok(())
             }
-            FILES => self.files.handle_ready(&mut self.shared),
+            FILES => {
+                self.files.handle_ready(now, &mut self.shared.log)?;
+                self.take_numbers();
+                Ok(())
+            }
             PROCESSES => self.processes.handle_ready(now, &mut self.shared),
-            PROGRAMS.. => {
-                if let Some((purpose, ended)) =
-                    self.shared.programs.handle_ready(event.token - PROGRAMS)?
-                {
+            FIFOS => self.fifos.handle_ready(&mut self.shared.log),
+            PROGRAMS => {
+                for (purpose, ended) in self.shared.programs.handle_ready()? {
                     self.on_end(purpose, ended);
                 }
                 Ok(())
             }
-            _ => {
-                self.fifos.handle_ready(event.token, &mut self.shared);
-                Ok(())
-            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes in what files hold.
+    fn take_numbers(&mut self) {
+        while let Some((name, value)) = self.files.poll_change() {
+            self.shared.changes.push((Tracked::File(name), TrackerState::Value(value)));
         }
     }
 
@@ -232,7 +265,8 @@ impl Helper {
         self.start_told(now);
         if self.finish_by.is_none() {
             self.scripts.handle_timeout(now, &mut self.shared);
-            self.files.handle_timeout(now, &mut self.shared)?;
+            self.files.handle_timeout(now, &mut self.shared.log);
+            self.take_numbers();
             self.processes.handle_timeout(now, &mut self.shared)?;
         }
         Ok(())
@@ -274,11 +308,13 @@ impl Helper {
     fn configure(&mut self, now: Time, plan: HelperPlan) -> io::Result<()> {
         let shared = &mut self.shared;
         shared.plan = plan.clone();
+        shared.programs.set_script_user(plan.script_user.clone());
         rustix::process::umask(Mode::from_raw_mode(plan.umask));
         self.scripts.configure(now, &plan.trackers.scripts, shared);
-        self.files.configure(now, &plan.trackers.files, shared)?;
+        self.files.configure(now, &plan.trackers.files, &mut shared.log);
         self.processes.configure(now, &plan.trackers.processes, shared)?;
-        self.fifos.configure(&plan.fifos, shared);
+        self.configure_fifos(now, &plan);
+        self.take_numbers();
         let waiting = self.subjects.configure(plan.subjects);
         let followed = |what: &Tracked| match what {
             Tracked::Script(name) => plan.trackers.scripts.iter().any(|one| one.name == *name),
@@ -290,7 +326,7 @@ impl Helper {
         self.states_wanted = self.configured && plan.write_states_on_reload;
         if self.states_wanted {
             for line in self.subjects.states() {
-                self.fifos.write(&line, &mut self.shared);
+                self.fifos.write(&line, &mut self.shared.log);
             }
         }
         self.configured = true;
@@ -298,6 +334,20 @@ impl Helper {
             self.on_notice(now, &notice);
         }
         Ok(())
+    }
+
+    fn configure_fifos(&mut self, now: Time, plan: &HelperPlan) {
+        let shared = &mut self.shared;
+        let user = plan.script_user.as_ref();
+        let readers = self.fifos.configure(&plan.fifos, user, &mut shared.log);
+        let is_former = |purpose: &Purpose| match purpose {
+            Purpose::Fifo(path) => readers.end.contains(path),
+            Purpose::Track(_) | Purpose::Notice(_) => false,
+        };
+        shared.programs.terminate(now, is_former);
+        for (script, path) in readers.start {
+            shared.start(now, &script, &[&path], Purpose::Fifo(path.clone()), None);
+        }
     }
 
     fn take_link(&mut self, descriptors: Vec<OwnedFd>) -> io::Result<()> {
@@ -332,7 +382,7 @@ impl Helper {
                         let line = self.subjects.handle_known(notice);
                         // Asked for by a reload that came before.
                         if let Some(line) = line.filter(|_| self.states_wanted) {
-                            self.fifos.write(&line, &mut self.shared);
+                            self.fifos.write(&line, &mut self.shared.log);
                         }
                     }
                     Err(error) => self.shared.note(3, format!("the vrrp role said: {error}")),
@@ -350,7 +400,7 @@ impl Helper {
         self.turns.push(now, key, reaction.programs);
         self.start_told(now);
         if let Some(line) = &reaction.line {
-            self.fifos.write(line, &mut self.shared);
+            self.fifos.write(line, &mut self.shared.log);
         }
         if reaction.mail {
             let told = FromRole::Event(Told::Notice(reaction.notice));
@@ -377,7 +427,7 @@ impl Helper {
         self.hear_vrrp(now);
         self.finish_by = Some(now + self.shared.plan.finish_within);
         self.scripts = Scripts::default();
-        self.shared.programs.terminate(|purpose| matches!(purpose, Purpose::Track(_)));
+        self.shared.programs.terminate(now, |purpose| matches!(purpose, Purpose::Track(_)));
         match end {
             End::Stop => self.link = None,
             // The link's end tells that the vrrp role has said everything.
@@ -386,10 +436,10 @@ impl Helper {
     }
 
     /// Pipes end, and their programs read what is left when they are asked to end.
-    fn wind_up(&mut self) {
+    fn wind_up(&mut self, now: Time) {
         if !std::mem::replace(&mut self.wound_up, true) {
             self.fifos.close();
-            self.shared.programs.terminate(|purpose| matches!(purpose, Purpose::Fifo(_)));
+            self.shared.programs.terminate(now, |purpose| matches!(purpose, Purpose::Fifo(_)));
         }
     }
 

@@ -9,7 +9,7 @@ use model::vrrp::{Command, Notify, NotifySubject};
 const WAITING_MAX: usize = 4096;
 
 /// A group or instance by name.
-type Key = (bool, String);
+pub(super) type Key = (bool, String);
 
 #[derive(Default)]
 pub(super) struct Subjects {

@@ -9,9 +9,8 @@ use model::control::TrackerState;
 use model::status::{ScriptRun, ScriptStatus};
 use model::vrrp::{TrackScript, Tracked};
 
-use super::Shared;
-use super::programs::Purpose;
 use super::rise_fall::RiseFall;
+use super::{Purpose, Shared};
 
 /// Most programs started before other things have their turn: starting one takes about a
 /// millisecond.
@@ -110,6 +109,7 @@ impl Scripts {
             self.scripts.insert(plan.name.clone(), script);
         }
         shared.programs.terminate(
+            now,
             |purpose| matches!(purpose, Purpose::Track(name) if former.contains_key(name)),
         );
     }

@@ -3,19 +3,18 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::{fs, path::Path};
 
-use edge::clock::now;
-use edge::poll::Interest;
+use edge::poll::{Event, Interest, Poll};
 use edge::spawn::Identity;
-use model::vrrp::Fifo;
+use model::Time;
+use model::vrrp::{Command, Fifo, User};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::programs::Purpose;
-use super::{FIFOS, Shared};
+use super::Log;
 use crate::scripts;
 
 /// Lines that wait for a pipe to have room; the pipe itself holds about two thousand.
@@ -23,8 +22,10 @@ const WAITING_MAX: usize = 4096;
 /// `rw-r--r--`, less the umask.
 const MODE: Mode = Mode::from_raw_mode(0o644);
 
-#[derive(Default)]
-pub(super) struct Fifos {
+/// Pipes by their plans. Readable, as a descriptor, when one has room again.
+pub(crate) struct Fifos {
+    poll: Poll,
+    events: Vec<Event>,
     pipes: Vec<Pipe>,
     last: u64,
 }
@@ -39,10 +40,29 @@ struct Pipe {
     lost: u64,
 }
 
+/// The programs that read pipes, after a change of the pipes.
+#[derive(Debug, Default)]
+pub(crate) struct Readers {
+    /// Paths of pipes whose programs are to end. First.
+    pub(crate) end: Vec<String>,
+    /// Programs to start, with the path that is their last argument.
+    pub(crate) start: Vec<(Command, String)>,
+}
+
 impl Fifos {
+    /// None.
+    pub(crate) fn new() -> io::Result<Fifos> {
+        Ok(Fifos { poll: Poll::new()?, events: Vec::new(), pipes: Vec::new(), last: 0 })
+    }
+
     /// Has these from now on. Those that stay are not touched, nor are the programs that read
-    /// them.
-    pub(super) fn configure(&mut self, plans: &[Fifo], shared: &mut Shared) {
+    /// them. Pipes belong to the user they name or else to `script_user`.
+    pub(crate) fn configure(
+        &mut self,
+        plans: &[Fifo],
+        script_user: Option<&User>,
+        log: &mut Log,
+    ) -> Readers {
         let mut former = std::mem::take(&mut self.pipes);
         let mut missing = Vec::new();
         for plan in plans {
@@ -51,51 +71,68 @@ impl Fifos {
                 None => missing.push(plan),
             }
         }
+        let mut readers = Readers::default();
         // Before new ones are made: one may have the same path.
         for pipe in former {
-            let readers = |purpose: &Purpose| match purpose {
-                Purpose::Fifo(path) => *path == pipe.plan.path,
-                Purpose::Track(_) | Purpose::Notice(_) => false,
-            };
-            shared.programs.terminate(readers);
+            readers.end.push(pipe.plan.path.clone());
             pipe.close();
         }
         for plan in missing {
             self.last += 1;
-            match Pipe::open(plan, FIFOS + self.last, shared) {
-                Ok(pipe) => self.pipes.push(pipe),
+            match Pipe::open(plan, self.last, script_user, log) {
+                Ok(pipe) => {
+                    let script = plan.script.iter().cloned();
+                    readers.start.extend(script.map(|script| (script, plan.path.clone())));
+                    self.pipes.push(pipe);
+                }
                 Err(error) => {
-                    shared.note(3, format!("Unable to open notify fifo {}: {error}", plan.path));
+                    log.push((3, format!("Unable to open notify fifo {}: {error}", plan.path)));
                 }
             }
         }
+        readers
     }
 
     /// Writes a line to every pipe, now or when there is room.
-    pub(super) fn write(&mut self, line: &str, shared: &mut Shared) {
+    pub(crate) fn write(&mut self, line: &str, log: &mut Log) {
         for pipe in &mut self.pipes {
-            pipe.write(line, shared);
+            pipe.write(line, &self.poll, log);
         }
     }
 
-    /// A pipe has room again.
-    pub(super) fn handle_ready(&mut self, token: u64, shared: &mut Shared) {
-        if let Some(pipe) = self.pipes.iter_mut().find(|pipe| pipe.token == token) {
-            pipe.flush(shared);
+    /// Pipes have room again.
+    pub(crate) fn handle_ready(&mut self, log: &mut Log) -> io::Result<()> {
+        self.poll.wait(&mut self.events, Time::ZERO)?;
+        for event in &self.events {
+            if let Some(pipe) = self.pipes.iter_mut().find(|pipe| pipe.token == event.token) {
+                pipe.flush(&self.poll, log);
+            }
         }
+        Ok(())
     }
 
     /// Removes those that are ours.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         for pipe in self.pipes.drain(..) {
             pipe.close();
         }
     }
 }
 
+impl AsFd for Fifos {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.as_fd()
+    }
+}
+
 impl Pipe {
-    fn open(plan: &Fifo, token: u64, shared: &mut Shared) -> io::Result<Pipe> {
-        let ours = make(plan, shared)?;
+    fn open(
+        plan: &Fifo,
+        token: u64,
+        script_user: Option<&User>,
+        log: &mut Log,
+    ) -> io::Result<Pipe> {
+        let ours = make(plan, script_user, log)?;
         // Reading too, so that there is always a reader: one that goes away ends nothing.
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
         let opened = rustix::fs::open(&plan.path, flags, Mode::empty());
@@ -103,15 +140,11 @@ impl Pipe {
             let _ = fs::remove_file(&plan.path);
         }
         let descriptor = opened?;
-        if let Some(script) = &plan.script {
-            let purpose = Purpose::Fifo(plan.path.clone());
-            shared.start(now(), script, &[&plan.path], purpose, None);
-        }
         let (waiting, lost) = (VecDeque::new(), 0);
         Ok(Pipe { plan: plan.clone(), token, descriptor, ours, waiting, lost })
     }
 
-    fn write(&mut self, line: &str, shared: &mut Shared) {
+    fn write(&mut self, line: &str, poll: &Poll, log: &mut Log) {
         let was_waiting = !self.waiting.is_empty();
         self.waiting.push_back(line.as_bytes().to_vec());
         if was_waiting {
@@ -120,24 +153,24 @@ impl Pipe {
                 self.lost += 1;
                 if self.lost == 1 {
                     let path = &self.plan.path;
-                    shared.note(4, format!("nobody reads {path}: lines are given up"));
+                    log.push((4, format!("nobody reads {path}: lines are given up")));
                 }
             }
             return;
         }
         self.send();
         if !self.waiting.is_empty() {
-            let _ = shared.poll.add(&self.descriptor, self.token, Interest::Write);
+            let _ = poll.add(&self.descriptor, self.token, Interest::Write);
         }
     }
 
-    fn flush(&mut self, shared: &mut Shared) {
+    fn flush(&mut self, poll: &Poll, log: &mut Log) {
         self.send();
         if self.waiting.is_empty() {
-            let _ = shared.poll.remove(&self.descriptor);
+            let _ = poll.remove(&self.descriptor);
             if self.lost > 0 {
                 let (lost, path) = (std::mem::take(&mut self.lost), &self.plan.path);
-                shared.note(4, format!("{path} is read again; {lost} lines were given up"));
+                log.push((4, format!("{path} is read again; {lost} lines were given up")));
             }
         }
     }
@@ -164,7 +197,7 @@ impl Pipe {
 }
 
 /// Makes the pipe unless it is there. True: it was made.
-fn make(plan: &Fifo, shared: &mut Shared) -> io::Result<bool> {
+fn make(plan: &Fifo, script_user: Option<&User>, log: &mut Log) -> io::Result<bool> {
     let path = Path::new(&plan.path);
     match rustix::fs::mknodat(CWD, path, rustix::fs::FileType::Fifo, MODE, 0) {
         Ok(()) => {}
@@ -178,12 +211,12 @@ fn make(plan: &Fifo, shared: &mut Shared) -> io::Result<bool> {
         Err(error) => return Err(error.into()),
     }
     let ours = Identity::ours();
-    let user = plan.user.as_ref().or(shared.plan.script_user.as_ref());
+    let user = plan.user.as_ref().or(script_user);
     let owner = scripts::identity(user, ours);
     if owner != ours
         && let Err(error) = std::os::unix::fs::chown(path, Some(owner.uid), Some(owner.gid))
     {
-        shared.note(4, format!("Failed to set uid:gid for fifo {}: {error}", plan.path));
+        log.push((4, format!("Failed to set uid:gid for fifo {}: {error}", plan.path)));
     }
     Ok(true)
 }

@@ -1,33 +1,37 @@
 //! `track_file`: the number in a file, as soon as it is written. A file that is not there, or
 //! holds no number, counts as 0; one whose number is out of range keeps its former value.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use edge::poll::Interest;
 use edge::watch::{FileEvent, WatchId, Watcher};
 use model::Time;
-use model::control::TrackerState;
-use model::vrrp::{TrackFile, Tracked};
+use model::vrrp::TrackFile;
 
-use super::{FILES, Shared};
+use super::Log;
 
 /// Bytes of a file that are read.
 const READ_MAX: u64 = 127;
 /// From one look for a missing directory to the next.
 const RETRY: Duration = Duration::from_secs(1);
 
-#[derive(Default)]
-pub(super) struct Files {
-    watcher: Option<Watcher>,
+/// Files by name. Readable, as a descriptor, when one may have changed.
+pub(crate) struct Files {
+    watcher: Watcher,
     files: Vec<File>,
+    changes: Changes,
     /// When missing directories are looked for again.
     retry: Option<Time>,
 }
+
+/// Files and their numbers, to be told.
+type Changes = VecDeque<(String, i32)>;
 
 struct File {
     plan: TrackFile,
@@ -38,18 +42,14 @@ struct File {
 }
 
 impl Files {
-    /// Follows these from now on.
-    pub(super) fn configure(
-        &mut self,
-        now: Time,
-        plans: &[TrackFile],
-        shared: &mut Shared,
-    ) -> io::Result<()> {
-        if self.watcher.is_none() && !plans.is_empty() {
-            let watcher = Watcher::new()?;
-            shared.poll.add(&watcher, FILES, Interest::Read)?;
-            self.watcher = Some(watcher);
-        }
+    /// Follows none.
+    pub(crate) fn new() -> io::Result<Files> {
+        let (files, changes) = (Vec::new(), Changes::new());
+        Ok(Files { watcher: Watcher::new()?, files, changes, retry: None })
+    }
+
+    /// Follows these from now on, and tells the number of each.
+    pub(crate) fn configure(&mut self, now: Time, plans: &[TrackFile], log: &mut Log) {
         let mut former = std::mem::take(&mut self.files);
         for plan in plans {
             let known = former
@@ -66,73 +66,75 @@ impl Files {
             .filter_map(|file| file.watch)
             .filter(|&id| self.files.iter().all(|file| file.watch != Some(id)))
             .collect();
-        if let Some(watcher) = &self.watcher {
-            for id in unused {
-                watcher.remove(id);
-            }
+        for id in unused {
+            self.watcher.remove(id);
         }
-        self.watch_missing(now, shared, true);
+        self.watch_missing(now, log, true);
         for file in &mut self.files {
-            file.read(shared);
+            file.read(&mut self.changes, log);
         }
-        Ok(())
     }
 
-    pub(super) fn next_deadline(&self) -> Time {
+    /// A file and its number, which is often the one that it had.
+    pub(crate) fn poll_change(&mut self) -> Option<(String, i32)> {
+        self.changes.pop_front()
+    }
+
+    /// When missing directories are looked for.
+    pub(crate) fn next_deadline(&self) -> Time {
         self.retry.unwrap_or(Time::NEVER)
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Time, shared: &mut Shared) -> io::Result<()> {
+    /// Looks for directories that were missing.
+    pub(crate) fn handle_timeout(&mut self, now: Time, log: &mut Log) {
         if self.retry.is_some_and(|at| at <= now) {
-            self.watch_missing(now, shared, false);
+            self.watch_missing(now, log, false);
         }
-        Ok(())
     }
 
     /// Something happened in a directory.
-    pub(super) fn handle_ready(&mut self, shared: &mut Shared) -> io::Result<()> {
-        let Some(watcher) = &mut self.watcher else { return Ok(()) };
+    pub(crate) fn handle_ready(&mut self, now: Time, log: &mut Log) -> io::Result<()> {
+        let Files { watcher, files, changes, .. } = self;
+        let mut directories_gone = false;
         for event in watcher.events()? {
             match event {
                 FileEvent::Written(id, name) => {
-                    self.those(id, &name).for_each(|file| file.read(shared));
+                    those(files, id, &name).for_each(|file| file.read(changes, log));
                 }
                 FileEvent::Gone(id, name) => {
-                    self.those(id, &name).for_each(|file| file.put(0, shared));
+                    those(files, id, &name).for_each(|file| file.put(0, changes));
                 }
                 FileEvent::DirectoryGone(id) => {
-                    for file in self.files.iter_mut().filter(|file| file.watch == Some(id)) {
+                    for file in files.iter_mut().filter(|file| file.watch == Some(id)) {
                         file.watch = None;
-                        file.put(0, shared);
+                        file.put(0, changes);
                     }
-                    self.watch_missing(edge::clock::now(), shared, false);
+                    directories_gone = true;
                 }
-                FileEvent::Lost => self.files.iter_mut().for_each(|file| file.read(shared)),
+                FileEvent::Lost => files.iter_mut().for_each(|file| file.read(changes, log)),
             }
+        }
+        if directories_gone {
+            self.watch_missing(now, log, false);
         }
         Ok(())
     }
 
-    fn those(&mut self, id: WatchId, name: &OsString) -> impl Iterator<Item = &mut File> {
-        self.files.iter_mut().filter(move |file| file.watch == Some(id) && file.name == *name)
-    }
-
     /// Watches the directories that can be watched by now.
-    fn watch_missing(&mut self, now: Time, shared: &mut Shared, first: bool) {
-        let Some(watcher) = &self.watcher else { return };
+    fn watch_missing(&mut self, now: Time, log: &mut Log, first: bool) {
         let mut missing = false;
         for file in self.files.iter_mut().filter(|file| file.watch.is_none()) {
             (file.directory, file.name) = place(&file.plan.path);
-            match watcher.add(&file.directory) {
+            match self.watcher.add(&file.directory) {
                 Ok(id) => {
                     file.watch = Some(id);
-                    file.read(shared);
+                    file.read(&mut self.changes, log);
                 }
                 Err(error) => {
                     missing = true;
                     if first {
                         let (name, path) = (&file.plan.name, file.directory.display());
-                        shared.note(4, format!("track_file {name}: cannot watch {path}: {error}"));
+                        log.push((4, format!("track_file {name}: cannot watch {path}: {error}")));
                     }
                 }
             }
@@ -141,27 +143,40 @@ impl Files {
     }
 }
 
+impl AsFd for Files {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watcher.as_fd()
+    }
+}
+
+fn those<'a>(
+    files: &'a mut [File],
+    id: WatchId,
+    name: &'a OsString,
+) -> impl Iterator<Item = &'a mut File> {
+    files.iter_mut().filter(move |file| file.watch == Some(id) && file.name == *name)
+}
+
 impl File {
     fn new(plan: &TrackFile) -> File {
         let (directory, name) = place(&plan.path);
         File { plan: plan.clone(), directory, name, watch: None, value: 0 }
     }
 
-    fn read(&mut self, shared: &mut Shared) {
+    fn read(&mut self, changes: &mut Changes, log: &mut Log) {
         match number(&self.directory.join(&self.name)) {
-            Some(value) => self.put(value, shared),
+            Some(value) => self.put(value, changes),
             None => {
                 let path = &self.plan.path;
-                shared.note(4, format!("Invalid number read from {path} - ignoring"));
-                self.put(self.value, shared);
+                log.push((4, format!("Invalid number read from {path} - ignoring")));
+                self.put(self.value, changes);
             }
         }
     }
 
-    fn put(&mut self, value: i32, shared: &mut Shared) {
+    fn put(&mut self, value: i32, changes: &mut Changes) {
         self.value = value;
-        let what = Tracked::File(self.plan.name.clone());
-        shared.changes.push((what, TrackerState::Value(value)));
+        changes.push_back((self.plan.name.clone(), value));
     }
 }
 
