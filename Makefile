@@ -25,6 +25,7 @@ bench:
 	$(CARGO) bench -p director --bench packet
 	$(CARGO) bench -p evenkeel --bench http
 	$(CARGO) bench -p evenkeel --bench vrrp
+	$(CARGO) bench -p evenkeel --bench checks
 
 lint:
 	@scripts/setup build

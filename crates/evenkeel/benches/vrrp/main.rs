@@ -8,6 +8,8 @@
 
 mod bfd;
 mod burden;
+#[path = "../shared/capture.rs"]
+mod capture;
 mod director;
 mod wire;
 
