@@ -10,7 +10,7 @@ use super::ast::{
 use super::reader::Reader;
 use super::structure::Statement;
 use super::{
-    bfd, checker, global, interfaces, language, rejected, statics, timers, tracking,
+    bfd, checker, global, interfaces, language, rejected, servers, statics, timers, tracking,
     virtual_server, vrrp,
 };
 use model::vrrp::TrackGroup;
@@ -42,6 +42,7 @@ pub(crate) mod section {
     pub(crate) const GARP_GROUP: &str = "garp_group";
     pub(crate) const INTERFACES: &str = "interfaces";
     pub(crate) const LINK_DELAYS: &str = "interface_up_down_delays";
+    pub(crate) const SERVER_GROUP: &str = "virtual_server_group";
     pub(crate) const VIRTUAL_SERVER: &str = "virtual_server";
     pub(crate) const REAL_SERVER: &str = "real_server";
     pub(crate) const TCP_CHECK: &str = "TCP_CHECK";
@@ -64,6 +65,7 @@ pub(crate) mod section {
         TRACKERS,
         INTERFACES,
         LINK_DELAYS,
+        SERVER_GROUP,
     ];
 }
 
@@ -162,6 +164,9 @@ static TABLES: &[&[KeywordRow]] = &[
     interfaces::ROWS,
     statics::ROWS,
     virtual_server::ROWS,
+    servers::groups::ROWS,
+    servers::quorum::ROWS,
+    servers::life::ROWS,
     timers::ROWS,
     checker::ROWS,
 ];
@@ -327,7 +332,7 @@ mod tests {
         let keywords = Keywords::new();
         for (section, word) in [
             (section::GLOBAL, "enable_dbus"),
-            (section::VIRTUAL_SERVER, "sorry_server"),
+            (section::VIRTUAL_SERVER, "ops"),
             (section::REAL_SERVER, "MISC_CHECK"),
             (section::URL, "regex"),
         ] {

@@ -17,6 +17,7 @@ mod rejected;
 mod routes;
 mod rules;
 mod scripts;
+mod servers;
 mod statics;
 mod structure;
 mod surroundings;

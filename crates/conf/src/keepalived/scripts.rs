@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use model::vrrp::{Command, User};
 
+use super::keyword::{Fill, Rule};
 use super::lexer::Word;
 use super::reader::Reader;
 use super::structure::Statement;
@@ -24,6 +25,27 @@ pub(crate) fn command(reader: &mut Reader<'_>, statement: &Statement<'_>) -> Opt
         user => Some(self::user(reader, user)?),
     };
     Some(Command { words, user })
+}
+
+/// A row whose keyword may be repeated: [`first_counts`] says which one counts.
+pub(crate) const fn repeated(fill: Fill) -> Rule {
+    Rule { fill, opens: None, repeats: true }
+}
+
+/// The first program counts, as in Keepalived; the others are reported.
+pub(crate) fn first_counts(
+    reader: &mut Reader<'_>,
+    statement: &Statement<'_>,
+    to: &mut Option<Command>,
+) {
+    let command = command(reader, statement);
+    if to.is_none() {
+        *to = command;
+    } else if let Some(command) = command {
+        let message = format!("the first {} counts, not this one", statement.keyword().text);
+        let help = format!("keep one, and let it run {} too", command.words[0]);
+        reader.warning(statement.header(), message, &help);
+    }
 }
 
 /// The words of a command line, split as Keepalived splits it: quotes of both kinds keep blanks,

@@ -2,14 +2,13 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 use core::str::FromStr;
 use core::time::Duration;
 
 use model::layer4::{Forwarding, Protocol, Scheduler};
 
-use super::ast::{Checker, Configuration, Location, RealServer, Timers, VirtualServer, Written};
+use super::ast::{Checker, Configuration, Location, RealServer, Served, VirtualServer};
 use super::checker::Url;
 use super::keyword::section::{HTTP_GET, REAL_SERVER, TOP, URL, VIRTUAL_SERVER};
 use super::keyword::{Fill, KeywordRow, Rule, keyword};
@@ -28,8 +27,8 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .example(
             "192.0.2.200 80 { lb_algo rr; lb_kind NAT; protocol TCP; real_server 10.0.0.1 80 { TCP_CHECK { } } }",
         )
-        .syntax("ADDRESS [PORT] { ... }")
-        .doc("A service that clients connect to.")
+        .syntax("ADDRESS [PORT] { ... } | group NAME { ... }")
+        .doc("A service that clients connect to, or all those of a virtual_server_group.")
         .parse(Rule::blocks(Fill::Top(virtual_server), VIRTUAL_SERVER)),
     keyword("lb_algo", &[VIRTUAL_SERVER])
         .example("wrr")
@@ -98,37 +97,28 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .syntax("ADDRESS [PORT] { ... }")
         .doc("A server that does the work; without a port it gets the port the client used.")
         .parse(Rule::blocks(Fill::VirtualServer(real_server), REAL_SERVER)),
+    keyword("weight", &[VIRTUAL_SERVER])
+        .example("10")
+        .syntax("1..65535")
+        .default("1")
+        .doc("Weight of real servers that give none.")
+        .parse(Rule::value(Fill::VirtualServer(default_weight))),
     keyword("weight", &[REAL_SERVER])
         .example("3")
         .syntax("0..65535")
-        .default("1")
+        .default("the virtual server's")
         .doc("Share of new connections; 0 lets the server drain.")
         .parse(Rule::value(Fill::RealServer(weight))),
 ];
 
 fn virtual_server(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Configuration) {
-    let kind = statement.arguments().first();
-    if let Some(word) = kind.filter(|word| matches!(word.text.as_ref(), "fwmark" | "group")) {
-        let message = format!("virtual_server {} is not supported by this version", word.text);
-        let help = "write one virtual_server for each address and port";
-        reader.error(statement.header(), message, help);
-        return;
-    }
-    let location = reader.location(statement);
-    let unusable = location.is_none();
-    let location = location.unwrap_or_else(|| unreadable_location(statement));
-    let mut server = VirtualServer {
-        location,
-        protocol: None,
-        scheduler: None,
-        forwarding: None,
-        persistence_timeout: None,
-        persistence_prefix: None,
-        virtual_host: None,
-        timers: Timers::default(),
-        real_servers: Vec::new(),
-        written: Written::default(),
-    };
+    let served = served(reader, statement);
+    let unusable = served.is_none();
+    // The mistakes inside the block are found even so.
+    let mut server = VirtualServer::new(served.unwrap_or_else(|| {
+        let location = unreadable_location(statement);
+        Spanned { value: Served::Service(location.value), span: location.span }
+    }));
     let block = reader.block(statement);
     server.written = reader.fields(block, |reader, statement, fill| match fill {
         Fill::VirtualServer(parse) => parse(reader, statement, &mut server),
@@ -137,6 +127,35 @@ fn virtual_server(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut C
     });
     if !unusable {
         to.virtual_servers.push(server);
+    }
+}
+
+/// `ADDRESS [PORT]` or `group NAME`
+fn served(reader: &mut Reader<'_>, statement: &Statement<'_>) -> Option<Spanned<Served>> {
+    let arguments = statement.arguments();
+    match arguments.first().map(|word| word.text.as_ref()) {
+        Some("fwmark") => {
+            let message = "virtual_server fwmark is not supported by this version".to_string();
+            let help = "write virtual_server group NAME, and the addresses and ports that the mark \
+                        stands for into virtual_server_group NAME";
+            reader.error(statement.header(), message, help);
+            None
+        }
+        Some("group") => {
+            reader.no_more(statement, 2);
+            let Some(name) = arguments.get(1) else {
+                let message = "virtual_server group needs a name".to_string();
+                let help = "write the name of a virtual_server_group after it";
+                reader.error(statement.header(), message, help);
+                return None;
+            };
+            let value = Served::Group(name.text.to_string());
+            Some(Spanned { value, span: arguments[0].span.to(name.span) })
+        }
+        _ => {
+            let location = reader.location(statement)?;
+            Some(Spanned { value: Served::Service(location.value), span: location.span })
+        }
     }
 }
 
@@ -158,10 +177,10 @@ fn lb_algo(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut Virt
     server.scheduler = reader.choice(statement, &choices, &planned);
 }
 
-const METHODS: &[(&str, Forwarding)] =
+pub(crate) const METHODS: &[(&str, Forwarding)] =
     &[("NAT", Forwarding::Nat), ("DR", Forwarding::DirectRouting)];
-const METHODS_REJECTED: &[(&str, &str)] =
-    &[("TUN", "use DR, or NAT when a router lies between; tunnels are planned")];
+pub(crate) const METHODS_REJECTED: &[(&str, &str)] =
+    &[("TUN", "use DR, or NAT when a router lies between")];
 
 fn lb_kind(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut VirtualServer) {
     server.forwarding = reader.choice(statement, METHODS, METHODS_REJECTED);
@@ -210,7 +229,14 @@ fn prefix_of_mask(mask: Ipv4Addr) -> Option<u8> {
 }
 
 fn protocol(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut VirtualServer) {
+    // Keepalived reads it in any case.
     let choices = [("TCP", Protocol::Tcp), ("UDP", Protocol::Udp)];
+    let word = statement.arguments().first().map_or("", |word| word.text.as_ref());
+    let known = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
+    if let (Some((_, protocol)), [_]) = (known, statement.arguments()) {
+        server.protocol = Some(*protocol);
+        return;
+    }
     server.protocol = reader.choice(statement, &choices, &[("SCTP", "use TCP or UDP")]);
 }
 
@@ -245,14 +271,7 @@ fn real_server(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Virt
     let location = reader.location(statement);
     let unusable = location.is_none();
     let location = location.unwrap_or_else(|| unreadable_location(statement));
-    let mut server = RealServer {
-        location,
-        weight: None,
-        forwarding: None,
-        virtual_host: None,
-        timers: Timers::default(),
-        checkers: Vec::new(),
-    };
+    let mut server = RealServer::new(location);
     reader.fields(reader.block(statement), |reader, statement, fill| match fill {
         Fill::RealServer(parse) => parse(reader, statement, &mut server),
         Fill::Timers(parse) => parse(reader, statement, &mut server.timers),
@@ -261,6 +280,10 @@ fn real_server(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Virt
     if !unusable {
         to.real_servers.push(server);
     }
+}
+
+fn default_weight(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut VirtualServer) {
+    server.weight = reader.number(statement, "a weight", 1..=WEIGHT_MAX);
 }
 
 fn weight(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut RealServer) {

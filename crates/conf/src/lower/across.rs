@@ -6,10 +6,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
-use model::layer4::{Layer4Plan, Protocol, ServiceKey};
+use model::layer4::{Layer4Plan, Protocol, ServiceKey, VirtualServer};
 use model::proxy::ProxyPlan;
 
-use super::{layer4, vrrp};
+use super::vrrp;
 use crate::diagnostic::Diagnostic;
 use crate::keepalived::ast::Configuration;
 use crate::source::Span;
@@ -52,13 +52,18 @@ pub(super) fn interfaces(
 ) {
     let mut interfaces: BTreeMap<&str, ()> = BTreeMap::new();
     let mut unheld: BTreeMap<IpAddr, ()> = BTreeMap::new();
-    for server in &from.virtual_servers {
-        let address = server.location.value.address;
-        match held.get(&address) {
-            Some(held) => interfaces.extend(held.interface.map(|name| (name, ()))),
-            None if held.is_empty() || unheld.insert(address, ()).is_some() => {}
-            None => diagnostics.push(unheld_address(address, server.location.span, held)),
+    for (source, server) in from.virtual_servers.iter().zip(&plan.virtual_servers) {
+        let mut first_unheld = None;
+        for address in server.services.iter().map(|key| key.address) {
+            match held.get(&address) {
+                Some(held) => interfaces.extend(held.interface.map(|name| (name, ()))),
+                None if held.is_empty() || unheld.insert(address, ()).is_some() => {}
+                // One finding for a group is enough.
+                None => first_unheld = first_unheld.or(Some(address)),
+            }
         }
+        let finding = first_unheld.map(|address| unheld_address(address, source.span(), held));
+        diagnostics.extend(finding);
     }
     if !unheld.is_empty() {
         // Somebody else brings these addresses up; their packets may arrive on any interface.
@@ -99,14 +104,14 @@ fn common_bits(a: IpAddr, b: IpAddr) -> u32 {
 pub(super) fn binds(
     from: &Configuration,
     held: &BTreeMap<IpAddr, Held<'_>>,
+    virtual_servers: &[VirtualServer],
     binds: &[(usize, usize, SocketAddr, Span)],
     plan: &mut ProxyPlan,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    let services: BTreeMap<ServiceKey, Span> = from
-        .virtual_servers
-        .iter()
-        .map(|server| (layer4::key(server), server.location.span))
+    let sources = from.virtual_servers.iter().zip(virtual_servers);
+    let services: BTreeMap<ServiceKey, Span> = sources
+        .flat_map(|(source, server)| server.services.iter().map(|key| (*key, source.span())))
         .collect();
     for &(frontend, bind, address, span) in binds {
         if held.contains_key(&address.ip()) {

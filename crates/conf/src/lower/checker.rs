@@ -65,7 +65,7 @@ fn pace(service: &VirtualServer, server: &RealServer, checker: &ast::Checker) ->
         rise: 1,
         fall: timers.retry.unwrap_or(RETRY).saturating_add(1),
         warmup: timers.warmup.unwrap_or(interval),
-        initially_up: true,
+        initially_up: !server.alpha.unwrap_or(service.alpha),
     }
 }
 

@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use model::Plan;
+use model::check::CheckKind;
+use model::layer4::VirtualServer;
 use model::plan::{self, BoundedCommand};
 use model::vrrp::{Command, Fifo, Notify};
 
@@ -25,9 +27,10 @@ pub(super) fn lower(from: Global, diagnostics: &mut Vec<Diagnostic>) -> plan::Gl
     global.startup_script = bounded(startup, diagnostics);
     let shutdown = ("shutdown_script", from.shutdown_script, from.shutdown_timeout);
     global.shutdown_script = bounded(shutdown, diagnostics);
-    distinct(&[&from.pipe, &from.vrrp_pipe], diagnostics);
+    distinct(&[&from.pipe, &from.vrrp_pipe, &from.lvs_pipe], diagnostics);
     global.fifos.all = fifo("notify_fifo", from.pipe, diagnostics);
     global.fifos.vrrp = fifo("vrrp_notify_fifo", from.vrrp_pipe, diagnostics);
+    global.fifos.lvs = fifo("lvs_notify_fifo", from.lvs_pipe, diagnostics);
     global.pid_directory |= global.instance.is_some() || global.network_namespace.is_some();
     if from.default_reload_file && global.reload_file.is_none() {
         global.reload_file = Some(global.run_file("keepalived", "reload"));
@@ -60,6 +63,26 @@ fn programs(plan: &Plan) -> impl Iterator<Item = &Command> {
         .chain(pipes.into_iter().flatten().filter_map(|fifo| fifo.script.as_ref()))
         .chain(instances.chain(groups).flat_map(told))
         .chain(trackers)
+        .chain(plan.layer4.virtual_servers.iter().flat_map(of_servers))
+}
+
+/// Every program of a virtual server and its real servers.
+fn of_servers(server: &VirtualServer) -> impl Iterator<Item = &Command> {
+    let own = [&server.quorum.up, &server.quorum.down];
+    let notices = server.real_servers.iter().flat_map(|one| [&one.notify_up, &one.notify_down]);
+    let checkers = server.real_servers.iter().flat_map(|one| &one.checkers);
+    let checks = checkers.filter_map(|checker| match &checker.kind {
+        CheckKind::Misc(check) => Some(&check.command),
+        CheckKind::Tcp
+        | CheckKind::Http(_)
+        | CheckKind::Smtp(_)
+        | CheckKind::Dns(_)
+        | CheckKind::Udp(_)
+        | CheckKind::Ping
+        | CheckKind::Bfd(_)
+        | CheckKind::File(_) => None,
+    });
+    own.into_iter().chain(notices).flatten().chain(checks)
 }
 
 fn told(notify: &Notify) -> impl Iterator<Item = &Command> {

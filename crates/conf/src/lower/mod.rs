@@ -28,9 +28,18 @@ pub(crate) fn lower(
     };
     let held = across::held_addresses(&keepalived);
     across::interfaces(&keepalived, &held, &mut plan.layer4, diagnostics);
-    across::binds(&keepalived, &held, &proxies.binds, &mut plan.proxy, diagnostics);
+    let virtual_servers = &plan.layer4.virtual_servers;
+    across::binds(
+        &keepalived,
+        &held,
+        virtual_servers,
+        &proxies.binds,
+        &mut plan.proxy,
+        diagnostics,
+    );
     let security = keepalived.global.script_security;
     plan.global = global::lower(keepalived.global, diagnostics);
+    plan.layer4.outside = layer4::outside(&keepalived.files, keepalived.tls, &plan);
     global::users(security, &plan, diagnostics);
     plan
 }

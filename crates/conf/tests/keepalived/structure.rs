@@ -82,11 +82,10 @@ fn a_misspelt_block_is_read_as_the_one_that_was_meant() {
 
 #[test]
 fn a_keyword_in_the_wrong_block_is_told_where_it_belongs() {
-    let text = "virtual_server 10.0.0.1 80 {\n weight 3\n real_server 10.0.1.1 80 {\n }\n}\n";
+    let text = "virtual_server 10.0.0.1 80 {\n uthreshold 3\n real_server 10.0.1.1 80 {\n }\n}\n";
     assert_eq!(
         errors(text),
-        ["2:2 error: weight cannot stand in virtual_server; it belongs into vrrp_script or \
-             track_file or vrrp_track_process or bfd_instance or real_server"]
+        ["2:2 error: uthreshold cannot stand in virtual_server; it belongs into real_server"]
     );
 }
 

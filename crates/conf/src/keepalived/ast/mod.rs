@@ -1,5 +1,6 @@
 //! What a keepalived.conf says, value by value, before names and defaults are resolved.
 
+mod servers;
 mod vrrp;
 
 use alloc::string::String;
@@ -8,12 +9,13 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use model::check::UrlCheck;
-use model::layer4::{Forwarding, Protocol, Scheduler};
+use model::layer4::TlsFiles;
 use model::plan;
 use model::vrrp::{Command, LinkDelay, User};
 
 use crate::source::{Span, Spanned};
 
+pub(crate) use servers::*;
 pub(crate) use vrrp::*;
 
 /// Everything, of all files together.
@@ -39,8 +41,12 @@ pub(crate) struct Configuration {
     pub(crate) link_delays: Vec<Spanned<LinkDelay>>,
     /// `static_*` and `track_group`
     pub(crate) statics: Statics,
+    /// `virtual_server_group`, in file order.
+    pub(crate) server_groups: Vec<ServerGroup>,
     /// `virtual_server`, in file order.
     pub(crate) virtual_servers: Vec<VirtualServer>,
+    /// `SSL`
+    pub(crate) tls: TlsFiles,
 }
 
 /// `global_defs`
@@ -64,6 +70,8 @@ pub(crate) struct Global {
     pub(crate) pipe: Pipe,
     /// `vrrp_notify_fifo*`
     pub(crate) vrrp_pipe: Pipe,
+    /// `lvs_notify_fifo*`
+    pub(crate) lvs_pipe: Pipe,
     /// `reload_file` without a path.
     pub(crate) default_reload_file: bool,
     /// What instances that say nothing use.
@@ -111,41 +119,6 @@ impl Timers {
             warmup: self.warmup.or(outer.warmup),
         }
     }
-}
-
-/// An address, and a port where one was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Location {
-    pub(crate) address: IpAddr,
-    pub(crate) port: Option<u16>,
-}
-
-/// `virtual_server`
-#[derive(Debug)]
-pub(crate) struct VirtualServer {
-    /// Address and port as written.
-    pub(crate) location: Spanned<Location>,
-    pub(crate) protocol: Option<Protocol>,
-    pub(crate) scheduler: Option<Scheduler>,
-    pub(crate) forwarding: Option<Forwarding>,
-    pub(crate) persistence_timeout: Option<Duration>,
-    pub(crate) persistence_prefix: Option<Spanned<u8>>,
-    pub(crate) virtual_host: Option<String>,
-    pub(crate) timers: Timers,
-    pub(crate) real_servers: Vec<RealServer>,
-    pub(crate) written: Written,
-}
-
-/// `real_server`
-#[derive(Debug)]
-pub(crate) struct RealServer {
-    /// Address and port as written.
-    pub(crate) location: Spanned<Location>,
-    pub(crate) weight: Option<u32>,
-    pub(crate) forwarding: Option<Forwarding>,
-    pub(crate) virtual_host: Option<String>,
-    pub(crate) timers: Timers,
-    pub(crate) checkers: Vec<Checker>,
 }
 
 /// One checker.

@@ -58,7 +58,7 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .syntax("[BOOL]")
         .default("smtp_alert")
         .example("true")
-        .doc("smtp_alert of virtual servers that give none.")
+        .doc("smtp_alert of virtual and real servers that give none.")
         .parse(Rule::value(Fill::Global(smtp_alert_checker))),
     keyword("no_email_faults", &[GLOBAL])
         .doc("No mail of fault states.")

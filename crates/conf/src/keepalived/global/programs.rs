@@ -34,8 +34,7 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .doc("Bound on that program's run.")
         .parse(Rule::value(Fill::Global(shutdown_script_timeout))),
     keyword("notify_fifo", &[GLOBAL]).syntax("PATH [USER [GROUP]]").example("/run/director.fifo")
-        .doc("Pipe that is told of VRRP's changes of state, one line each; those of real servers \
-              are planned.")
+        .doc("Pipe that is told of every change of state, of VRRP and of servers, one line each.")
         .parse(Rule::value(Fill::Global(notify_fifo))),
     keyword("notify_fifo_script", &[GLOBAL]).syntax("PROGRAM [USER [GROUP]]").example("/bin/cat")
         .doc("Program that reads that pipe; its last argument is the path.")
@@ -46,6 +45,12 @@ pub(crate) const ROWS: &[KeywordRow] = &[
     keyword("vrrp_notify_fifo_script", &[GLOBAL]).syntax("PROGRAM [USER [GROUP]]").example("/bin/cat")
         .doc("Program that reads that pipe; its last argument is the path.")
         .parse(Rule::value(Fill::Global(vrrp_notify_fifo_script))),
+    keyword("lvs_notify_fifo", &[GLOBAL]).syntax("PATH [USER [GROUP]]").example("/run/servers.fifo")
+        .doc("Pipe that is told of the changes of virtual and real servers.")
+        .parse(Rule::value(Fill::Global(lvs_notify_fifo))),
+    keyword("lvs_notify_fifo_script", &[GLOBAL]).syntax("PROGRAM [USER [GROUP]]").example("/bin/cat")
+        .doc("Program that reads that pipe; its last argument is the path.")
+        .parse(Rule::value(Fill::Global(lvs_notify_fifo_script))),
     keyword("fifo_write_vrrp_states_on_reload", &[GLOBAL])
         .doc("After a reload the pipes are told of every state again.")
         .parse(Rule::value(Fill::Global(fifo_write_vrrp_states_on_reload))),
@@ -114,6 +119,14 @@ fn vrrp_notify_fifo_script(
     global: &mut Global,
 ) {
     pipe_script(reader, statement, &mut global.vrrp_pipe);
+}
+
+fn lvs_notify_fifo(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
+    pipe(reader, statement, &mut global.lvs_pipe);
+}
+
+fn lvs_notify_fifo_script(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
+    pipe_script(reader, statement, &mut global.lvs_pipe);
 }
 
 fn pipe(reader: &mut Reader<'_>, statement: &Statement<'_>, pipe: &mut Pipe) {

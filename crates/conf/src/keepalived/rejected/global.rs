@@ -21,12 +21,6 @@ pub(super) const CHECKERS: &[KeywordRow] = refused![&[GLOBAL], "remove it; it is
 ];
 
 #[rustfmt::skip]
-pub(super) const SERVER_PIPES: &[KeywordRow] = refused![&[GLOBAL], "watch the log or `evenkeel status --json`; it is planned with the scripts of real servers";
-    "lvs_notify_fifo": "Pipe that is told of virtual and real servers.",
-    "lvs_notify_fifo_script": "Program that reads that pipe.",
-];
-
-#[rustfmt::skip]
 pub(super) const MARKS: &[KeywordRow] = refused![&[GLOBAL], "remove it; virtual servers need no firewall marks here";
     "nftables_ipvs": "Table of the rules that set firewall marks for virtual_server_group.",
     "nftables_ipvs_priority": "Priority of its chains.",

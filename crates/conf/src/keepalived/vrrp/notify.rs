@@ -1,9 +1,5 @@
 //! Whom to tell of changes of state: scripts, pipes, mail. Instances and groups have the same.
 
-use alloc::format;
-
-use model::vrrp::Command;
-
 use crate::keepalived::ast::Notify;
 use crate::keepalived::keyword::section::{INSTANCE, SYNC_GROUP};
 use crate::keepalived::keyword::{Fill, KeywordRow, Parse, Rule, keyword};
@@ -19,12 +15,7 @@ const fn script(name: &'static str, doc: &'static str, parse: Parse<Notify>) -> 
         .syntax(SYNTAX)
         .example("\"/bin/true one\" root")
         .doc(doc)
-        .parse(repeated(parse))
-}
-
-/// `set` says which of several counts.
-const fn repeated(parse: Parse<Notify>) -> Rule {
-    Rule { fill: Fill::Notify(parse), opens: None, repeats: true }
+        .parse(scripts::repeated(Fill::Notify(parse)))
 }
 
 #[rustfmt::skip]
@@ -37,11 +28,11 @@ pub(crate) const ROWS: &[KeywordRow] = &[
     keyword("notify_deleted", &[INSTANCE])
         .syntax("[SCRIPT|\"SCRIPT ARGUMENT ...\" [USER [GROUP]]]").example("\"/bin/true one\" root")
         .doc("A reload that removes the instance says DELETED, not FAULT, and runs this script.")
-        .parse(repeated(notify_deleted)),
+        .parse(scripts::repeated(Fill::Notify(notify_deleted))),
     keyword("notify_master_rx_lower_pri", &[INSTANCE])
         .syntax(SYNTAX).example("\"/bin/true one\" root")
         .doc("Script run when a master hears a weaker one.")
-        .parse(repeated(notify_master_rx_lower_pri)),
+        .parse(scripts::repeated(Fill::Notify(notify_master_rx_lower_pri))),
     keyword("notify_priority_changes", BOTH).syntax("[BOOL]").example("true")
         .default("vrrp_notify_priority_changes")
         .doc("Changes of priority are written to the pipes.")
@@ -52,47 +43,35 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .parse(Rule::value(Fill::Notify(smtp_alert))),
 ];
 
-/// The first script counts, as in Keepalived; the others are reported.
-fn set(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Option<Command>) {
-    let command = scripts::command(reader, statement);
-    if to.is_none() {
-        *to = command;
-    } else if let Some(command) = command {
-        let message = format!("the first {} counts, not this one", statement.keyword().text);
-        let help = format!("keep one, and let it run {} too", command.words[0]);
-        reader.warning(statement.header(), message, &help);
-    }
-}
-
 fn notify_master(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Notify) {
-    set(reader, statement, &mut to.scripts.master);
+    scripts::first_counts(reader, statement, &mut to.scripts.master);
 }
 
 fn notify_backup(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Notify) {
-    set(reader, statement, &mut to.scripts.backup);
+    scripts::first_counts(reader, statement, &mut to.scripts.backup);
 }
 
 fn notify_fault(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Notify) {
-    set(reader, statement, &mut to.scripts.fault);
+    scripts::first_counts(reader, statement, &mut to.scripts.fault);
 }
 
 fn notify_stop(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Notify) {
-    set(reader, statement, &mut to.scripts.stop);
+    scripts::first_counts(reader, statement, &mut to.scripts.stop);
 }
 
 fn notify(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Notify) {
-    set(reader, statement, &mut to.scripts.any);
+    scripts::first_counts(reader, statement, &mut to.scripts.any);
 }
 
 fn notify_deleted(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Notify) {
     to.scripts.says_deleted = true;
     if !statement.arguments().is_empty() {
-        set(reader, statement, &mut to.scripts.deleted);
+        scripts::first_counts(reader, statement, &mut to.scripts.deleted);
     }
 }
 
 fn notify_master_rx_lower_pri(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Notify) {
-    set(reader, statement, &mut to.scripts.lower_priority);
+    scripts::first_counts(reader, statement, &mut to.scripts.lower_priority);
 }
 
 fn notify_priority_changes(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Notify) {

@@ -1,0 +1,155 @@
+//! `virtual_server_group`, `virtual_server` and `real_server`.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
+
+use model::layer4::{Forwarding, Protocol, Scheduler};
+use model::vrrp::Command;
+
+use super::{Checker, Timers, Written};
+use crate::source::{Span, Spanned};
+
+/// An address, and a port where one was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Location {
+    pub(crate) address: IpAddr,
+    pub(crate) port: Option<u16>,
+}
+
+/// What stands after `virtual_server`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// `ADDRESS [PORT]`
+    Service(Location),
+    /// `group NAME`
+    Group(String),
+}
+
+/// `virtual_server_group`
+#[derive(Debug)]
+pub(crate) struct ServerGroup {
+    pub(crate) name: Spanned<String>,
+    /// One line each, in file order.
+    pub(crate) ranges: Vec<Spanned<AddressRange>>,
+    /// A line was wrong: the group is not empty even if there are no ranges.
+    pub(crate) has_mistakes: bool,
+}
+
+/// One line of a `virtual_server_group`: every address from the first to the last, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AddressRange {
+    pub(crate) first: Ipv4Addr,
+    pub(crate) last: Ipv4Addr,
+    pub(crate) port: Option<u16>,
+}
+
+/// `virtual_server`
+#[derive(Debug)]
+pub(crate) struct VirtualServer {
+    /// Address and port, or group, as written.
+    pub(crate) served: Spanned<Served>,
+    pub(crate) protocol: Option<Protocol>,
+    pub(crate) scheduler: Option<Scheduler>,
+    pub(crate) forwarding: Option<Forwarding>,
+    pub(crate) persistence_timeout: Option<Duration>,
+    pub(crate) persistence_prefix: Option<Spanned<u8>>,
+    pub(crate) virtual_host: Option<String>,
+    /// `weight`: that of real servers which give none.
+    pub(crate) weight: Option<u32>,
+    pub(crate) timers: Timers,
+    pub(crate) quorum: Quorum,
+    pub(crate) ha_suspend: Option<Span>,
+    pub(crate) alpha: bool,
+    pub(crate) omega: bool,
+    pub(crate) inhibit_on_failure: bool,
+    pub(crate) smtp_alert: Option<bool>,
+    pub(crate) real_servers: Vec<RealServer>,
+    pub(crate) written: Written,
+}
+
+impl VirtualServer {
+    /// One that says nothing but what it serves.
+    pub(crate) fn new(served: Spanned<Served>) -> VirtualServer {
+        VirtualServer {
+            served,
+            protocol: None,
+            scheduler: None,
+            forwarding: None,
+            persistence_timeout: None,
+            persistence_prefix: None,
+            virtual_host: None,
+            weight: None,
+            timers: Timers::default(),
+            quorum: Quorum::default(),
+            ha_suspend: None,
+            alpha: false,
+            omega: false,
+            inhibit_on_failure: false,
+            smtp_alert: None,
+            real_servers: Vec::new(),
+            written: Written::default(),
+        }
+    }
+
+    /// Where its address, or its group, is written.
+    pub(crate) fn span(&self) -> Span {
+        self.served.span
+    }
+}
+
+/// `quorum` and all that hangs on it.
+#[derive(Debug, Default)]
+pub(crate) struct Quorum {
+    pub(crate) weight: Option<Spanned<u32>>,
+    pub(crate) hysteresis: Option<Spanned<u32>>,
+    pub(crate) up: Option<Command>,
+    pub(crate) down: Option<Command>,
+    /// `sorry_server`
+    pub(crate) sorry: Option<Spanned<Location>>,
+    /// `sorry_server_inhibit`
+    pub(crate) sorry_inhibit: Option<Span>,
+    /// `sorry_server_lvs_method`
+    pub(crate) sorry_forwarding: Option<Spanned<Forwarding>>,
+}
+
+/// `real_server`
+#[derive(Debug)]
+pub(crate) struct RealServer {
+    /// Address and port as written.
+    pub(crate) location: Spanned<Location>,
+    pub(crate) weight: Option<u32>,
+    pub(crate) forwarding: Option<Forwarding>,
+    pub(crate) virtual_host: Option<String>,
+    pub(crate) timers: Timers,
+    pub(crate) alpha: Option<bool>,
+    pub(crate) inhibit_on_failure: Option<bool>,
+    pub(crate) smtp_alert: Option<bool>,
+    pub(crate) notify_up: Option<Command>,
+    pub(crate) notify_down: Option<Command>,
+    pub(crate) upper_threshold: Option<Spanned<u32>>,
+    pub(crate) lower_threshold: Option<Spanned<u32>>,
+    pub(crate) checkers: Vec<Checker>,
+}
+
+impl RealServer {
+    /// One that says nothing but where it is.
+    pub(crate) fn new(location: Spanned<Location>) -> RealServer {
+        RealServer {
+            location,
+            weight: None,
+            forwarding: None,
+            virtual_host: None,
+            timers: Timers::default(),
+            alpha: None,
+            inhibit_on_failure: None,
+            smtp_alert: None,
+            notify_up: None,
+            notify_down: None,
+            upper_threshold: None,
+            lower_threshold: None,
+            checkers: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `virtual_server_group`: addresses, ranges and networks served alike.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+use crate::keepalived::ast::{AddressRange, Configuration, ServerGroup};
+use crate::keepalived::keyword::section::{SERVER_GROUP, TOP};
+use crate::keepalived::keyword::{Fill, KeywordRow, Rule, keyword};
+use crate::keepalived::lexer::Word;
+use crate::keepalived::reader::Reader;
+use crate::keepalived::structure::Statement;
+use crate::keepalived::vrrp::name;
+use crate::source::Spanned;
+
+#[rustfmt::skip]
+pub(crate) const ROWS: &[KeywordRow] = &[
+    keyword("virtual_server_group", &[TOP])
+        .syntax("NAME { ADDRESS|FIRST-LAST|NETWORK/LENGTH [PORT] ... }")
+        .example("web { 192.0.2.200 80 }")
+        .doc("Addresses that virtual_server group NAME serves alike: with the same real servers, \
+              checked once. FIRST-LAST is 192.0.2.1-10 or 192.0.2.1-192.0.3.10; a network means \
+              each of its addresses.")
+        .parse(Rule::blocks(Fill::Top(virtual_server_group), SERVER_GROUP)),
+];
+
+fn virtual_server_group(
+    reader: &mut Reader<'_>,
+    statement: &Statement<'_>,
+    to: &mut Configuration,
+) {
+    let Some(name) = name(reader, statement) else { return };
+    let mut group = ServerGroup { name, ranges: Vec::new(), has_mistakes: false };
+    for line in reader.block(statement) {
+        match entry(reader, line.words()) {
+            Some(range) => group.ranges.push(range),
+            None => group.has_mistakes = true,
+        }
+    }
+    if group.ranges.is_empty() && !group.has_mistakes {
+        let message = format!("virtual_server_group {} has no addresses", group.name.value);
+        reader.error(statement.header(), message, "write ADDRESS PORT in it, one per line");
+    }
+    to.server_groups.push(group);
+}
+
+/// `ADDRESS|RANGE|NETWORK [PORT]`
+fn entry(reader: &mut Reader<'_>, words: &[Word<'_>]) -> Option<Spanned<AddressRange>> {
+    let (first, rest) = words.split_first()?;
+    if first.text == "fwmark" {
+        let message = "fwmark is not supported by this version".to_string();
+        let help = "write the addresses and ports that the mark stands for";
+        reader.error(first.span, message, help);
+        return None;
+    }
+    if let [_, extra, ..] = rest {
+        let message = format!("unexpected \"{}\" after the port", extra.text);
+        reader.error(extra.span, message, "write one address or range per line");
+    }
+    let addresses = addresses(reader, first);
+    let (port, end) = match rest.first() {
+        None => (None, first.span),
+        Some(word) => (Some(reader.port_of(word, 0)?).filter(|&port| port != 0), word.span),
+    };
+    let (first_address, last) = addresses?;
+    let value = AddressRange { first: first_address, last, port };
+    Some(Spanned { value, span: first.span.to(end) })
+}
+
+/// The first and the last address.
+fn addresses(reader: &mut Reader<'_>, word: &Word<'_>) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    if let Some((network, length)) = word.text.split_once('/') {
+        let network = reader.address(&part(word, network))?;
+        let length = reader.number_of(&part(word, length), "a prefix length", 1..=32)?;
+        return self::network(reader, word, network, length);
+    }
+    let Some((first, last)) = word.text.split_once('-') else {
+        let address = reader.address(word)?;
+        return Some((address, address));
+    };
+    let first = reader.address(&part(word, first))?;
+    let last = if last.contains(['.', ':']) {
+        reader.address(&part(word, last))?
+    } else {
+        let byte = reader.number_of(&part(word, last), "the last byte of an address", 0..=255)?;
+        Ipv4Addr::from_bits(first.to_bits() & !0xff | byte)
+    };
+    if last < first {
+        let message = format!("the range {} ends before it begins", word.text);
+        reader.error(word.span, message, &format!("did you mean {last}-{first}?"));
+        return None;
+    }
+    Some((first, last))
+}
+
+/// Every address of a network, those of all zeros and all ones too, as Keepalived has it.
+fn network(
+    reader: &mut Reader<'_>,
+    word: &Word<'_>,
+    network: Ipv4Addr,
+    length: u32,
+) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    let hosts = u32::MAX.checked_shr(length).unwrap_or(0);
+    if network.to_bits() & hosts != 0 {
+        let base = Ipv4Addr::from_bits(network.to_bits() & !hosts);
+        let message = format!("{} is not the first address of its network", word.text);
+        let help = format!("write {base}/{length} for the network, or {network} for the address");
+        reader.error(word.span, message, &help);
+        return None;
+    }
+    Some((network, Ipv4Addr::from_bits(network.to_bits() | hosts)))
+}
+
+fn part<'a>(word: &Word<'_>, text: &str) -> Word<'a> {
+    Word { text: String::from(text).into(), span: word.span }
+}

@@ -1,0 +1,5 @@
+//! What a virtual server is beyond its address and its real servers.
+
+pub(crate) mod groups;
+pub(crate) mod life;
+pub(crate) mod quorum;

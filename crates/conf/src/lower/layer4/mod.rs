@@ -1,0 +1,124 @@
+//! Virtual servers and real servers: defaults, and what must be unique.
+
+mod bounds;
+mod outside;
+mod quorum;
+mod real;
+mod services;
+
+use alloc::format;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use model::layer4::{Layer4Plan, Persistence, RealServer, Scheduler, ServiceKey, VirtualServer};
+
+use crate::diagnostic::Diagnostic;
+use crate::keepalived::PERSISTENCE_DEFAULT;
+use crate::keepalived::ast::{self, Configuration};
+use crate::source::Span;
+
+pub(super) use outside::outside;
+
+/// Lowers every virtual server: one for each of the files, in the same order.
+pub(super) fn lower(from: &Configuration, diagnostics: &mut Vec<Diagnostic>) -> Layer4Plan {
+    let mut services = services::Services::new(from, diagnostics);
+    let mut virtual_servers = Vec::new();
+    for server in &from.virtual_servers {
+        let mut lowered = services.take(server, diagnostics);
+        fill(from, server, &mut lowered, diagnostics);
+        virtual_servers.push(lowered);
+    }
+    services.finish(diagnostics);
+    bounds::check(from, &virtual_servers, diagnostics);
+    Layer4Plan { virtual_servers, ..Layer4Plan::default() }
+}
+
+/// The port of all services; 0 when they differ, which stands for the port the client used.
+fn common_port(services: &[ServiceKey]) -> u16 {
+    match services {
+        [first, rest @ ..] if rest.iter().all(|key| key.port == first.port) => first.port,
+        _ => 0,
+    }
+}
+
+fn check_address(address: IpAddr, span: Span, what: &str, diagnostics: &mut Vec<Diagnostic>) {
+    let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    if address.is_unspecified() || address.is_multicast() || broadcast {
+        diagnostics.push(
+            Diagnostic::error(span, format!("{address} cannot be the address of {what}"))
+                .help("use the address of a host"),
+        );
+    }
+}
+
+/// Gives a virtual server everything but its identity and its services.
+fn fill(
+    global: &Configuration,
+    from: &ast::VirtualServer,
+    to: &mut VirtualServer,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let span = from.span();
+    to.scheduler = from.scheduler.unwrap_or_default();
+    to.persistence = persistence(from, diagnostics);
+    if to.services.iter().any(|key| key.port == 0) && to.persistence.is_none() {
+        diagnostics.push(
+            Diagnostic::error(span, "a virtual server for all ports needs persistence_timeout")
+                .help("write a port after the address, or persistence_timeout in the block"),
+        );
+    }
+    if from.real_servers.is_empty() && !from.written.has("real_server") {
+        diagnostics.push(
+            Diagnostic::warning(span, format!("virtual_server {} has no real_server", to.id))
+                .help("clients get no answer; write real_server ADDRESS PORT { ... } in it"),
+        );
+    }
+    let alert = global.global.plan.alerts.checkers.or(global.global.vrrp.smtp_alert);
+    to.real_servers = real::lower(from, &to.services, alert, diagnostics);
+    check_weights(to.scheduler, span, &to.real_servers, diagnostics);
+    to.quorum = quorum::lower(from, to, diagnostics);
+    to.ha_suspend = from.ha_suspend.is_some();
+    to.alpha = from.alpha;
+    to.omega = from.omega;
+    to.smtp_alert = from.smtp_alert.or(alert).unwrap_or(false);
+}
+
+fn persistence(
+    from: &ast::VirtualServer,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Persistence> {
+    let prefix = from.persistence_prefix.as_ref();
+    let prefix_len = prefix.map_or(32, |prefix| prefix.value);
+    if let (Some(prefix), false) = (prefix, from.written.has("persistence_timeout")) {
+        let seconds = PERSISTENCE_DEFAULT.as_secs();
+        let message =
+            format!("persistence_granularity alone switches persistence on, for {seconds} seconds");
+        diagnostics.push(
+            Diagnostic::warning(prefix.span, message)
+                .help(format!("write persistence_timeout {seconds} too")),
+        );
+        return Some(Persistence { timeout: PERSISTENCE_DEFAULT, prefix_len });
+    }
+    from.persistence_timeout.map(|timeout| Persistence { timeout, prefix_len })
+}
+
+fn check_weights(
+    scheduler: Scheduler,
+    span: Span,
+    servers: &[RealServer],
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let mut weights = servers.iter().map(|server| server.weight).filter(|&weight| weight > 0);
+    let Some(first) = weights.next() else {
+        if !servers.is_empty() {
+            let message = "no real server takes connections: all have weight 0";
+            diagnostics.push(Diagnostic::warning(span, message).help("give one a weight above 0"));
+        }
+        return;
+    };
+    if scheduler == Scheduler::RoundRobin && weights.any(|weight| weight != first) {
+        let message = "lb_algo rr takes the servers in turn, whatever their weights";
+        diagnostics
+            .push(Diagnostic::warning(span, message).help("use lb_algo wrr to spread by weight"));
+    }
+}

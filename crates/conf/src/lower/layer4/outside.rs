@@ -1,0 +1,51 @@
+//! What the director role has to do with besides the network.
+
+use alloc::collections::BTreeSet;
+
+use model::Plan;
+use model::check::CheckKind;
+use model::layer4::{Layer4Plan, Outside, TlsFiles};
+use model::vrrp::{FINISH_WITHIN, TrackFile, UMASK};
+
+use crate::keepalived::ast::File;
+
+/// The director role's programs, files and pipes, when everything else is lowered.
+pub(in crate::lower) fn outside(files: &[File], tls: TlsFiles, plan: &Plan) -> Outside {
+    let global = &plan.global;
+    let followed = followed(&plan.layer4);
+    let files = files.iter().filter(|file| followed.contains(file.name.value.as_str()));
+    Outside {
+        files: files
+            .map(|file| TrackFile {
+                name: file.name.value.clone(),
+                path: file.path.clone(),
+                init: file.init,
+            })
+            .collect(),
+        fifos: global.fifos.all.iter().chain(&global.fifos.lvs).cloned().collect(),
+        script_user: global.script_user.clone(),
+        script_security: global.script_security,
+        finish_within: global.child_wait_time.unwrap_or(FINISH_WITHIN),
+        umask: global.umask.unwrap_or(UMASK),
+        tls,
+    }
+}
+
+/// Names of the files that some FILE_CHECK follows.
+fn followed(plan: &Layer4Plan) -> BTreeSet<&str> {
+    let servers = plan.virtual_servers.iter().flat_map(|service| &service.real_servers);
+    let kinds = servers.flat_map(|server| &server.checkers).map(|checker| &checker.kind);
+    kinds
+        .filter_map(|kind| match kind {
+            CheckKind::File(check) => Some(check.name.as_str()),
+            CheckKind::Tcp
+            | CheckKind::Http(_)
+            | CheckKind::Smtp(_)
+            | CheckKind::Dns(_)
+            | CheckKind::Udp(_)
+            | CheckKind::Ping
+            | CheckKind::Misc(_)
+            | CheckKind::Bfd(_) => None,
+        })
+        .collect()
+}

@@ -1,0 +1,134 @@
+//! Real servers, with what their virtual server says where they say nothing.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use model::layer4::{Endpoint, Forwarding, RealServer, ServiceKey};
+
+use super::{check_address, common_port};
+use crate::diagnostic::Diagnostic;
+use crate::keepalived::ast;
+use crate::lower::checker;
+use crate::source::{Span, Spanned};
+
+/// Lowers the real servers of one virtual server; `alert` is the `smtp_alert` of `global_defs`.
+pub(super) fn lower(
+    service: &ast::VirtualServer,
+    services: &[ServiceKey],
+    alert: Option<bool>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<RealServer> {
+    let mut seen: BTreeMap<Endpoint, Span> = BTreeMap::new();
+    let mut real_servers = Vec::with_capacity(service.real_servers.len());
+    for server in &service.real_servers {
+        let lowered = one(service, server, services, alert, diagnostics);
+        let span = server.location.span;
+        if let Some(&first) = seen.get(&lowered.endpoint) {
+            let message = format!("real_server {} exists already here", lowered.endpoint);
+            diagnostics.push(
+                Diagnostic::error(span, message)
+                    .related(first, "defined here first")
+                    .help("give it a greater weight instead"),
+            );
+        } else {
+            seen.insert(lowered.endpoint, span);
+        }
+        real_servers.push(lowered);
+    }
+    real_servers
+}
+
+fn one(
+    service: &ast::VirtualServer,
+    from: &ast::RealServer,
+    services: &[ServiceKey],
+    alert: Option<bool>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> RealServer {
+    let place = Place { services, service: service.span(), what: "real" };
+    let forwarding = from.forwarding.or(service.forwarding).unwrap_or_default();
+    let endpoint = place.endpoint(&from.location, forwarding, diagnostics);
+    let mut checked = endpoint;
+    if checked.port == 0 {
+        // Direct routing to a group of several ports: the written one can be checked.
+        checked.port = from.location.value.port.unwrap_or(0);
+    }
+    let (lower_threshold, upper_threshold) = thresholds(from, diagnostics);
+    RealServer {
+        weight: from.weight.or(service.weight).unwrap_or(1),
+        forwarding,
+        checkers: checker::lower(service, from, checked, diagnostics),
+        inhibit_on_failure: from.inhibit_on_failure.unwrap_or(service.inhibit_on_failure),
+        upper_threshold,
+        lower_threshold,
+        notify_up: from.notify_up.clone(),
+        notify_down: from.notify_down.clone(),
+        // Not the virtual server's, and on by default, as in Keepalived.
+        smtp_alert: from.smtp_alert.or(alert).unwrap_or(true),
+        ..RealServer::new(endpoint)
+    }
+}
+
+/// The virtual server around a real server or a sorry server.
+pub(super) struct Place<'s> {
+    pub(super) services: &'s [ServiceKey],
+    pub(super) service: Span,
+    /// `real` or `sorry`
+    pub(super) what: &'static str,
+}
+
+impl Place<'_> {
+    /// Where the server is: without a port of its own it has that of the virtual server.
+    pub(super) fn endpoint(
+        &self,
+        location: &Spanned<ast::Location>,
+        forwarding: Forwarding,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Endpoint {
+        let common = common_port(self.services);
+        let address = location.value.address;
+        let mut port = location.value.port.filter(|&port| port != 0).unwrap_or(common);
+        if forwarding == Forwarding::DirectRouting && port != common {
+            let used =
+                if common == 0 { String::from("the client's port") } else { format!("{common}") };
+            diagnostics.push(
+                Diagnostic::warning(
+                    location.span,
+                    format!("direct routing cannot change the port: it stays {used}"),
+                )
+                .help("write the port of the virtual server, or use lb_kind NAT"),
+            );
+            port = common;
+        }
+        check_address(address, location.span, &format!("a {} server", self.what), diagnostics);
+        let is_own = |key: &ServiceKey| key.address == address && (key.port == port || port == 0);
+        if self.services.iter().any(is_own) {
+            let message = format!("a {} server cannot be its own virtual server", self.what);
+            diagnostics.push(
+                Diagnostic::error(location.span, message)
+                    .related(self.service, "the virtual server")
+                    .help("write the address of the machine that does the work"),
+            );
+        }
+        Endpoint { address, port }
+    }
+}
+
+/// Lower and upper threshold. The kernel's IPVS refuses a lower one above the upper one.
+fn thresholds(from: &ast::RealServer, diagnostics: &mut Vec<Diagnostic>) -> (u32, u32) {
+    let value = |threshold: &Option<Spanned<u32>>| threshold.as_ref().map_or(0, |one| one.value);
+    let (lower, upper) = (value(&from.lower_threshold), value(&from.upper_threshold));
+    if let (Some(written), true) = (&from.lower_threshold, lower > upper) {
+        let message = match &from.upper_threshold {
+            None => String::from("lthreshold needs uthreshold"),
+            Some(_) => format!("lthreshold {lower} is above uthreshold {upper}"),
+        };
+        diagnostics.push(
+            Diagnostic::error(written.span, message)
+                .help(format!("write uthreshold too, above {lower}, or remove lthreshold")),
+        );
+    }
+    (lower, upper)
+}
