@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::delta::Layer4Delta;
 use crate::layer4::{Endpoint, Forwarding, Layer4Plan, VirtualServerId};
 use crate::proxy::ProxyPlan;
 use crate::status::{
@@ -105,6 +106,9 @@ pub enum RolePlan {
     Helper(HelperPlan),
     /// For the director role.
     Director(Layer4Plan),
+    /// For the director role: what changes. One that is not of the configuration in force there
+    /// is answered by [`FromRole::Whole`].
+    DirectorDelta(Layer4Delta),
     /// For the proxy role.
     Proxy(ProxyPlan),
 }
@@ -118,6 +122,11 @@ pub enum FromRole {
         generation: u64,
         /// Why it is not in force.
         error: Option<String>,
+    },
+    /// What was told to change is not what is in force: tell the whole plan of this configuration.
+    Whole {
+        /// The number of [`ToRole::Configure`].
+        generation: u64,
     },
     /// Answer to [`ToRole::Report`].
     Report {

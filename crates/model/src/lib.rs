@@ -9,6 +9,7 @@ extern crate alloc;
 
 pub mod check;
 pub mod control;
+pub mod delta;
 pub mod diff;
 pub mod layer4;
 pub mod plan;

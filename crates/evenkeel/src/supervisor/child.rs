@@ -28,6 +28,10 @@ pub(crate) struct Running {
     pub(crate) since: Time,
     /// Listeners this process has been given.
     pub(crate) listeners: BTreeSet<SocketAddr>,
+    /// The configuration that it was last told to put in force.
+    pub(crate) told: u64,
+    /// The last one that it did put in force.
+    pub(crate) in_force: u64,
 }
 
 /// What a role does at the moment.
@@ -130,7 +134,8 @@ impl Running {
         }
         edge::process::with_channel(&mut command, theirs.into_socket())?;
         let process = command.spawn()?;
-        Ok(Running { process, channel: ours, since: now, listeners: BTreeSet::new() })
+        let listeners = BTreeSet::new();
+        Ok(Running { process, channel: ours, since: now, listeners, told: 0, in_force: 0 })
     }
 
     /// Process id.

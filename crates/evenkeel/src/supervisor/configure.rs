@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use model::control::{FromRole, RolePlan, ToRole};
+use model::delta::Layer4Delta;
 use model::diff::{Change, diff};
 use model::vrrp::HelperPlan;
 use model::{Plan, Time};
@@ -156,7 +157,7 @@ impl Supervisor {
                     if successor {
                         self.start_successor(now, new, generation)
                     } else {
-                        self.configure(role, new, generation)
+                        self.tell_changes(role, new, generation)
                     }
                 }
                 Phase::Idle if wanted => self.start(role, now, new, generation),
@@ -202,6 +203,34 @@ impl Supervisor {
         }
     }
 
+    /// Takes a running role from the Plan in force to another one. The director is told what
+    /// changes, if what it has is what we think.
+    fn tell_changes(&mut self, role: Role, plan: &Plan, generation: u64) -> io::Result<()> {
+        if role == Role::Director
+            && let Phase::Running(running) = &mut self.slots[role as usize].phase
+            && running.in_force == running.told
+            && let Some(delta) =
+                Layer4Delta::between(running.in_force, &self.plan.layer4, &plan.layer4)
+        {
+            let (plan, listeners) = (RolePlan::DirectorDelta(delta), Vec::new());
+            running.told = generation;
+            return running.say(&ToRole::Configure { generation, plan, listeners });
+        }
+        self.configure(role, plan, generation)
+    }
+
+    /// What the director has is another plan than we thought: it gets the whole of the new one.
+    pub(super) fn tell_whole(&mut self, role: Role, generation: u64) {
+        let Some(pending) = self.pending.take_if(|pending| pending.generation == generation) else {
+            return;
+        };
+        let told = self.configure(role, &pending.plan, generation);
+        self.pending = Some(pending);
+        if let Err(error) = told {
+            self.configured(role, generation, Some(error.to_string()));
+        }
+    }
+
     fn start_successor(&mut self, now: Time, plan: &Plan, generation: u64) -> io::Result<()> {
         let mut successor = Running::start(Role::Proxy, now, self.options.background)?;
         successor.say(&ToRole::Hello(self.options.runtime.clone()))?;
@@ -239,6 +268,11 @@ impl Supervisor {
 
     /// A role says whether a Plan is in force.
     pub(super) fn configured(&mut self, role: Role, generation: u64, error: Option<String>) {
+        if error.is_none()
+            && let Some(running) = self.slot(role).running()
+        {
+            running.in_force = generation;
+        }
         let error = error.map(|error| format!("{} role: {error}", role.name()));
         let Some(pending) =
             self.pending.as_mut().filter(|pending| pending.generation == generation)
@@ -404,7 +438,8 @@ impl Supervisor {
                 }
                 Ok(Some(FromRole::Event(event))) => log(Role::Proxy, &event),
                 Ok(Some(
-                    FromRole::Report { .. }
+                    FromRole::Whole { .. }
+                    | FromRole::Report { .. }
                     | FromRole::Connections { .. }
                     | FromRole::Server { .. },
                 )) => {}
@@ -450,6 +485,7 @@ fn tell(
         )));
     }
     running.listeners.extend(&addresses);
+    running.told = generation;
     let message = ToRole::Configure { generation, plan: part, listeners: addresses };
     running.say_with(&message, descriptors)
 }

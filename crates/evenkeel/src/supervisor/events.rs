@@ -12,6 +12,7 @@ impl Supervisor {
             FromRole::Configured { generation, error } => {
                 self.configured(role, generation, error);
             }
+            FromRole::Whole { generation } => self.tell_whole(role, generation),
             FromRole::Report { id, report } => self.collect_report(id, report),
             FromRole::Connections { id, connections, last } => {
                 self.collect_connections(id, connections, last);

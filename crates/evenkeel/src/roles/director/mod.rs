@@ -21,6 +21,7 @@ use edge::signal::Signals;
 use model::Time;
 use model::check::Former;
 use model::control::{Event as Notice, FromRole, RolePlan, RoleReport, ToRole};
+use model::delta::Misfit;
 use model::layer4::Layer4Plan;
 
 use crate::probes::{News, ProbeSet, Verdict};
@@ -57,6 +58,8 @@ struct Director {
     tables: TableKeeper,
     forwarding: ForwardingWatch,
     seeds: RandomState,
+    /// Number of the configuration in force; 0 for none.
+    generation: u64,
 }
 
 /// Why the loop ends.
@@ -76,7 +79,17 @@ impl Director {
         let (health, tables) = (Health::default(), TableKeeper::default());
         let forwarding = ForwardingWatch::default();
         let seeds = RandomState::new();
-        Ok(Director { channel, writing: false, poll, probes, health, tables, forwarding, seeds })
+        Ok(Director {
+            channel,
+            writing: false,
+            poll,
+            probes,
+            health,
+            tables,
+            forwarding,
+            seeds,
+            generation: 0,
+        })
     }
 
     fn run(mut self) -> io::Result<()> {
@@ -123,8 +136,14 @@ impl Director {
             match serde_json::from_slice(&frame.bytes)? {
                 ToRole::Hello(runtime) => self.tables.handle_runtime(runtime),
                 ToRole::Configure { generation, plan: RolePlan::Director(plan), .. } => {
-                    let error = self.configure(now, plan).err();
-                    self.say(&FromRole::Configured { generation, error })?;
+                    self.put_in_force(now, generation, plan)?;
+                }
+                ToRole::Configure { generation, plan: RolePlan::DirectorDelta(delta), .. } => {
+                    let fits = delta.base == self.generation;
+                    match delta.apply(self.health.plan()) {
+                        Ok(plan) if fits => self.put_in_force(now, generation, plan)?,
+                        Ok(_) | Err(Misfit) => self.say(&FromRole::Whole { generation })?,
+                    }
                 }
                 ToRole::Configure { generation, .. } => {
                     let error = Some("this plan is for another role".to_string());
@@ -141,6 +160,15 @@ impl Director {
                 ToRole::Leave => return Ok(Some(End::Orphaned)),
             }
         }
+    }
+
+    /// Brings a plan into force and says how that went.
+    fn put_in_force(&mut self, now: Time, generation: u64, plan: Layer4Plan) -> io::Result<()> {
+        let error = self.configure(now, plan).err();
+        if error.is_none() {
+            self.generation = generation;
+        }
+        self.say(&FromRole::Configured { generation, error })
     }
 
     /// Brings a plan into force, or leaves the former one in force and says why.
