@@ -29,6 +29,9 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Make the running director read its files again and apply what changed.
     Reload(ReloadArgs),
+    /// Take real servers out of service and back, change their weights, add and delete them:
+    /// without a reload.
+    Server(ServerArgs),
     /// Show the layer-4 tables in ipvsadm's form.
     Ipvsadm(IpvsadmArgs),
     /// Rehearse the configuration, failover included, in network namespaces on this machine.
@@ -165,6 +168,103 @@ pub(crate) struct ReloadArgs {
     pub(crate) runtime: RuntimeArgs,
 }
 
+/// `evenkeel server`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct ServerArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<ServerCommand>,
+    #[command(flatten)]
+    pub(crate) common: ServerCommon,
+}
+
+/// What every `evenkeel server` command takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServerCommon {
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+    /// The answer as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A virtual server and one of its real servers: `192.0.2.1:80 10.0.0.1:80`,
+/// `TCP 192.0.2.1:80 10.0.0.1` or `group web 10.0.0.1:80`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServerName {
+    /// The virtual server (`192.0.2.1:80`, `TCP 192.0.2.1:80`, `group web`), then the real server
+    /// (`10.0.0.1:80`, or `10.0.0.1` where that says enough).
+    #[arg(value_names = ["VIRTUAL", "REAL"], num_args = 2..=4, required = true)]
+    pub(crate) names: Vec<String>,
+}
+
+/// What `evenkeel server` does. Without any: `list`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServerCommand {
+    /// Give a server no new connections (weight 0); it keeps those it has.
+    Drain {
+        #[command(flatten)]
+        name: ServerName,
+        /// Cut off what is left after this time: `30s`, `5m`, `1h`.
+        #[arg(long, value_name = "TIME", value_parser = time_span)]
+        within: Option<Duration>,
+        /// Wait until its connections have ended, and say how many are left.
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        common: ServerCommon,
+    },
+    /// Take back a drain, a weight and a deletion: as the file says.
+    Ready {
+        #[command(flatten)]
+        name: ServerName,
+        #[command(flatten)]
+        common: ServerCommon,
+    },
+    /// Give a server another weight than the file's.
+    Weight {
+        /// The virtual server, the real server as for `drain`, and the weight, 0 to 65535.
+        #[arg(value_names = ["VIRTUAL", "REAL", "WEIGHT"], num_args = 3..=5, required = true)]
+        words: Vec<String>,
+        #[command(flatten)]
+        common: ServerCommon,
+    },
+    /// Add a server that the file does not have, without checkers.
+    Add {
+        #[command(flatten)]
+        name: ServerName,
+        /// Its weight, 0 to 65535.
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=65535))]
+        weight: u32,
+        /// How packets reach it; as those of the virtual server's other servers when absent.
+        #[arg(long, value_enum)]
+        forwarding: Option<ForwardingWord>,
+        #[command(flatten)]
+        common: ServerCommon,
+    },
+    /// Take a server out of the tables at once, one of the file's too.
+    Del {
+        #[command(flatten)]
+        name: ServerName,
+        #[command(flatten)]
+        common: ServerCommon,
+    },
+    /// Show what is changed at run time.
+    List {
+        #[command(flatten)]
+        common: ServerCommon,
+    },
+}
+
+/// How packets reach a real server, in keepalived.conf's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ForwardingWord {
+    /// Both addresses are translated back and forth.
+    Nat,
+    /// Direct routing: the server answers the client itself.
+    Dr,
+}
+
 /// `evenkeel ipvsadm`: ipvsadm's own letters.
 #[derive(Debug, Args)]
 pub(crate) struct IpvsadmArgs {
@@ -240,6 +340,28 @@ fn restart_delay(text: &str) -> Result<(Role, Duration), String> {
     Ok((role, seconds.ok_or("the delay is a number of seconds")?))
 }
 
+/// `30`, `30s`, `500ms`, `5m`, `1h`
+fn time_span(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let wrong = || format!("{text:?} is no time; write 30s, 5m or 1h");
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let milliseconds = match unit {
+        "ms" => Some(number),
+        "" | "s" => number.checked_mul(1_000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        _ => return Err(wrong()),
+    };
+    milliseconds
+        .filter(|it| *it <= SPAN_MAX)
+        .map(Duration::from_millis)
+        .ok_or_else(|| format!("{text} is longer than a drain may take (a week)"))
+}
+
+/// A week, in milliseconds.
+const SPAN_MAX: u64 = 7 * 24 * 3_600_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,5 +378,31 @@ mod tests {
         assert!(restart_delay("director").is_err());
         assert!(restart_delay("waiter=1").is_err());
         assert!(restart_delay("proxy=-1").is_err());
+    }
+
+    #[test]
+    fn a_time_has_a_unit_and_a_bound() {
+        assert_eq!(time_span("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(time_span("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(time_span("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(time_span("5ms"), Ok(Duration::from_millis(5)));
+        assert_eq!(time_span("169h").unwrap_err(), "169h is longer than a drain may take (a week)");
+        for text in ["", "s", "soon", "-1s", "99999999999999999999h", "3x"] {
+            assert!(time_span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_servers_are_two_to_four_words() {
+        let parse =
+            |line: &str| Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.command);
+        assert!(parse("evenkeel server").is_ok());
+        assert!(parse("evenkeel server --json").is_ok());
+        assert!(
+            parse("evenkeel server drain 192.0.2.1:80 10.0.0.1:80 --within 30s --wait").is_ok()
+        );
+        assert!(parse("evenkeel server ready TCP 192.0.2.1:80 10.0.0.1").is_ok());
+        assert!(parse("evenkeel server weight group web 10.0.0.1 5").is_ok());
+        assert!(parse("evenkeel server del 10.0.0.1").is_err());
     }
 }

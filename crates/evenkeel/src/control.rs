@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use edge::ipc::{Channel, Received};
 use model::Plan;
+use model::control::ServerAction;
 use model::diff::Change;
 use model::status::{ConnectionStatus, DirectorReport, ProxyReport, VrrpReport};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,20 @@ pub(crate) enum Request {
     Plan,
     /// The layer-4 connections.
     Connections,
+    /// Change a real server without a reload.
+    Server(ServerOrder),
+    /// The changes of real servers that are in force.
+    Servers,
+}
+
+/// A change of a real server, as somebody wrote it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ServerOrder {
+    /// `TCP 192.0.2.1:80`, `192.0.2.1:80`, `group web`
+    pub(crate) virtual_server: String,
+    /// `10.0.0.1:80`, or `10.0.0.1` where that says enough.
+    pub(crate) server: String,
+    pub(crate) action: ServerAction,
 }
 
 /// The supervisor's answer.
@@ -37,8 +52,47 @@ pub(crate) enum Response {
     Plan(Box<Plan>),
     /// To [`Request::Connections`].
     Connections(Vec<ConnectionStatus>),
+    /// To [`Request::Server`].
+    Server(ServerDone),
+    /// To [`Request::Servers`].
+    Servers(Vec<ServerChange>),
     /// It could not be answered.
     Failed(String),
+}
+
+/// A change that was made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ServerDone {
+    /// Its name in full: `TCP 192.0.2.1:80`.
+    pub(crate) virtual_server: String,
+    /// `10.0.0.1:80`
+    pub(crate) server: String,
+    /// What was done, in words.
+    pub(crate) text: String,
+}
+
+/// A change of a real server that is in force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ServerChange {
+    /// `TCP 192.0.2.1:80`
+    pub(crate) virtual_server: String,
+    /// `10.0.0.1:80`
+    pub(crate) server: String,
+    /// `drain`, `weight 3`, `added`, `deleted`, or several of them.
+    pub(crate) change: String,
+    /// It takes no new connections.
+    pub(crate) drains: bool,
+    pub(crate) since_seconds: u64,
+    /// Until what is left of its connections is cut off, milliseconds; zero: it was.
+    pub(crate) remaining_ms: Option<u64>,
+    /// The director told of it: the following is known.
+    pub(crate) known: bool,
+    /// It is in the tables.
+    pub(crate) in_table: bool,
+    /// Its connections in state ESTABLISHED.
+    pub(crate) active: u64,
+    /// Its connections in any other state.
+    pub(crate) inactive: u64,
 }
 
 /// How a reload ended.

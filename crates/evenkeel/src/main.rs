@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Command::Status(args) => commands::status::status(&args),
         Command::Plan(args) => commands::plan::plan(&args),
         Command::Reload(args) => commands::reload::reload(&args),
+        Command::Server(args) => commands::server::server(&args),
         Command::Ipvsadm(args) => commands::ipvsadm::ipvsadm(&args),
         Command::Lab(args) => commands::lab::lab(&args),
         Command::Help { topic } => commands::help::help(&topic),

@@ -7,6 +7,7 @@ pub(crate) mod lab;
 pub(crate) mod plan;
 pub(crate) mod reload;
 pub(crate) mod run;
+pub(crate) mod server;
 pub(crate) mod status;
 
 use std::process::ExitCode;

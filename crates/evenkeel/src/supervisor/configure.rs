@@ -191,7 +191,12 @@ impl Supervisor {
                 self.configure(role, plan, generation)?;
                 self.connect_helper()
             }
-            Role::Director | Role::Proxy => self.configure(role, plan, generation),
+            Role::Director => {
+                self.configure(role, plan, generation)?;
+                self.acquaint_director(plan);
+                Ok(())
+            }
+            Role::Proxy => self.configure(role, plan, generation),
         }
     }
 
@@ -336,6 +341,8 @@ impl Supervisor {
         self.generation = pending.generation;
         self.plan = pending.plan;
         self.reload_time.configure(&self.plan.global);
+        self.changes.retain(&self.plan);
+        self.forget_sessions();
         if !pending.first {
             self.saved.plan(&self.plan.global, &self.plan, Moment::After);
         }
@@ -502,7 +509,12 @@ fn sweep(former: &Plan, next: &Plan) {
 pub(super) fn needed(role: Role, plan: &Plan) -> bool {
     match role {
         Role::Helper => has_work(plan),
-        Role::Vrrp => !plan.vrrp.instances.is_empty(),
+        Role::Vrrp => {
+            // It speaks BFD for the checkers too.
+            let for_checkers = plan.vrrp.bfd.iter().any(|session| session.for_checkers);
+            !plan.vrrp.instances.is_empty()
+                || (for_checkers && !plan.layer4.virtual_servers.is_empty())
+        }
         Role::Director => !plan.layer4.virtual_servers.is_empty(),
         Role::Proxy => !plan.proxy.frontends.is_empty(),
     }

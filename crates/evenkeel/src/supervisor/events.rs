@@ -17,7 +17,7 @@ impl Supervisor {
             FromRole::Connections { id, connections, last } => {
                 self.collect_connections(id, connections, last);
             }
-            FromRole::Server { .. } => {}
+            FromRole::Server { id, result } => self.server_changed(id, result),
             FromRole::Event(event) => self.on_event(role, &event),
         }
     }
@@ -32,6 +32,7 @@ impl Supervisor {
             (Role::Helper, Event::Notice(notice)) => {
                 self.alerts.vrrp(&self.plan.global, &host, notice);
             }
+            (Role::Vrrp, Event::Bfd { name, up }) => self.bfd_changed(name, *up),
             (Role::Vrrp, Event::TwoMasters { instance, rival, priority, over }) => {
                 let mut instances = self.plan.vrrp.instances.iter();
                 if instances.any(|one| one.name == *instance && one.notify.smtp_alert) {

@@ -1,6 +1,7 @@
 //! The supervisor: starts the roles, watches them, gives each its part of the Plan, and answers
 //! the command line. It forwards no packet and parses no client's byte.
 
+mod acquaint;
 mod alerts;
 mod child;
 mod clients;
@@ -11,10 +12,12 @@ mod events;
 mod habits;
 mod link;
 mod listeners;
+mod names;
 mod notify;
 mod reload_time;
 mod report;
 mod saved;
+mod servers;
 mod surroundings;
 
 use std::collections::BTreeMap;
@@ -36,6 +39,7 @@ use crate::control::ReloadOutcome;
 use crate::load::{Files, Loaded};
 use crate::personality::keepalived::{Function, Since};
 
+use acquaint::Sessions;
 use alerts::Alerts;
 use child::{Phase, Running, Slot};
 use clients::{ClientId, Clients};
@@ -48,6 +52,7 @@ pub(crate) use notify::Notifier;
 use reload_time::ReloadTime;
 use report::Collecting;
 use saved::Saved;
+use servers::Changes;
 use surroundings::Pipes;
 
 /// How long roles may take to finish in order after a stop, without `child_wait_time`.
@@ -95,6 +100,9 @@ struct Supervisor {
     reload_again: Option<Vec<ClientId>>,
     collecting: BTreeMap<u64, Collecting>,
     last_question: u64,
+    /// Changes of real servers at run time.
+    changes: Changes,
+    sessions: Sessions,
     last_reload: Option<ReloadOutcome>,
     started: Time,
     /// Set once a stop was asked for: until when roles may take.
@@ -175,6 +183,8 @@ pub(crate) fn run(
         reload_again: None,
         collecting: BTreeMap::new(),
         last_question: 0,
+        changes: Changes::default(),
+        sessions: Sessions::default(),
         last_reload: None,
         started: edge::clock::now(),
         stop_by: None,

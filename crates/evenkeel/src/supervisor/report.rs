@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::Time;
-use model::control::{RoleReport, ToRole};
+use model::control::{RoleReport, ServerRequest, ToRole};
 use model::status::{ConnectionStatus, DirectorReport, HelperReport, ProxyReport, VrrpReport};
 
 use crate::cli::Role;
@@ -44,6 +44,10 @@ enum Wants {
         proxy: Option<ProxyReport>,
     },
     Connections(Vec<ConnectionStatus>),
+    /// A change of a real server is made.
+    Server,
+    /// The changes that are in force, and what the director says of their servers.
+    Servers(Option<DirectorReport>),
     Dump {
         vrrp: Option<Box<VrrpReport>>,
         helper: Option<HelperReport>,
@@ -70,6 +74,32 @@ impl Supervisor {
                 let asker = Asker::Client(client);
                 self.ask_roles(asker, &[Role::Director], wants, |id| ToRole::Connections { id });
             }
+            Request::Server(order) => self.order_server(client, order),
+            Request::Servers => {
+                let (asker, wants) = (Asker::Client(client), Wants::Servers(None));
+                self.ask_roles(asker, &[Role::Director], wants, |id| ToRole::Report { id });
+            }
+        }
+    }
+
+    /// Asks the director for a change. Nothing when it does not run.
+    pub(super) fn begin_server_question(
+        &mut self,
+        client: ClientId,
+        request: &ServerRequest,
+    ) -> Option<u64> {
+        self.slot(Role::Director).running()?;
+        let request = request.clone();
+        let (asker, roles) = (Asker::Client(client), [Role::Director]);
+        let question = |id| ToRole::Server { id, request: request.clone() };
+        self.ask_roles(asker, &roles, Wants::Server, question);
+        Some(self.last_question)
+    }
+
+    /// The director answered it.
+    pub(super) fn finish_server_question(&mut self, id: u64, response: &Response) {
+        if let Some(Collecting { asker: Asker::Client(client), .. }) = self.collecting.remove(&id) {
+            self.clients.answer(client, response);
         }
     }
 
@@ -111,9 +141,17 @@ impl Supervisor {
             (Wants::Status { director, .. }, RoleReport::Director(report)) => {
                 *director = Some(report);
             }
+            (Wants::Servers(director), RoleReport::Director(report)) => *director = Some(report),
             (Wants::Status { proxy, .. }, RoleReport::Proxy(report)) => *proxy = Some(report),
             (Wants::Dump { helper, .. }, RoleReport::Helper(report)) => *helper = Some(report),
-            (Wants::Connections(_) | Wants::Status { .. } | Wants::Dump { .. }, _) => return,
+            (
+                Wants::Connections(_)
+                | Wants::Server
+                | Wants::Servers(_)
+                | Wants::Status { .. }
+                | Wants::Dump { .. },
+                _,
+            ) => return,
         }
         collecting.missing -= 1;
         if collecting.missing == 0 {
@@ -160,6 +198,11 @@ impl Supervisor {
             Wants::Connections(connections) => Response::Connections(connections),
             Wants::Status { vrrp, director, proxy } => {
                 Response::Status(Box::new(self.status(vrrp, director, proxy)))
+            }
+            Wants::Server => Response::Failed("the director role does not answer".into()),
+            Wants::Servers(report) => {
+                let now = edge::clock::now();
+                Response::Servers(self.changes.listing(now, report.as_ref()))
             }
             Wants::Dump { .. } => return,
         };

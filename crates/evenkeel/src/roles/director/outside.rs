@@ -94,14 +94,9 @@ impl Outside {
     }
 
     /// Runs a program with `arguments` after its own, once those that run for earlier changes of
-    /// the same subject have ended or taken a second.
-    pub(super) fn run(
-        &mut self,
-        now: Time,
-        subject: &str,
-        command: Command,
-        arguments: Vec<String>,
-    ) {
+    /// the same subject have ended or taken a second. `why` names both: `notify_up of SUBJECT`.
+    pub(super) fn run(&mut self, now: Time, why: &str, command: Command, arguments: Vec<String>) {
+        let subject = why.split_once(" of ").map_or(why, |(_, subject)| subject);
         self.turns.push(now, subject.to_owned(), vec![(command, arguments)]);
     }
 
@@ -260,8 +255,8 @@ mod tests {
         let note = |pause: &str| shell(format!("{pause} echo $1 >> {}", path.display()));
         let hang = "sleep 3;";
         outside.run(now(), "hangs", note(hang), vec!["hung".into()]);
-        outside.run(now(), "server", note("sleep 0.3;"), vec!["first".into()]);
-        outside.run(now(), "server", note(""), vec!["second".into()]);
+        outside.run(now(), "notify_up of server", note("sleep 0.3;"), vec!["first".into()]);
+        outside.run(now(), "notify_down of server", note(""), vec!["second".into()]);
         outside.run(now(), "hangs", note(""), vec!["after a second".into()]);
         drive(&mut outside, |outside| outside.turns.is_empty() && outside.programs.is_empty());
         let told = fs::read_to_string(&path).unwrap();

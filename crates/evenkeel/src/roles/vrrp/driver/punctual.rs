@@ -90,6 +90,8 @@ impl Driver {
             let (word, severity) = if change.up { ("up", 5) } else { ("down", 4) };
             let text = format!("BFD session {} is {word}: {}", change.name, change.reason);
             self.supervisor.tell(Event::Log { severity, text });
+            let name = change.name.to_string();
+            self.supervisor.tell(Event::Bfd { name, up: change.up });
         }
     }
 

@@ -1,0 +1,248 @@
+//! Virtual and real servers as administrators name them.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use model::Plan;
+use model::layer4::{Endpoint, Protocol, VirtualServer, VirtualServerId};
+
+/// Names that an error lists.
+const LISTED_MAX: usize = 8;
+
+/// The identities of a Plan's virtual servers.
+pub(super) fn ids(plan: &Plan) -> BTreeSet<VirtualServerId> {
+    plan.layer4.virtual_servers.iter().map(|server| server.id.clone()).collect()
+}
+
+/// The file has this real server.
+pub(super) fn has_server(plan: &Plan, id: &VirtualServerId, server: Endpoint) -> bool {
+    find(plan, id).is_some_and(|one| one.real_servers.iter().any(|it| it.endpoint == server))
+}
+
+fn find<'a>(plan: &'a Plan, id: &VirtualServerId) -> Option<&'a VirtualServer> {
+    plan.layer4.virtual_servers.iter().find(|server| server.id == *id)
+}
+
+/// The virtual server meant by `TCP 192.0.2.1:80`, `192.0.2.1:80`, `192.0.2.1`, `group web` or
+/// `TCP group web`; an address of a group is its group's. An error says what there is.
+pub(super) fn virtual_server(plan: &Plan, text: &str) -> Result<VirtualServerId, String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let (protocol, rest) = match words.split_first() {
+        Some((first, rest)) if first.eq_ignore_ascii_case("tcp") => (Some(Protocol::Tcp), rest),
+        Some((first, rest)) if first.eq_ignore_ascii_case("udp") => (Some(Protocol::Udp), rest),
+        Some(_) | None => (None, &words[..]),
+    };
+    let servers = &plan.layer4.virtual_servers;
+    let fits = |server: &&VirtualServer| {
+        let of_protocol = protocol.is_none_or(|wanted| server.key().protocol == wanted);
+        of_protocol
+            && match (rest, &server.id) {
+                (["group", name], VirtualServerId::Group { name: known, .. }) => name == known,
+                ([name], VirtualServerId::Group { name: known, .. }) if name == known => true,
+                ([address], _) => endpoint(address).is_some_and(|(address, port)| {
+                    let mut keys = server.services.iter();
+                    keys.any(|key| {
+                        key.address == address && port.is_none_or(|port| key.port == port)
+                    })
+                }),
+                (_, _) => false,
+            }
+    };
+    let found: Vec<String> = servers.iter().filter(fits).map(|it| it.id.to_string()).collect();
+    match &found[..] {
+        [_] => {}
+        [] => {
+            let known: Vec<String> = servers.iter().map(|server| server.id.to_string()).collect();
+            let what = format!("there is no virtual server {text}");
+            return Err(with_suggestion(&what, text, "there are", &known));
+        }
+        [..] => return Err(format!("{text} may be {}: say which", listed(&found))),
+    }
+    let id = servers.iter().find(fits).map(|server| server.id.clone());
+    id.ok_or_else(|| format!("there is no virtual server {text}"))
+}
+
+/// The real server meant by `10.0.0.1:80`, or by the address alone where that says enough: one of
+/// the file or of `added`. An error says what there is.
+pub(super) fn real_server(
+    plan: &Plan,
+    id: &VirtualServerId,
+    added: &[Endpoint],
+    text: &str,
+) -> Result<Endpoint, String> {
+    let in_file = find(plan, id).into_iter().flat_map(|server| &server.real_servers);
+    let mut all: Vec<Endpoint> = in_file.map(|server| server.endpoint).collect();
+    for endpoint in added {
+        if !all.contains(endpoint) {
+            all.push(*endpoint);
+        }
+    }
+    let fits = |known: &&Endpoint| {
+        endpoint(text).is_some_and(|(address, port)| {
+            known.address == address && port.is_none_or(|port| known.port == port)
+        })
+    };
+    let found: Vec<Endpoint> = all.iter().filter(fits).copied().collect();
+    match found[..] {
+        [one] => Ok(one),
+        [] => {
+            let known: Vec<String> = all.iter().map(ToString::to_string).collect();
+            let what = format!("{id} has no real server {text}");
+            Err(with_suggestion(&what, text, "it has", &known))
+        }
+        [..] => {
+            let names: Vec<String> = found.iter().map(ToString::to_string).collect();
+            Err(format!("{text} may be {}: say which", listed(&names)))
+        }
+    }
+}
+
+/// The real server to add: the port is the virtual server's where none is given.
+pub(super) fn new_server(id: &VirtualServerId, text: &str) -> Result<Endpoint, String> {
+    match (endpoint(text), id) {
+        (Some((address, Some(port))), _) => Ok(Endpoint { address, port }),
+        (Some((address, None)), VirtualServerId::Service(key)) => {
+            Ok(Endpoint { address, port: key.port })
+        }
+        (Some((_, None)), VirtualServerId::Group { .. }) => {
+            Err(format!("{text} needs a port, such as {text}:80"))
+        }
+        (None, _) => {
+            Err(format!("{text} is no address of a real server; write one such as 10.0.0.1:80"))
+        }
+    }
+}
+
+/// `10.0.0.1:80`, `10.0.0.1`, `[2001:db8::1]:80`, `2001:db8::1`
+fn endpoint(text: &str) -> Option<(IpAddr, Option<u16>)> {
+    if let Ok(socket) = text.parse::<SocketAddr>() {
+        return Some((socket.ip(), Some(socket.port())));
+    }
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().map(|address| (address, None))
+}
+
+fn with_suggestion(what: &str, text: &str, there: &str, known: &[String]) -> String {
+    let tail = |name: &str| name.rsplit(' ').next().unwrap_or_default().to_owned();
+    let near = known
+        .iter()
+        .map(|name| (distance(&tail(text), &tail(name)), name))
+        .filter(|(far, name)| *far * 3 <= tail(name).len())
+        .min_by_key(|(far, _)| *far);
+    match (near, known) {
+        (Some((_, name)), _) => format!("{what}; did you mean {name}?"),
+        (None, []) => format!("{what}; there is none at all"),
+        (None, _) => format!("{what}; {there} {}", listed(known)),
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    let shown = names[..names.len().min(LISTED_MAX)].join(", ");
+    match names.len().saturating_sub(LISTED_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// Letters to insert, remove or replace (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (place, letter) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], place + 1);
+        for (column, theirs) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *theirs);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use model::layer4::{RealServer, ServiceKey};
+
+    use super::*;
+
+    fn key(last: u8, port: u16, protocol: Protocol) -> ServiceKey {
+        ServiceKey { address: [192, 0, 2, last].into(), port, protocol }
+    }
+
+    fn plan() -> Plan {
+        let group = VirtualServer {
+            id: VirtualServerId::Group { name: "web".into(), protocol: Protocol::Tcp },
+            services: vec![key(7, 80, Protocol::Tcp), key(8, 80, Protocol::Tcp)],
+            ..VirtualServer::new(key(7, 80, Protocol::Tcp))
+        };
+        let server =
+            |last, port| RealServer::new(Endpoint { address: [10, 0, 0, last].into(), port });
+        let real_servers = vec![server(1, 80), server(2, 80), server(2, 81)];
+        let first = VirtualServer { real_servers, ..VirtualServer::new(key(1, 80, Protocol::Tcp)) };
+        let dns = [Protocol::Tcp, Protocol::Udp].map(|it| VirtualServer::new(key(2, 53, it)));
+        let mut plan = Plan::default();
+        plan.layer4.virtual_servers = [first, group].into_iter().chain(dns).collect();
+        plan
+    }
+
+    #[test]
+    fn a_virtual_server_is_named_in_every_way_that_says_enough() {
+        let cases = [
+            ("TCP 192.0.2.1:80", Ok("TCP 192.0.2.1:80")),
+            ("tcp 192.0.2.1:80", Ok("TCP 192.0.2.1:80")),
+            ("192.0.2.1:80", Ok("TCP 192.0.2.1:80")),
+            ("192.0.2.1", Ok("TCP 192.0.2.1:80")),
+            ("group web", Ok("TCP group web")),
+            ("TCP group web", Ok("TCP group web")),
+            ("web", Ok("TCP group web")),
+            ("192.0.2.8:80", Ok("TCP group web")),
+            ("UDP 192.0.2.2:53", Ok("UDP 192.0.2.2:53")),
+            (
+                "192.0.2.2:53",
+                Err("192.0.2.2:53 may be TCP 192.0.2.2:53, UDP 192.0.2.2:53: say which"),
+            ),
+            (
+                "192.0.2.1:8080",
+                Err("there is no virtual server 192.0.2.1:8080; did you mean TCP 192.0.2.1:80?"),
+            ),
+            (
+                "group wbe",
+                Err(
+                    "there is no virtual server group wbe; there are TCP 192.0.2.1:80, TCP group web, TCP 192.0.2.2:53, UDP 192.0.2.2:53",
+                ),
+            ),
+        ];
+        for (text, expected) in cases {
+            let found = virtual_server(&plan(), text).map(|id| id.to_string());
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(found, expected, "{text}");
+        }
+        let none = virtual_server(&Plan::default(), "192.0.2.1:80").unwrap_err();
+        assert_eq!(none, "there is no virtual server 192.0.2.1:80; there is none at all");
+    }
+
+    #[test]
+    fn a_real_server_needs_its_port_only_where_there_are_two() {
+        let plan = plan();
+        let id = &plan.layer4.virtual_servers[0].id;
+        let added = [Endpoint { address: [10, 0, 0, 9].into(), port: 80 }];
+        let cases = [
+            ("10.0.0.1:80", Ok("10.0.0.1:80")),
+            ("10.0.0.1", Ok("10.0.0.1:80")),
+            ("10.0.0.9", Ok("10.0.0.9:80")),
+            ("10.0.0.2", Err("10.0.0.2 may be 10.0.0.2:80, 10.0.0.2:81: say which")),
+            (
+                "10.0.0.1:88",
+                Err("TCP 192.0.2.1:80 has no real server 10.0.0.1:88; did you mean 10.0.0.1:80?"),
+            ),
+        ];
+        for (text, expected) in cases {
+            let found = real_server(&plan, id, &added, text).map(|one| one.to_string());
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(found, expected, "{text}");
+        }
+        assert_eq!(new_server(id, "10.0.0.5").unwrap().port, 80);
+        assert!(new_server(&plan.layer4.virtual_servers[1].id, "10.0.0.5").is_err());
+        assert!(new_server(id, "server").is_err());
+    }
+}

@@ -1,0 +1,312 @@
+//! Changes of real servers at run time: what an administrator named is found in the Plan, the
+//! director makes the change, and what is in force is told again to a director that was started
+//! again.
+
+use std::collections::BTreeMap;
+
+use model::control::{ServerAction, ServerRequest, ToRole};
+use model::layer4::{Endpoint, Forwarding, VirtualServerId};
+use model::status::DirectorReport;
+use model::{Plan, Time};
+
+use crate::cli::Role;
+use crate::control::{Response, ServerChange, ServerDone, ServerOrder};
+
+use super::Supervisor;
+use super::clients::ClientId;
+use super::names;
+
+/// Changes in force at the same time.
+const CHANGES_MAX: usize = 65_536;
+
+/// A real server of a virtual server.
+type Key = (VirtualServerId, Endpoint);
+
+/// Changes in force, and those that the director was asked for.
+#[derive(Default)]
+pub(super) struct Changes {
+    in_force: BTreeMap<Key, Change>,
+    asked: BTreeMap<u64, ServerRequest>,
+}
+
+/// What differs from the file, of one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Change {
+    since: Time,
+    presence: Presence,
+    weight: Option<u32>,
+    /// It takes no new connections; until when it keeps those it has.
+    drain: Option<Option<Time>>,
+}
+
+/// Whether the server is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presence {
+    AsFile,
+    Added { weight: u32, forwarding: Option<Forwarding> },
+    Deleted,
+}
+
+impl Changes {
+    /// A change was made.
+    fn note(&mut self, now: Time, plan: &Plan, request: ServerRequest) {
+        let key = (request.virtual_server, request.server);
+        let in_file = names::has_server(plan, &key.0, key.1);
+        let fresh = Change { since: now, presence: Presence::AsFile, weight: None, drain: None };
+        let former = self.in_force.remove(&key).unwrap_or_else(|| fresh.clone());
+        let change = match (request.action, former.presence) {
+            (ServerAction::Drain { within }, _) => {
+                let until = within.map(|within| now + within);
+                Change { since: now, drain: Some(until), ..former }
+            }
+            (ServerAction::Weight(weight), _) => {
+                Change { since: now, weight: Some(weight), ..former }
+            }
+            (ServerAction::Ready, Presence::Added { .. }) => {
+                Change { weight: None, drain: None, ..former }
+            }
+            (ServerAction::Ready, Presence::AsFile | Presence::Deleted) => return,
+            (ServerAction::Add { weight, .. }, _) if in_file => {
+                Change { weight: Some(weight), ..fresh }
+            }
+            (ServerAction::Add { weight, forwarding }, _) => {
+                Change { presence: Presence::Added { weight, forwarding }, ..fresh }
+            }
+            (ServerAction::Delete, _) if in_file => Change { presence: Presence::Deleted, ..fresh },
+            (ServerAction::Delete, _) => return,
+        };
+        self.in_force.insert(key, change);
+    }
+
+    /// Forgets what is about virtual servers that are in no file any more.
+    pub(super) fn retain(&mut self, plan: &Plan) {
+        let known = names::ids(plan);
+        self.in_force.retain(|(id, _), _| known.contains(id));
+    }
+
+    /// What a director that knows nothing of them has to be asked for, in order.
+    fn requests(&self, now: Time, plan: &Plan) -> Vec<ServerRequest> {
+        let mut requests = Vec::new();
+        for ((id, server), change) in &self.in_force {
+            let in_file = names::has_server(plan, id, *server);
+            let presence = match change.presence {
+                Presence::Added { weight, forwarding } if !in_file => {
+                    Some(ServerAction::Add { weight, forwarding })
+                }
+                Presence::AsFile | Presence::Added { .. } => None,
+                Presence::Deleted => in_file.then_some(ServerAction::Delete),
+            };
+            // Nothing can be changed of a server that the file lost; it may come back.
+            let is_there = in_file || matches!(change.presence, Presence::Added { .. });
+            let weight = change.weight.filter(|_| is_there).map(ServerAction::Weight);
+            let drain = change
+                .drain
+                .filter(|_| is_there)
+                .map(|until| ServerAction::Drain { within: until.map(|until| until.since(now)) });
+            let actions = presence.into_iter().chain(weight).chain(drain);
+            requests.extend(actions.map(|action| ServerRequest {
+                virtual_server: id.clone(),
+                server: *server,
+                action,
+            }));
+        }
+        requests
+    }
+
+    /// Endpoints that were added to a virtual server.
+    fn added(&self, id: &VirtualServerId) -> Vec<Endpoint> {
+        let of_this = self.in_force.iter().filter(|((of, _), _)| of == id);
+        let added = |change: &Change| matches!(change.presence, Presence::Added { .. });
+        of_this.filter(|(_, change)| added(change)).map(|((_, server), _)| *server).collect()
+    }
+
+    /// All of them, with what the director says of their servers.
+    pub(super) fn listing(&self, now: Time, report: Option<&DirectorReport>) -> Vec<ServerChange> {
+        let one = |((id, server), change): (&Key, &Change)| {
+            let services = report.into_iter().flat_map(|report| &report.services);
+            let of_server: Vec<_> = services
+                .filter(|service| service.id == *id)
+                .flat_map(|service| &service.servers)
+                .filter(|status| status.endpoint == *server)
+                .collect();
+            let deadline = change.drain.flatten();
+            ServerChange {
+                virtual_server: id.to_string(),
+                server: server.to_string(),
+                change: change.words(),
+                drains: change.drain.is_some(),
+                since_seconds: now.since(change.since).as_secs(),
+                remaining_ms: deadline.map(|until| until.since(now).as_millis() as u64),
+                known: !of_server.is_empty(),
+                in_table: of_server.iter().any(|status| status.in_table),
+                active: of_server.iter().map(|status| u64::from(status.active)).sum(),
+                inactive: of_server.iter().map(|status| u64::from(status.inactive)).sum(),
+            }
+        };
+        self.in_force.iter().map(one).collect()
+    }
+}
+
+impl Change {
+    /// `added, drain`, `weight 3`
+    fn words(&self) -> String {
+        let presence = match self.presence {
+            Presence::AsFile => None,
+            Presence::Added { .. } => Some("added".to_owned()),
+            Presence::Deleted => Some("deleted".to_owned()),
+        };
+        let drain = self.drain.map(|_| "drain".to_owned());
+        let weight = self.weight.map(|weight| format!("weight {weight}"));
+        presence.into_iter().chain(drain).chain(weight).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Supervisor {
+    /// Somebody wants a change: finds what is named, and asks the director for it.
+    pub(super) fn order_server(&mut self, client: ClientId, order: &ServerOrder) {
+        if let Err(error) = self.ask_for_change(client, order) {
+            self.clients.answer(client, &Response::Failed(error));
+        }
+    }
+
+    fn ask_for_change(&mut self, client: ClientId, order: &ServerOrder) -> Result<(), String> {
+        let id = names::virtual_server(&self.plan, &order.virtual_server)?;
+        let server = match order.action {
+            ServerAction::Add { .. } => names::new_server(&id, &order.server)?,
+            ServerAction::Drain { .. }
+            | ServerAction::Ready
+            | ServerAction::Weight(_)
+            | ServerAction::Delete => {
+                let added = self.changes.added(&id);
+                names::real_server(&self.plan, &id, &added, &order.server)?
+            }
+        };
+        if self.changes.in_force.len() >= CHANGES_MAX {
+            return Err(format!("{CHANGES_MAX} changes are in force: take some back first"));
+        }
+        let request = ServerRequest { virtual_server: id, server, action: order.action.clone() };
+        let question = self.begin_server_question(client, &request);
+        match question {
+            Some(id) => {
+                self.changes.asked.insert(id, request);
+                Ok(())
+            }
+            None => Err("the director role is being started again: try in a moment".into()),
+        }
+    }
+
+    /// The director made a change, or says why not.
+    pub(super) fn server_changed(&mut self, id: u64, result: Result<String, String>) {
+        let request = self.changes.asked.remove(&id);
+        if let (Some(request), Ok(_)) = (&request, &result) {
+            tracing::info!("at run time: {}", result.as_deref().unwrap_or_default());
+            self.changes.note(edge::clock::now(), &self.plan, request.clone());
+        }
+        let response = match (&request, result) {
+            (Some(request), Ok(text)) => Response::Server(ServerDone {
+                virtual_server: request.virtual_server.to_string(),
+                server: request.server.to_string(),
+                text,
+            }),
+            (Some(_), Err(text)) => Response::Failed(text),
+            // A change that was told again.
+            (None, Ok(_)) => return,
+            (None, Err(text)) => {
+                tracing::warn!("a change at run time is lost: {text}");
+                return;
+            }
+        };
+        self.finish_server_question(id, &response);
+    }
+
+    /// Tells a director that was just started what is changed at run time.
+    pub(super) fn repeat_changes(&mut self, plan: &Plan) {
+        // What the former one did not answer it did not do, or nobody knows.
+        self.changes.asked.clear();
+        for request in self.changes.requests(edge::clock::now(), plan) {
+            self.last_question += 1;
+            let message = ToRole::Server { id: self.last_question, request };
+            if let Some(director) = self.slot(Role::Director).running() {
+                let _ = director.say(&message);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use model::layer4::{Protocol, RealServer, ServiceKey, VirtualServer};
+
+    use super::*;
+
+    fn at(seconds: u64) -> Time {
+        Time::ZERO + Duration::from_secs(seconds)
+    }
+
+    fn endpoint(last: u8) -> Endpoint {
+        Endpoint { address: [10, 0, 0, last].into(), port: 80 }
+    }
+
+    fn plan() -> Plan {
+        let key = ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp };
+        let real_servers = vec![RealServer::new(endpoint(1)), RealServer::new(endpoint(2))];
+        let mut plan = Plan::default();
+        plan.layer4.virtual_servers =
+            vec![VirtualServer { real_servers, ..VirtualServer::new(key) }];
+        plan
+    }
+
+    fn note(changes: &mut Changes, now: Time, server: u8, action: ServerAction) {
+        let virtual_server = plan().layer4.virtual_servers[0].id.clone();
+        let request = ServerRequest { virtual_server, server: endpoint(server), action };
+        changes.note(now, &plan(), request);
+    }
+
+    fn repeated(changes: &Changes, now: Time) -> Vec<(Endpoint, ServerAction)> {
+        let requests = changes.requests(now, &plan());
+        requests.into_iter().map(|request| (request.server, request.action)).collect()
+    }
+
+    #[test]
+    fn a_new_director_is_told_what_is_in_force_and_a_drain_goes_on_counting() {
+        let mut changes = Changes::default();
+        let drain = |seconds| ServerAction::Drain { within: Some(Duration::from_secs(seconds)) };
+        note(&mut changes, at(0), 1, drain(30));
+        note(&mut changes, at(1), 1, ServerAction::Weight(7));
+        let add = ServerAction::Add { weight: 3, forwarding: Some(Forwarding::Nat) };
+        note(&mut changes, at(2), 3, add.clone());
+        note(&mut changes, at(2), 2, ServerAction::Delete);
+        let expected = [
+            (endpoint(1), ServerAction::Weight(7)),
+            (endpoint(1), drain(20)),
+            (endpoint(2), ServerAction::Delete),
+            (endpoint(3), add),
+        ];
+        assert_eq!(repeated(&changes, at(10)), expected);
+        // A drain whose time is up stays one: its server is out.
+        assert!(repeated(&changes, at(99)).contains(&(endpoint(1), drain(0))));
+    }
+
+    #[test]
+    fn ready_and_del_take_changes_back_and_a_lost_virtual_server_ends_them() {
+        let mut changes = Changes::default();
+        note(&mut changes, at(0), 1, ServerAction::Weight(7));
+        note(&mut changes, at(0), 1, ServerAction::Drain { within: None });
+        note(&mut changes, at(0), 1, ServerAction::Ready);
+        let add = ServerAction::Add { weight: 3, forwarding: None };
+        note(&mut changes, at(0), 3, add.clone());
+        note(&mut changes, at(0), 3, ServerAction::Drain { within: None });
+        note(&mut changes, at(0), 3, ServerAction::Ready);
+        assert_eq!(repeated(&changes, at(1)), [(endpoint(3), add)]);
+        note(&mut changes, at(1), 3, ServerAction::Delete);
+        note(&mut changes, at(1), 2, ServerAction::Delete);
+        note(&mut changes, at(1), 2, ServerAction::Add { weight: 5, forwarding: None });
+        assert_eq!(repeated(&changes, at(1)), [(endpoint(2), ServerAction::Weight(5))]);
+        changes.retain(&plan());
+        assert_eq!(changes.in_force.len(), 1);
+        changes.retain(&Plan::default());
+        assert!(changes.in_force.is_empty());
+    }
+}
