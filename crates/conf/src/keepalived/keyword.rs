@@ -4,15 +4,18 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::ast::{
-    Authentication, Bfd, Checker, Configuration, File, Garp, GarpGroup, Global, Hmac, Instance,
-    Notify, Process, RealServer, Script, SyncGroup, Timers, TrackLine, VirtualServer,
+    Authentication, Bfd, Common, Configuration, File, Garp, GarpGroup, Global, Hmac, Http,
+    Instance, Misc, Notify, Process, RealServer, Script, Smtp, SyncGroup, Timers, TrackLine,
+    VirtualServer,
 };
 use super::reader::Reader;
 use super::structure::Statement;
 use super::{
-    bfd, checker, global, interfaces, language, rejected, servers, statics, timers, tracking,
+    bfd, checkers, global, interfaces, language, rejected, servers, statics, timers, tracking,
     virtual_server, vrrp,
 };
+use model::check::DnsCheck;
+use model::layer4::TlsFiles;
 use model::vrrp::TrackGroup;
 
 use crate::row::{Language, Row, RowInfo};
@@ -47,7 +50,17 @@ pub(crate) mod section {
     pub(crate) const REAL_SERVER: &str = "real_server";
     pub(crate) const TCP_CHECK: &str = "TCP_CHECK";
     pub(crate) const HTTP_GET: &str = "HTTP_GET";
+    pub(crate) const SSL_GET: &str = "SSL_GET";
     pub(crate) const URL: &str = "url";
+    pub(crate) const SMTP_CHECK: &str = "SMTP_CHECK";
+    pub(crate) const HOST: &str = "host";
+    pub(crate) const DNS_CHECK: &str = "DNS_CHECK";
+    pub(crate) const UDP_CHECK: &str = "UDP_CHECK";
+    pub(crate) const PING_CHECK: &str = "PING_CHECK";
+    pub(crate) const MISC_CHECK: &str = "MISC_CHECK";
+    pub(crate) const BFD_CHECK: &str = "BFD_CHECK";
+    pub(crate) const FILE_CHECK: &str = "FILE_CHECK";
+    pub(crate) const SSL: &str = "SSL";
     pub(crate) const LINKBEAT: &str = "linkbeat_interfaces";
     /// Not a block: the keyword may stand in all of them.
     pub(crate) const ANYWHERE: &str = "anywhere";
@@ -100,8 +113,15 @@ pub(crate) enum Fill {
     VirtualServer(Parse<VirtualServer>),
     RealServer(Parse<RealServer>),
     Timers(Parse<Timers>),
-    Checker(Parse<Checker>),
-    Url(Parse<checker::Url>),
+    Checker(Parse<Common>),
+    Http(Parse<Http>),
+    Url(Parse<checkers::url::Url>),
+    Smtp(Parse<Smtp>),
+    Dns(Parse<DnsCheck>),
+    Udp(Parse<checkers::udp::Udp>),
+    Misc(Parse<Misc>),
+    Follow(Parse<checkers::follow::Follow>),
+    Tls(Parse<TlsFiles>),
 }
 
 /// How a keyword parses.
@@ -119,6 +139,11 @@ impl Rule {
     /// A keyword with arguments, once per block.
     pub(crate) const fn value(fill: Fill) -> Rule {
         Rule { fill, opens: None, repeats: false }
+    }
+
+    /// A keyword with arguments that add to those of its other lines.
+    pub(crate) const fn values(fill: Fill) -> Rule {
+        Rule { fill, opens: None, repeats: true }
     }
 
     /// A keyword with a block, once.
@@ -168,7 +193,15 @@ static TABLES: &[&[KeywordRow]] = &[
     servers::quorum::ROWS,
     servers::life::ROWS,
     timers::ROWS,
-    checker::ROWS,
+    checkers::ROWS,
+    checkers::http::ROWS,
+    checkers::url::ROWS,
+    checkers::smtp::ROWS,
+    checkers::dns::ROWS,
+    checkers::udp::ROWS,
+    checkers::misc::ROWS,
+    checkers::follow::ROWS,
+    checkers::tls::ROWS,
 ];
 
 /// Every row, those that work first.
@@ -274,16 +307,24 @@ mod tests {
             Fill::GarpGroup(_) => section == section::GARP_GROUP,
             Fill::VirtualServer(_) => section == section::VIRTUAL_SERVER,
             Fill::RealServer(_) => section == section::REAL_SERVER,
-            Fill::Timers(_) => [
-                section::VIRTUAL_SERVER,
-                section::REAL_SERVER,
-                section::TCP_CHECK,
-                section::HTTP_GET,
-            ]
-            .contains(&section),
-            Fill::Checker(_) => [section::TCP_CHECK, section::HTTP_GET].contains(&section),
+            Fill::Timers(_) => {
+                [section::VIRTUAL_SERVER, section::REAL_SERVER].contains(&section)
+                    || is_checker(section)
+            }
+            Fill::Checker(_) => is_checker(section),
+            Fill::Http(_) => [section::HTTP_GET, section::SSL_GET].contains(&section),
+            Fill::Smtp(_) => section == section::SMTP_CHECK,
+            Fill::Dns(_) => section == section::DNS_CHECK,
+            Fill::Udp(_) => section == section::UDP_CHECK,
+            Fill::Misc(_) => section == section::MISC_CHECK,
+            Fill::Follow(_) => [section::BFD_CHECK, section::FILE_CHECK].contains(&section),
+            Fill::Tls(_) => section == section::SSL,
             Fill::Url(_) => section == section::URL,
         }
+    }
+
+    fn is_checker(section: &str) -> bool {
+        section.ends_with("_CHECK") || section.ends_with("_GET") || section == section::HOST
     }
 
     #[test]
@@ -333,8 +374,7 @@ mod tests {
         for (section, word) in [
             (section::GLOBAL, "enable_dbus"),
             (section::VIRTUAL_SERVER, "ops"),
-            (section::REAL_SERVER, "MISC_CHECK"),
-            (section::URL, "regex"),
+            (section::SSL, "password"),
         ] {
             let row = keywords.find(section, word).expect(word);
             let crate::row::Status::Rejected(instead) = row.info.status else {

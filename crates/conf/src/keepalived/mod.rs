@@ -4,7 +4,7 @@
 mod addresses;
 pub(crate) mod ast;
 mod bfd;
-mod checker;
+mod checkers;
 mod expand;
 mod global;
 mod interfaces;

@@ -279,12 +279,6 @@ impl Reader<'_> {
         address
     }
 
-    /// A host's address as the only argument.
-    pub(crate) fn host_address(&mut self, statement: &Statement<'_>) -> Option<Ipv4Addr> {
-        let word = self.argument(statement, "an IP address")?;
-        self.address(word)
-    }
-
     /// A port as the only argument.
     pub(crate) fn port(&mut self, statement: &Statement<'_>) -> Option<u16> {
         let word = self.argument(statement, "a port")?;

@@ -48,6 +48,29 @@ pub(crate) fn first_counts(
     }
 }
 
+/// Reads a script alone: one word, its arguments within quotes. Keepalived leaves out what
+/// follows.
+pub(crate) fn program(reader: &mut Reader<'_>, statement: &Statement<'_>) -> Option<Vec<String>> {
+    let word = reader.first_argument(statement, "a program")?;
+    if let [_, extra, ..] = statement.arguments() {
+        let message = format!("only {} is run, without {}", word.text, extra.text);
+        let help = "put quotes around the program and its arguments together";
+        reader.warning(statement.header(), message, help);
+    }
+    words(reader, word)
+}
+
+/// Reads `user USER [GROUP]`.
+pub(crate) fn user_of(reader: &mut Reader<'_>, statement: &Statement<'_>) -> Option<User> {
+    if statement.arguments().is_empty() {
+        let message = "user needs the name of a user".to_string();
+        reader.error(statement.header(), message, "write it after user, or remove the line");
+        return None;
+    }
+    reader.no_more(statement, 2);
+    user(reader, statement.arguments())
+}
+
 /// The words of a command line, split as Keepalived splits it: quotes of both kinds keep blanks,
 /// a backslash keeps what follows or stands for a control character.
 pub(crate) fn words(reader: &mut Reader<'_>, script: &Word<'_>) -> Option<Vec<String>> {

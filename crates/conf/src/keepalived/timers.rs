@@ -3,13 +3,41 @@
 use core::time::Duration;
 
 use super::ast::Timers;
-use super::keyword::section::{HTTP_GET, REAL_SERVER, TCP_CHECK, VIRTUAL_SERVER};
+use super::keyword::section::{
+    DNS_CHECK, HOST, HTTP_GET, MISC_CHECK, PING_CHECK, REAL_SERVER, SMTP_CHECK, SSL_GET, TCP_CHECK,
+    UDP_CHECK, VIRTUAL_SERVER,
+};
 use super::keyword::{Fill, KeywordRow, Rule, keyword};
 use super::reader::Reader;
 use super::structure::Statement;
 
 /// Everywhere a checker's timer may stand; the innermost wins.
-const PLACES: &[&str] = &[VIRTUAL_SERVER, REAL_SERVER, TCP_CHECK, HTTP_GET];
+const PLACES: &[&str] = &[
+    VIRTUAL_SERVER,
+    REAL_SERVER,
+    TCP_CHECK,
+    HTTP_GET,
+    SSL_GET,
+    SMTP_CHECK,
+    HOST,
+    DNS_CHECK,
+    UDP_CHECK,
+    PING_CHECK,
+    MISC_CHECK,
+];
+/// The same without MISC_CHECK, which connects to nothing.
+const CONNECTING: &[&str] = &[
+    VIRTUAL_SERVER,
+    REAL_SERVER,
+    TCP_CHECK,
+    HTTP_GET,
+    SSL_GET,
+    SMTP_CHECK,
+    HOST,
+    DNS_CHECK,
+    UDP_CHECK,
+    PING_CHECK,
+];
 
 /// Longest timer.
 const MOST: Duration = Duration::from_secs(86_400);
@@ -21,7 +49,7 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .default("60")
         .doc("Time between two checks; fractions are allowed.")
         .parse(Rule::value(Fill::Timers(delay_loop))),
-    keyword("connect_timeout", PLACES)
+    keyword("connect_timeout", CONNECTING)
         .example("3")
         .syntax("SECONDS")
         .default("5")
@@ -31,13 +59,13 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .example("4")
         .alias(&["nb_get_retry"])
         .syntax("COUNT")
-        .default("1")
+        .default("1; 3 for DNS_CHECK, 0 for MISC_CHECK")
         .doc("Tries after a failed check before the server is down.")
         .parse(Rule::value(Fill::Timers(retry))),
     keyword("delay_before_retry", PLACES)
         .example("2")
         .syntax("SECONDS")
-        .default("1; 3 for HTTP_GET")
+        .default("1; 3 for HTTP_GET and SSL_GET, delay_loop for DNS_CHECK")
         .doc("Wait before the next try after a failed check.")
         .parse(Rule::value(Fill::Timers(delay_before_retry))),
     keyword("warmup", PLACES)
@@ -61,7 +89,7 @@ fn retry(reader: &mut Reader<'_>, statement: &Statement<'_>, timers: &mut Timers
 }
 
 fn delay_before_retry(reader: &mut Reader<'_>, statement: &Statement<'_>, timers: &mut Timers) {
-    timers.delay_before_retry = reader.seconds(statement, Duration::from_millis(1), MOST);
+    timers.delay_before_retry = reader.seconds(statement, Duration::ZERO, MOST);
 }
 
 fn warmup(reader: &mut Reader<'_>, statement: &Statement<'_>, timers: &mut Timers) {

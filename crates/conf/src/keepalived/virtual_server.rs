@@ -8,9 +8,8 @@ use core::time::Duration;
 
 use model::layer4::{Forwarding, Protocol, Scheduler};
 
-use super::ast::{Checker, Configuration, Location, RealServer, Served, VirtualServer};
-use super::checker::Url;
-use super::keyword::section::{HTTP_GET, REAL_SERVER, TOP, URL, VIRTUAL_SERVER};
+use super::ast::{Configuration, Location, RealServer, Served, VirtualServer};
+use super::keyword::section::{REAL_SERVER, TOP, VIRTUAL_SERVER};
 use super::keyword::{Fill, KeywordRow, Rule, keyword};
 use super::reader::Reader;
 use super::structure::Statement;
@@ -72,26 +71,14 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .example("www.example.com")
         .syntax("HOST")
         .default("the checked address")
-        .doc("Host header of HTTP_GET for all real servers.")
+        .doc("Host header of HTTP_GET and SSL_GET for all real servers.")
         .parse(Rule::value(Fill::VirtualServer(virtual_host))),
     keyword("virtualhost", &[REAL_SERVER])
         .example("www.example.com")
         .syntax("HOST")
         .default("the virtual server's")
-        .doc("Host header of HTTP_GET for this real server.")
+        .doc("Host header of HTTP_GET and SSL_GET for this real server.")
         .parse(Rule::value(Fill::RealServer(server_virtual_host))),
-    keyword("virtualhost", &[HTTP_GET])
-        .example("www.example.com")
-        .syntax("HOST")
-        .default("the real server's")
-        .doc("Host header of this check.")
-        .parse(Rule::value(Fill::Checker(checker_virtual_host))),
-    keyword("virtualhost", &[URL])
-        .example("www.example.com")
-        .syntax("HOST")
-        .default("the check's")
-        .doc("Host header for this page.")
-        .parse(Rule::value(Fill::Url(url_virtual_host))),
     keyword("real_server", &[VIRTUAL_SERVER])
         .example("10.0.0.2 80 { TCP_CHECK { } }")
         .syntax("ADDRESS [PORT] { ... }")
@@ -241,7 +228,7 @@ fn protocol(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut Vir
 }
 
 /// A value of the Host header.
-fn host(reader: &mut Reader<'_>, statement: &Statement<'_>) -> Option<String> {
+pub(super) fn host(reader: &mut Reader<'_>, statement: &Statement<'_>) -> Option<String> {
     let word = reader.argument(statement, "a host name")?;
     if word.text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
         let message = format!("\"{}\" cannot be a host name", word.text.escape_debug());
@@ -256,14 +243,6 @@ fn virtual_host(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut
 }
 
 fn server_virtual_host(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut RealServer) {
-    to.virtual_host = host(reader, statement);
-}
-
-fn checker_virtual_host(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Checker) {
-    to.virtual_host = host(reader, statement);
-}
-
-fn url_virtual_host(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Url) {
     to.virtual_host = host(reader, statement);
 }
 

@@ -16,10 +16,11 @@ use crate::keepalived::ast::Configuration;
 
 /// Lowers what the files say, reporting every inconsistency.
 pub(crate) fn lower(
-    keepalived: Configuration,
+    mut keepalived: Configuration,
     proxies: haproxy::Part,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Plan {
+    checker::settle(&mut keepalived, diagnostics);
     let mut plan = Plan {
         vrrp: vrrp::lower(&keepalived, diagnostics),
         layer4: layer4::lower(&keepalived, diagnostics),

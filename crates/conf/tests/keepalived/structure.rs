@@ -90,15 +90,15 @@ fn a_keyword_in_the_wrong_block_is_told_where_it_belongs() {
 }
 
 #[test]
-fn what_is_not_supported_is_refused_once_with_its_block() {
+fn what_is_not_supported_is_refused_where_it_stands() {
     let text = "SSL {\n password x\n}\nvrrp_instance A {\n interface eth0\n \
                 virtual_router_id 7\n lvs_sync_daemon_interface eth0\n virtual_ipaddress {\n \
                 10.0.0.1\n }\n}\n";
     assert_eq!(
         errors(text),
         [
-            "1:1 error: SSL is not supported by this version; remove it; checks over TLS are \
-             planned",
+            "2:2 error: password is not supported by this version; decrypt the key (openssl pkey \
+             -in KEY -out PLAIN), let root alone read it, and remove the password",
             "7:2 error: lvs_sync_daemon_interface is not supported by this version; remove it; \
              connection synchronisation is planned",
         ]

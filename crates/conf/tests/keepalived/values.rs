@@ -47,11 +47,14 @@ fn every_value_that_is_wrong_says_what_would_be_right() {
         (service("TCP_CHECK {\nconnect_port\n}"), "connect_port needs a port"),
         (service("TCP_CHECK {\nconnect_port 0\n}"), "0 is not between 1 and 65535"),
         (service("TCP_CHECK {\nconnect_timeout 3s\n}"), "\"3s\" is not a number of seconds"),
-        (service("SSL_GET {\n}"), "SSL_GET is not supported by this version; use TCP_CHECK"),
+        (service("SSL_GET {\n}"), "SSL_GET without a url tests nothing"),
         (service("HTTP_GET {\n}"), "HTTP_GET without a url tests nothing"),
         (service("HTTP_GET {\nurl {\npath x\n}\n}"), "did you mean \"/x\"?"),
-        (service("HTTP_GET {\nurl {\ndigest 12\n}\n}"), "\"12\" is not an MD5 sum"),
-        (service("HTTP_GET {\nurl {\nstatus_code 99\n}\n}"), "99 is not between 100 and 999"),
+        (service("HTTP_GET {\nurl {\npath /\ndigest 12\n}\n}"), "\"12\" is not an MD5 sum"),
+        (
+            service("HTTP_GET {\nurl {\npath /\nstatus_code 99\n}\n}"),
+            "99 is not between 100 and 599",
+        ),
         (
             service("}\npersistence_granularity 255.0.255.0\nreal_server 10.0.1.2 80 {"),
             "not a netmask",
@@ -105,7 +108,7 @@ fn a_misspelt_keyword_that_is_not_supported_is_one_finding() {
 
 #[test]
 fn defaults_are_keepaliveds() {
-    let text = instance("") + &service("HTTP_GET {\nurl {\n}\n}\nTCP_CHECK {\n}");
+    let text = instance("") + &service("HTTP_GET {\nurl {\npath /\n}\n}\nTCP_CHECK {\n}");
     let loaded = keepalived(&text);
     assert!(lines(&loaded).is_empty(), "{:?}", lines(&loaded));
     let plan = loaded.plan.unwrap();

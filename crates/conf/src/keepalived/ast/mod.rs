@@ -1,20 +1,20 @@
 //! What a keepalived.conf says, value by value, before names and defaults are resolved.
 
+mod checkers;
 mod servers;
 mod vrrp;
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::IpAddr;
 use core::time::Duration;
 
-use model::check::UrlCheck;
 use model::layer4::TlsFiles;
 use model::plan;
 use model::vrrp::{Command, LinkDelay, User};
 
 use crate::source::{Span, Spanned};
 
+pub(crate) use checkers::*;
 pub(crate) use servers::*;
 pub(crate) use vrrp::*;
 
@@ -119,20 +119,4 @@ impl Timers {
             warmup: self.warmup.or(outer.warmup),
         }
     }
-}
-
-/// One checker.
-#[derive(Debug)]
-pub(crate) struct Checker {
-    /// The checker's keyword.
-    pub(crate) span: Span,
-    /// The pages of HTTP_GET; absent for TCP_CHECK.
-    pub(crate) urls: Option<Vec<UrlCheck>>,
-    pub(crate) connect_ip: Option<IpAddr>,
-    pub(crate) connect_port: Option<u16>,
-    pub(crate) bind_address: Option<IpAddr>,
-    pub(crate) bind_port: Option<u16>,
-    pub(crate) virtual_host: Option<String>,
-    pub(crate) timers: Timers,
-    pub(crate) written: Written,
 }

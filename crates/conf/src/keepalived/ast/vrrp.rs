@@ -273,6 +273,13 @@ pub(crate) struct File {
     pub(crate) weight: Option<Weight>,
 }
 
+impl File {
+    /// The weight for those who give none: 1 when the block gives none either.
+    pub(crate) fn own_weight(&self) -> Weight {
+        self.weight.unwrap_or(Weight { weight: 1, reverse: false })
+    }
+}
+
 /// `vrrp_track_process`
 #[derive(Debug, Default)]
 pub(crate) struct Process {

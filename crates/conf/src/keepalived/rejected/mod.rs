@@ -1,7 +1,6 @@
 //! What Keepalived knows and this version does not: refused by name, never ignored.
 //! Source: keepalived.conf(5) of 2.2.7; for [`newer`] that of 2.4.3.
 
-mod checkers;
 mod global;
 mod newer;
 mod servers;
@@ -33,13 +32,4 @@ pub(crate) static TABLES: &[&[KeywordRow]] = &[
     servers::SCHEDULING,
     servers::BEHAVIOUR,
     servers::OBSOLETE,
-    servers::CHECKS,
-    checkers::TLS,
-    checkers::TLS_SETTINGS,
-    checkers::FILES,
-    checkers::SCRIPTS,
-    checkers::OTHERS,
-    checkers::OPTIONS,
-    checkers::URL_OPTIONS,
-    checkers::BLOCK_KEYWORDS,
 ];

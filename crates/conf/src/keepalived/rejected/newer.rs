@@ -3,7 +3,7 @@
 
 use crate::keepalived::keyword::KeywordRow;
 use crate::keepalived::keyword::keyword;
-use crate::keepalived::keyword::section::{BFD, GLOBAL, HTTP_GET, URL};
+use crate::keepalived::keyword::section::{BFD, GLOBAL};
 
 const SNMP: &str = "remove it; ask `evenkeel status --json` instead of SNMP";
 const DUMPS: &str = "remove it; called as keepalived, Evenkeel writes these files to /tmp as 2.2.7 \
@@ -19,9 +19,6 @@ pub(super) const ROWS: &[KeywordRow] = &[
     keyword("multihop", &[BFD]).since("2.2.8")
         .doc("Speaks BFD on port 4784 (RFC 5883) instead of 3784.")
         .rejected("remove it; max_hops alone lets packets come from farther away, on port 3784"),
-    keyword("tls_compliant", &[HTTP_GET, URL]).since("2.2.8")
-        .doc("Ends TLS connections with close_notify.")
-        .rejected("remove it; checks over TLS are planned and will do so"),
     keyword("snmp_vs_stats_update_interval", &[GLOBAL]).since("2.3.0")
         .doc("How old SNMP's figures of virtual servers may be.")
         .rejected(SNMP),

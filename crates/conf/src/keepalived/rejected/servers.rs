@@ -2,7 +2,7 @@
 
 use super::refused;
 use crate::keepalived::keyword::KeywordRow;
-use crate::keepalived::keyword::section::{HTTP_GET, TCP_CHECK, VIRTUAL_SERVER};
+use crate::keepalived::keyword::section::VIRTUAL_SERVER;
 
 #[rustfmt::skip]
 pub(super) const SCHEDULING: &[KeywordRow] = refused![&[VIRTUAL_SERVER], "remove it, and use lb_algo rr, wrr or wlc";
@@ -26,10 +26,4 @@ pub(super) const BEHAVIOUR: &[KeywordRow] = refused![&[VIRTUAL_SERVER], "remove 
 #[rustfmt::skip]
 pub(super) const OBSOLETE: &[KeywordRow] = refused![&[VIRTUAL_SERVER], "remove it, as Keepalived did: it never had an effect";
     "nat_mask": "Netmask of NAT.",
-];
-
-#[rustfmt::skip]
-pub(super) const CHECKS: &[KeywordRow] = refused![&[TCP_CHECK, HTTP_GET], "remove it; servers count as up until a check fails, and leave the tables then";
-    "alpha": "Servers count as down until a check succeeds.",
-    "log_all_failures": "Logs every failed check.",
 ];

@@ -1,7 +1,6 @@
 //! `vrrp_script`
 
 use alloc::format;
-use alloc::string::ToString;
 use core::time::Duration;
 
 use super::{WEIGHT_MAX, own_weight};
@@ -63,13 +62,7 @@ fn vrrp_script(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Conf
 }
 
 fn script(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Script) {
-    let Some(word) = reader.first_argument(statement, "a program") else { return };
-    if let [_, extra, ..] = statement.arguments() {
-        let message = format!("only {} is run, without {}", word.text, extra.text);
-        let help = "put quotes around the program and its arguments together";
-        reader.warning(statement.header(), message, help);
-    }
-    to.words = scripts::words(reader, word).unwrap_or_default();
+    to.words = scripts::program(reader, statement).unwrap_or_default();
 }
 
 /// Old files say 0 and mean a second.
@@ -104,13 +97,7 @@ fn fall(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Script) {
 }
 
 fn user(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Script) {
-    if statement.arguments().is_empty() {
-        let message = "user needs the name of a user".to_string();
-        reader.error(statement.header(), message, "write it after user, or remove the line");
-        return;
-    }
-    reader.no_more(statement, 2);
-    to.user = scripts::user(reader, statement.arguments());
+    to.user = scripts::user_of(reader, statement);
 }
 
 fn init_fail(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Script) {

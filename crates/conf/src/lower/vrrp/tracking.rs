@@ -16,8 +16,6 @@ use super::instance::is_owner;
 use crate::keepalived::ast::{Configuration, Process, Script, TrackLine, Weight};
 use crate::suggest;
 
-/// Weight of a `track_file` that gives none.
-const FILE_WEIGHT: Weight = Weight { weight: 1, reverse: false };
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Every name that a list of trackers may use, with the weight it brings.
@@ -42,8 +40,7 @@ impl<'c> Known<'c> {
             known.insert(("vrrp_script", script.name.value.as_str()), weight);
         }
         for file in &from.files {
-            let weight = file.weight.unwrap_or(FILE_WEIGHT);
-            known.insert(("track_file", file.name.value.as_str()), weight);
+            known.insert(("track_file", file.name.value.as_str()), file.own_weight());
         }
         for process in &from.processes {
             let weight = process.weight.unwrap_or_default();

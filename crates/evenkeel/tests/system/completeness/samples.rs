@@ -80,6 +80,58 @@ const SURROUNDINGS: &[(&str, &str)] = &[
         real_server 10.0.0.1 80 { HTTP_GET { url { path /; status_code 200; % } } } }",
     ),
     (
+        "SSL_GET",
+        "virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; protocol TCP; \
+        real_server 10.0.0.1 80 { SSL_GET { url { path /; status_code 200 }; % } } }",
+    ),
+    (
+        "SMTP_CHECK",
+        "virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; protocol TCP; \
+        real_server 10.0.0.1 80 { SMTP_CHECK { % } } }",
+    ),
+    (
+        "host",
+        "virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; protocol TCP; \
+        real_server 10.0.0.1 80 { SMTP_CHECK { host { % } } } }",
+    ),
+    (
+        "DNS_CHECK",
+        "virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; protocol TCP; \
+        real_server 10.0.0.1 80 { DNS_CHECK { % } } }",
+    ),
+    (
+        "UDP_CHECK",
+        "virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; protocol TCP; \
+        real_server 10.0.0.1 80 { UDP_CHECK { require_reply; % } } }",
+    ),
+    (
+        "PING_CHECK",
+        "virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; protocol TCP; \
+        real_server 10.0.0.1 80 { PING_CHECK { % } } }",
+    ),
+    (
+        "MISC_CHECK",
+        "global_defs { enable_script_security; script_user root }; virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; protocol TCP; \
+        real_server 10.0.0.1 80 { MISC_CHECK { misc_path /bin/true; % } } }",
+    ),
+    (
+        "BFD_CHECK",
+        "bfd_instance B { neighbor_ip 192.0.2.10 }; bfd_instance C { neighbor_ip 192.0.2.11 }; \
+        virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; protocol TCP; \
+        real_server 10.0.0.1 80 { BFD_CHECK { name B; % } } }",
+    ),
+    (
+        "FILE_CHECK",
+        "vrrp_track_file F { file /tmp/evenkeel-none }; vrrp_track_file G { file /tmp/evenkeel-nil }; \
+        virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; protocol TCP; \
+        real_server 10.0.0.1 80 { FILE_CHECK { track_file F; % } } }",
+    ),
+    (
+        "SSL",
+        "SSL { certificate /etc/ssl/a.pem; key /etc/ssl/a.key; % }; vrrp_instance A { \
+        interface eth0; virtual_router_id 7; virtual_ipaddress { 192.0.2.100 } }",
+    ),
+    (
         "garp_group",
         "vrrp_instance A { interface eth0; virtual_router_id 7; \
         virtual_ipaddress { 192.0.2.100 } }; garp_group { garp_interval 1; interface eth0; % }",
@@ -116,6 +168,10 @@ const SURROUNDINGS: &[(&str, &str)] = &[
 /// Keywords that say something only together with others: block, keyword, what stands in the
 /// block beside it.
 const BESIDE: &[(&str, &str, &str)] = &[
+    ("url", "regex_no_match", "regex up"),
+    ("url", "regex_options", "regex up"),
+    ("url", "regex_min_offset", "regex up"),
+    ("url", "regex_max_offset", "regex up"),
     ("global_defs", "startup_script", "enable_script_security; script_user root"),
     ("global_defs", "shutdown_script", "enable_script_security; script_user root"),
     (
@@ -221,6 +277,30 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ),
     ("virtual_server", "virtualhost", PAGES),
     (
+        "url",
+        "tls_compliant",
+        "virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; protocol TCP; \
+        real_server 10.0.0.1 80 { SSL_GET { url { path /; % } } } }",
+    ),
+    (
+        "real_server",
+        "BFD_CHECK",
+        "bfd_instance B { neighbor_ip 192.0.2.10 }; virtual_server 192.0.2.100 80 { lb_algo rr; \
+        lb_kind NAT; protocol TCP; real_server 10.0.0.1 80 { TCP_CHECK { }; % } }",
+    ),
+    (
+        "real_server",
+        "MISC_CHECK",
+        "global_defs { enable_script_security }; virtual_server 192.0.2.100 80 { lb_algo rr; \
+        lb_kind NAT; protocol TCP; real_server 10.0.0.1 80 { TCP_CHECK { }; % } }",
+    ),
+    (
+        "real_server",
+        "FILE_CHECK",
+        "track_file F { file /tmp/evenkeel-none }; virtual_server 192.0.2.100 80 { lb_algo rr; \
+        lb_kind NAT; protocol TCP; real_server 10.0.0.1 80 { TCP_CHECK { }; % } }",
+    ),
+    (
         "real_server",
         "virtualhost",
         "virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; protocol TCP; \
@@ -282,6 +362,11 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("vrrp_instance", "linkbeat_use_polling", "laxer: it is deprecated there, a note here"),
     ("vrrp_instance", "vrf", "the sample names an interface that is no vrf"),
     ("url", "status_code", "stricter: a code that is left out was forgotten"),
+    ("url", "regex", "stricter: a pattern that is left out was forgotten"),
+    ("url", "regex_options", "stricter: an option that is left out was forgotten"),
+    ("url", "regex_min_offset", "stricter: a number that is left out was forgotten"),
+    ("url", "regex_max_offset", "stricter: a number that is left out was forgotten"),
+    ("FILE_CHECK", "dynamic", "laxer: the manual has it and the program does not"),
 ];
 
 /// The keyword says what is so without it.
