@@ -44,6 +44,12 @@ impl Interest {
     }
 }
 
+/// Everything, once.
+const EDGE: epoll::EventFlags = epoll::EventFlags::IN
+    .union(epoll::EventFlags::RDHUP)
+    .union(epoll::EventFlags::OUT)
+    .union(epoll::EventFlags::ET);
+
 /// Something happened on a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -71,6 +77,19 @@ impl Poll {
     /// Puts a descriptor into the set.
     pub fn add(&self, descriptor: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, descriptor, epoll::EventData::new_u64(token), interest.flags())?)
+    }
+
+    /// Puts a descriptor into the set for good: whatever happens on it, and room to write, is
+    /// reported once each time. Whoever leaves something unread asks for it with
+    /// [`rearm`](Self::rearm).
+    pub fn add_edge(&self, descriptor: impl AsFd, token: u64) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, descriptor, epoll::EventData::new_u64(token), EDGE)?)
+    }
+
+    /// Reports once more what is there already, for a descriptor of
+    /// [`add_edge`](Self::add_edge).
+    pub fn rearm(&self, descriptor: impl AsFd, token: u64) -> io::Result<()> {
+        Ok(epoll::modify(&self.epoll, descriptor, epoll::EventData::new_u64(token), EDGE)?)
     }
 
     /// Changes the token or the interest of a descriptor in the set.
@@ -164,6 +183,23 @@ mod tests {
         inner.remove(&there).unwrap();
         inner.wait(&mut events, Time::ZERO).unwrap();
         assert!(events.is_empty());
+    }
+
+    #[test]
+    fn an_edge_is_told_once_and_again_when_asked() {
+        let (mut here, there) = UnixStream::pair().unwrap();
+        here.write_all(b"x").unwrap();
+        let mut poll = Poll::new().unwrap();
+        poll.add_edge(&there, 3).unwrap();
+        let mut events = Vec::new();
+        let both = [Event { token: 3, readable: true, writable: true }];
+        poll.wait(&mut events, Time::NEVER).unwrap();
+        assert_eq!(events, both);
+        poll.wait(&mut events, Time::ZERO).unwrap();
+        assert!(events.is_empty());
+        poll.rearm(&there, 3).unwrap();
+        poll.wait(&mut events, Time::ZERO).unwrap();
+        assert_eq!(events, both);
     }
 
     #[test]

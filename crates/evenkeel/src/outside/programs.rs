@@ -152,6 +152,16 @@ impl<P: Clone> Programs<P> {
     pub(crate) fn is_empty(&self) -> bool {
         self.running.is_empty()
     }
+
+    /// How many run, those that were asked to end among them.
+    pub(crate) fn len(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Kills all of them.
+    pub(crate) fn kill(&self) {
+        self.running.values().for_each(|running| running.program.kill());
+    }
 }
 
 impl<P> AsFd for Programs<P> {

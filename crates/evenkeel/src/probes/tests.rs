@@ -114,8 +114,10 @@ fn probes_beyond_the_bound_wait_in_line_and_come_up_all_the_same() {
     for key in 0..100 {
         set.resume(key, checker(CheckKind::Tcp, target), Former::new(false), now(), key);
     }
-    let verdicts = set.run(now()).unwrap();
-    assert!(verdicts.is_empty() && set.under_way == 2 && set.line.len() == 98);
+    while set.wheel.is_empty(Line::Sockets) {
+        assert!(set.run(now()).unwrap().is_empty());
+    }
+    assert_eq!(set.under_way, 2);
     let drain = std::thread::spawn(move || {
         (0..100).for_each(|_| drop(listener.accept().unwrap()));
     });
@@ -140,4 +142,42 @@ fn a_removed_checker_gives_its_place_to_those_in_line() {
     set.retain(|key| *key != "silent");
     assert_eq!(run_until(&mut set, 1)[0].0, "refused");
     assert_eq!(set.is_up(&"silent"), None);
+}
+
+#[test]
+fn ten_thousand_checkers_come_and_go_and_leave_no_descriptor() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let target = listener.local_addr().unwrap();
+    let silent = Checker {
+        timeout: Duration::from_secs(60),
+        ..checker(CheckKind::Tcp, "192.0.2.1:9".parse().unwrap())
+    };
+    let answered = checker(CheckKind::Tcp, target);
+    let mut set = ProbeSet::with_most(100).unwrap();
+    let mut most = 0;
+    for key in 0..10_000u32 {
+        // Some are taken out while they wait, some while they connect, some have ended.
+        let plan = if key % 3 == 0 { &silent } else { &answered };
+        set.add(key, plan.clone(), now(), 1);
+        if key % 50 == 49 {
+            set.run(now()).unwrap();
+            most = most.max(registered(&set));
+            set.retain(|it| key - it < 200);
+            while listener.accept().is_ok() {}
+        }
+    }
+    assert!((50..=101).contains(&most), "{most}");
+    set.retain(|_| false);
+    assert_eq!((set.under_way, set.places.len(), set.next_deadline()), (0, 0, Time::NEVER));
+    assert!(set.entries.len() <= 400);
+    // The programs' own.
+    assert_eq!(registered(&set), 1);
+}
+
+/// Open sockets among those the set has opened.
+fn registered<K>(set: &ProbeSet<K>) -> usize {
+    let descriptor = std::os::fd::AsRawFd::as_raw_fd(&set.as_fd());
+    let path = format!("/proc/self/fdinfo/{descriptor}");
+    std::fs::read_to_string(path).unwrap().lines().filter(|line| line.starts_with("tfd:")).count()
 }

@@ -46,6 +46,8 @@ pub(crate) fn run(channel: Channel) -> io::Result<()> {
     // Ctrl-C reaches the whole process group and systemd may signal every process: the end of
     // this role is the supervisor's to say.
     let _signals = Signals::blocked(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP])?;
+    // A silent server holds a socket for its whole time-out.
+    edge::privileges::raise_descriptors();
     Director::new(channel)?.run()
 }
 
@@ -173,6 +175,7 @@ impl Director {
 
     /// Brings a plan into force, or leaves the former one in force and says why.
     fn configure(&mut self, now: Time, plan: Layer4Plan) -> Result<(), String> {
+        self.probes.configure(&plan.outside)?;
         let adopted = self.tables.open(&plan)?;
         let found = adopted.map(|tables| tables.len());
         let health = self.health.successor(plan, adopted);

@@ -1,28 +1,38 @@
-//! TCP connections that never block: start one, learn how it ended, read and write what goes.
+//! Sockets with one peer that never block: TCP connections (start one, learn how it ended, read
+//! and write what goes), [`Datagrams`] and [`Echo`].
+
+mod datagram;
+mod echo;
+mod source;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
+use model::check::Source;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with, sockopt};
+use rustix::net::{SocketType, ipproto, sockopt};
 
-/// Begins to connect. When the descriptor becomes writable, [`outcome`] tells the end.
-/// `bind` is the source address; its port may be 0.
-pub fn start(target: SocketAddr, bind: Option<SocketAddr>) -> io::Result<TcpStream> {
-    let family = match target {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
-    if let Some(source) = bind {
-        // A fixed source port must not be kept by the last connection's TIME_WAIT.
-        sockopt::set_socket_reuseaddr(&socket, true)?;
-        rustix::net::bind(&socket, &source)?;
+pub use datagram::Datagrams;
+pub use echo::Echo;
+
+/// Begins to connect, from there. When the descriptor becomes writable, [`outcome`] tells the end.
+///
+/// A connection from a fixed port is reset when it is closed: its TIME_WAIT would keep the port
+/// from the next connection to the same target for a minute (the kernel says EADDRNOTAVAIL).
+/// Others are closed in order.
+pub fn start(target: SocketAddr, from: &Source) -> io::Result<TcpStream> {
+    let socket = source::open(target, SocketType::STREAM, ipproto::TCP, from)?;
+    source::bind(&socket, from)?;
+    if from.bind.is_some_and(|address| address.port() != 0) {
+        sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
     }
     match rustix::net::connect(&socket, &target) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
+        // All ports to this target are in use. (Over IPv6 it may also mean that this machine has
+        // no address from which the target can be reached.)
+        Err(Errno::ADDRNOTAVAIL) if target.is_ipv4() => Err(Errno::NOBUFS.into()),
         Err(error) => Err(error.into()),
     }
 }
@@ -70,7 +80,7 @@ fn moved(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Moved> {
 
 /// The lack is this machine's (descriptors, memory, source ports), not the other side's fault.
 pub fn is_local_shortage(error: &io::Error) -> bool {
-    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRINUSE]
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]
         .iter()
         .any(|shortage| error.raw_os_error() == Some(shortage.raw_os_error()))
 }
@@ -83,11 +93,22 @@ pub fn cause(error: &io::Error) -> String {
         Some(Errno::TIMEDOUT) => "connection timed out",
         Some(Errno::HOSTUNREACH) => "no route to host",
         Some(Errno::NETUNREACH) => "network is unreachable",
+        Some(Errno::HOSTDOWN) => "host is down",
         Some(Errno::ADDRNOTAVAIL) => "source address not available",
+        Some(Errno::ADDRINUSE) => "source port in use",
+        Some(Errno::NODEV) => "no such interface",
         Some(Errno::MFILE) | Some(Errno::NFILE) => "no file descriptors left on the director",
         _ => return error.to_string(),
     };
     known.to_string()
+}
+
+/// The same for [`Datagrams`] and [`Echo`], which nobody connects to.
+pub fn refusal(error: &io::Error) -> String {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::CONNREFUSED) => "port unreachable".to_string(),
+        _ => cause(error),
+    }
 }
 
 #[cfg(test)]
@@ -109,11 +130,11 @@ mod tests {
     #[test]
     fn a_connection_opens_carries_bytes_and_ends() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let source = "127.0.0.9:0".parse().unwrap();
-        let stream = start(listener.local_addr().unwrap(), Some(source)).unwrap();
+        let bound = "127.0.0.9:0".parse().unwrap();
+        let stream = start(listener.local_addr().unwrap(), &bound_to(bound)).unwrap();
         finish(&stream).unwrap();
         let (mut peer, from) = listener.accept().unwrap();
-        assert_eq!(from.ip(), source.ip());
+        assert_eq!(from.ip(), bound.ip());
         assert_eq!(read(&stream, &mut [0; 8]).unwrap(), Moved::Blocked);
         assert_eq!(write(&stream, b"hello").unwrap(), Moved::Bytes(5));
         peer.read_exact(&mut [0; 5]).unwrap();
@@ -124,12 +145,44 @@ mod tests {
         assert_eq!(read(&stream, &mut [0; 8]).unwrap(), Moved::End);
     }
 
+    fn bound_to(address: SocketAddr) -> Source {
+        Source { bind: Some(address), ..Source::default() }
+    }
+
+    #[test]
+    fn a_fixed_port_can_be_used_again_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let spare = TcpListener::bind("127.0.0.9:0").unwrap().local_addr().unwrap();
+        for _ in 0..3 {
+            let stream = start(listener.local_addr().unwrap(), &bound_to(spare)).unwrap();
+            finish(&stream).unwrap();
+            assert_eq!(listener.accept().unwrap().1, spare);
+        }
+    }
+
+    #[test]
+    fn a_source_that_is_not_there_is_told_in_words() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap();
+        let error = start(target, &bound_to("192.0.2.7:0".parse().unwrap())).unwrap_err();
+        assert_eq!(cause(&error), "source address not available");
+        if !crate::privileges::are_all() {
+            println!("skipped: needs root");
+            return;
+        }
+        let nowhere = Source { interface: Some("nowhere9".into()), ..Source::default() };
+        assert_eq!(cause(&start(target, &nowhere).unwrap_err()), "no such interface");
+        let marked = Source { interface: Some("lo".into()), mark: 7, ..Source::default() };
+        finish(&start(target, &marked).unwrap()).unwrap();
+    }
+
     #[test]
     fn a_closed_port_refuses_in_words() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = listener.local_addr().unwrap();
         drop(listener);
-        let error = start(target, None).and_then(|stream| finish(&stream)).unwrap_err();
+        let error =
+            start(target, &Source::default()).and_then(|stream| finish(&stream)).unwrap_err();
         assert_eq!(cause(&error), "connection refused");
         assert!(!is_local_shortage(&error));
     }
