@@ -123,6 +123,22 @@ pub(crate) struct Status {
     pub(crate) vrrp: Option<VrrpReport>,
     pub(crate) director: Option<DirectorReport>,
     pub(crate) proxy: Option<ProxyReport>,
+    /// What became of mails to the administrators.
+    #[serde(default)]
+    pub(crate) alerts: AlertStatus,
+}
+
+/// What became of mails since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AlertStatus {
+    /// They wait for their turn.
+    pub(crate) waiting: usize,
+    /// The mail server took them.
+    pub(crate) sent: u64,
+    /// It did not, for as often as it was tried.
+    pub(crate) failed: u64,
+    /// Too many waited already.
+    pub(crate) dropped: u64,
 }
 
 /// One role's process.

@@ -5,6 +5,7 @@ use model::control::{Event, FromRole};
 use crate::cli::Role;
 
 use super::Supervisor;
+use super::alerts::QuorumChange;
 
 impl Supervisor {
     pub(super) fn on_message(&mut self, role: Role, message: FromRole) {
@@ -26,8 +27,17 @@ impl Supervisor {
         log(role, event);
         let host = crate::machine::host_name();
         match (role, event) {
-            (Role::Director, Event::Health { service, server, up, reason, .. }) => {
-                self.alerts.real_server(&self.plan.global, &host, service, server, *up, reason);
+            (Role::Director, Event::Health { service, server, up, reason, alert: true }) => {
+                self.alerts.real_server(&self.plan, &host, service, server, *up, reason);
+            }
+            (
+                Role::Director,
+                Event::Quorum { service, gained, living, needed, hysteresis, alert: true },
+            ) => {
+                let (gained, living) = (*gained, *living);
+                let (needed, hysteresis) = (*needed, *hysteresis);
+                let change = QuorumChange { service, gained, living, needed, hysteresis };
+                self.alerts.quorum(&self.plan, &host, &change);
             }
             (Role::Helper, Event::Notice(notice)) => {
                 self.alerts.vrrp(&self.plan.global, &host, notice);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use model::Plan;
+use model::check::Checker;
 use model::layer4::{Endpoint, Protocol, VirtualServer, VirtualServerId};
 
 /// Names that an error lists.
@@ -21,6 +22,33 @@ pub(super) fn has_server(plan: &Plan, id: &VirtualServerId, server: Endpoint) ->
 
 fn find<'a>(plan: &'a Plan, id: &VirtualServerId) -> Option<&'a VirtualServer> {
     plan.layer4.virtual_servers.iter().find(|server| server.id == *id)
+}
+
+/// The checkers of a real server.
+pub(super) fn checkers<'a>(
+    plan: &'a Plan,
+    id: &VirtualServerId,
+    server: Endpoint,
+) -> &'a [Checker] {
+    let servers = find(plan, id).into_iter().flat_map(|one| &one.real_servers);
+    let found = servers.into_iter().find(|one| one.endpoint == server);
+    found.map_or(&[], |one| &one.checkers)
+}
+
+/// The virtual server of an event's name for it.
+pub(super) fn virtual_server_of_event(plan: &Plan, service: &str) -> Option<VirtualServerId> {
+    virtual_server(plan, service).ok()
+}
+
+/// Both of a real server's event.
+pub(super) fn of_event(
+    plan: &Plan,
+    service: &str,
+    server: &str,
+) -> Option<(VirtualServerId, Endpoint)> {
+    let (address, port) = endpoint(server)?;
+    let endpoint = Endpoint { address, port: port? };
+    Some((virtual_server_of_event(plan, service)?, endpoint))
 }
 
 /// The virtual server meant by `TCP 192.0.2.1:80`, `192.0.2.1:80`, `192.0.2.1`, `group web` or

@@ -255,6 +255,7 @@ impl Supervisor {
             vrrp: vrrp.map(|report| *report),
             director,
             proxy,
+            alerts: self.alerts.status(),
         }
     }
 }

@@ -1,8 +1,12 @@
 //! Mail to the administrators (`notification_email`), with Keepalived's subjects. A thread of its
 //! own sends it, so that a mail server that hangs holds up nothing else.
 
+mod words;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -11,11 +15,15 @@ use lettre::message::Mailbox;
 use lettre::transport::smtp::SmtpTransport;
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{Message, Transport};
+use model::Plan;
 use model::control::{Notice, NoticeKind};
 use model::plan::Global;
 
-/// Mails that may wait; further ones are dropped and counted in the log.
-const WAITING_MAX: usize = 256;
+use super::names;
+use crate::control::AlertStatus;
+
+/// Mails that may wait; further ones are dropped and counted.
+const WAITING_MAX: usize = 4096;
 /// Tries per mail.
 const TRIES: u32 = 3;
 /// Wait between the tries.
@@ -38,6 +46,25 @@ struct Mail {
     helo: String,
 }
 
+/// A quorum that was gained or lost.
+pub(super) struct QuorumChange<'a> {
+    /// As events name the virtual server.
+    pub(super) service: &'a str,
+    pub(super) gained: bool,
+    pub(super) living: u32,
+    pub(super) needed: u32,
+    pub(super) hysteresis: u32,
+}
+
+/// What became of mails.
+#[derive(Debug, Default)]
+struct Counters {
+    waiting: AtomicUsize,
+    sent: AtomicU64,
+    failed: AtomicU64,
+    dropped: AtomicU64,
+}
+
 /// The way to the mail thread.
 pub(super) struct Alerts {
     queue: Option<SyncSender<Mail>>,
@@ -45,6 +72,7 @@ pub(super) struct Alerts {
     done: Receiver<()>,
     /// The last state of each instance and group that was mailed: the same twice is not news.
     mailed: BTreeMap<(bool, String), NoticeKind>,
+    counters: Arc<Counters>,
 }
 
 impl Alerts {
@@ -52,14 +80,16 @@ impl Alerts {
     pub(super) fn start() -> Alerts {
         let (queue, waiting) = sync_channel(WAITING_MAX);
         let (until_done, done) = sync_channel(0);
+        let counters = Arc::new(Counters::default());
+        let counted = counters.clone();
         let started = thread::Builder::new().name("alerts".into()).spawn(move || {
-            deliver(&waiting);
+            deliver(&waiting, &counted);
             drop(until_done);
         });
         if let Err(error) = started {
             tracing::error!("no thread for alerts: {error}");
         }
-        Alerts { queue: Some(queue), done, mailed: BTreeMap::new() }
+        Alerts { queue: Some(queue), done, mailed: BTreeMap::new(), counters }
     }
 
     /// The end: gives mails that wait a little time.
@@ -73,7 +103,7 @@ impl Alerts {
         let kind = notice.kind;
         let key = (notice.group, notice.name.clone());
         let fault_unwanted = kind == NoticeKind::Fault && global.alerts.no_faults;
-        let Some((subject, body)) = vrrp_words(notice.group, kind) else { return };
+        let Some((subject, body)) = words::vrrp(notice.group, kind) else { return };
         if fault_unwanted || self.mailed.get(&key) == Some(&kind) {
             return;
         }
@@ -101,34 +131,39 @@ impl Alerts {
         self.send(global, subject, format!("=> {rival} with priority {priority} {how} <=\r\n"));
     }
 
-    /// A real server of a layer-4 virtual server went down or came back. Mailed unless
-    /// `smtp_alert_checker` or `smtp_alert` is false.
+    /// A real server of a virtual server went down or came back.
     pub(super) fn real_server(
         &self,
-        global: &Global,
+        plan: &Plan,
         host: &str,
         service: &str,
         server: &str,
         up: bool,
         reason: &str,
     ) {
-        if global.alerts.checkers == Some(false) {
-            return;
-        }
-        let router = global.router_id.as_deref().unwrap_or(host);
-        // `TCP 192.0.2.1:80`: Keepalived's subject has the address alone.
-        let address = service.rsplit(' ').next().unwrap_or(service);
+        let Some((id, endpoint)) = names::of_event(plan, service, server) else { return };
+        let router = plan.global.router_id.as_deref().unwrap_or(host);
         let subject = format!(
             "[{router}] Realserver {} of virtual server {} - {}",
-            bracketed(server),
-            bracketed(address),
+            words::real_server(&id, endpoint),
+            words::virtual_server(plan, &id),
             if up { "UP" } else { "DOWN" }
         );
-        let body = format!(
-            "=> CHECK {} on service {server}: {reason} <=\r\n\r\n",
-            if up { "succeed" } else { "failed" }
-        );
-        self.send(global, subject, body);
+        // Keepalived's line, and below it what it does not tell.
+        let body = format!("{}\r\n{reason}\r\n", words::check(plan, &id, endpoint, up));
+        self.send(&plan.global, subject, body);
+    }
+
+    /// A virtual server gained or lost its quorum.
+    pub(super) fn quorum(&self, plan: &Plan, host: &str, change: &QuorumChange<'_>) {
+        let Some(id) = names::virtual_server_of_event(plan, change.service) else { return };
+        let router = plan.global.router_id.as_deref().unwrap_or(host);
+        let name = words::virtual_server(plan, &id);
+        let state = if change.gained { "UP" } else { "DOWN" };
+        let subject = format!("[{router}] Virtualserver {name} - {state}");
+        let QuorumChange { gained, needed, hysteresis, living, .. } = *change;
+        let body = words::quorum(gained, needed, hysteresis, living);
+        self.send(&plan.global, subject, format!("{body}\r\n"));
     }
 
     fn send(&self, global: &Global, subject: String, body: String) {
@@ -145,53 +180,29 @@ impl Alerts {
         let helo = alerts.helo_name.clone().unwrap_or_else(crate::machine::host_name);
         let mail = Mail { to, from, host, port, timeout, subject, body, helo };
         let Some(queue) = &self.queue else { return };
+        let counters = &self.counters;
+        counters.waiting.fetch_add(1, Relaxed);
         match queue.try_send(mail) {
             Ok(()) => {}
             Err(TrySendError::Full(mail) | TrySendError::Disconnected(mail)) => {
-                tracing::error!("alert dropped, {WAITING_MAX} are waiting: {}", mail.subject);
+                counters.waiting.fetch_sub(1, Relaxed);
+                // The others are counted: a flood of them would only fill the log.
+                if counters.dropped.fetch_add(1, Relaxed) == 0 {
+                    tracing::error!("alert dropped, {WAITING_MAX} are waiting: {}", mail.subject);
+                }
             }
         }
     }
-}
 
-/// Keepalived's words for a state: the end of the subject, and the body. Priorities and weaker
-/// masters are not mailed.
-fn vrrp_words(group: bool, kind: NoticeKind) -> Option<(&'static str, &'static str)> {
-    Some(match (group, kind) {
-        (false, NoticeKind::Master) => {
-            ("Entering MASTER state", "=> VRRP Instance is now owning VRRP VIPs <=")
+    /// What became of mails since the start.
+    pub(super) fn status(&self) -> AlertStatus {
+        let Counters { waiting, sent, failed, dropped } = &*self.counters;
+        AlertStatus {
+            waiting: waiting.load(Relaxed),
+            sent: sent.load(Relaxed),
+            failed: failed.load(Relaxed),
+            dropped: dropped.load(Relaxed),
         }
-        (false, NoticeKind::Backup) => {
-            ("Entering BACKUP state", "=> VRRP Instance is no longer owning VRRP VIPs <=")
-        }
-        (false, NoticeKind::Fault) => {
-            ("Entering FAULT state", "=> VRRP Instance is no longer owning VRRP VIPs <=")
-        }
-        (false, NoticeKind::Stop) => ("Stopping", "=> VRRP Instance stopping <="),
-        (false, NoticeKind::Deleted) => ("Deleted", "=> VRRP Deleted at reload <="),
-        (true, NoticeKind::Master) => {
-            ("Entering MASTER state", "=> All VRRP group instances are now in MASTER state <=")
-        }
-        (true, NoticeKind::Backup) => {
-            ("Entering BACKUP state", "=> All VRRP group instances are now in BACKUP state <=")
-        }
-        (true, NoticeKind::Fault) => {
-            ("Entering FAULT state", "=> All VRRP group instances are now in FAULT state <=")
-        }
-        (true, NoticeKind::Stop) => ("Stopping", "=> All VRRP group instances are now stopping <="),
-        (true, NoticeKind::Deleted)
-        | (
-            _,
-            NoticeKind::MasterRxLowerPri | NoticeKind::MasterPriority | NoticeKind::BackupPriority,
-        ) => return None,
-    })
-}
-
-/// `[10.0.0.1]:80`, as Keepalived writes endpoints.
-fn bracketed(endpoint: &str) -> String {
-    match endpoint.rsplit_once(':') {
-        Some((address, port)) if !address.starts_with('[') => format!("[{address}]:{port}"),
-        _ => endpoint.to_owned(),
     }
 }
 
@@ -208,24 +219,29 @@ fn mailbox(address: &str) -> Option<Mailbox> {
     }
 }
 
-fn deliver(waiting: &Receiver<Mail>) {
+fn deliver(waiting: &Receiver<Mail>, counters: &Counters) {
     while let Ok(mail) = waiting.recv() {
-        let mut tried = 1;
-        loop {
-            match post(&mail) {
-                Ok(()) => break,
-                Err(error) if tried == TRIES => {
-                    tracing::error!(
-                        "alert not sent after {TRIES} tries: {}: {error}",
-                        mail.subject
-                    );
-                    break;
-                }
-                Err(error) => {
-                    tracing::warn!("alert not sent yet: {error}");
-                    tried += 1;
-                    thread::sleep(RETRY);
-                }
+        let counter = if deliver_one(&mail) { &counters.sent } else { &counters.failed };
+        counter.fetch_add(1, Relaxed);
+        counters.waiting.fetch_sub(1, Relaxed);
+    }
+}
+
+/// True: the mail server has it.
+fn deliver_one(mail: &Mail) -> bool {
+    let mut tried = 1;
+    loop {
+        match post(mail) {
+            Ok(()) => return true,
+            Err(error) if tried == TRIES => {
+                let subject = &mail.subject;
+                tracing::error!("alert not sent after {TRIES} tries: {subject}: {error}");
+                return false;
+            }
+            Err(error) => {
+                tracing::warn!("alert not sent yet: {error}");
+                tried += 1;
+                thread::sleep(RETRY);
             }
         }
     }
@@ -250,6 +266,9 @@ fn post(mail: &Mail) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::layer4::{
+        Endpoint, Protocol, RealServer, ServiceKey, VirtualServer, VirtualServerId,
+    };
     use model::plan;
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
@@ -283,55 +302,80 @@ mod tests {
         lines
     }
 
-    #[test]
-    fn no_mail_of_real_servers_where_smtp_alert_is_false() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let alerts = plan::Alerts {
-            to: vec!["root".into()],
-            server: Some(format!("127.0.0.1 {port}")),
-            checkers: Some(false),
-            ..plan::Alerts::default()
+    fn plan(global: Global) -> Plan {
+        let key = ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp };
+        let endpoint = Endpoint { address: [10, 0, 0, 2].into(), port: 80 };
+        let real_servers = vec![RealServer::new(endpoint)];
+        let server = VirtualServer { real_servers, ..VirtualServer::new(key) };
+        let group = |protocol| VirtualServer {
+            id: VirtualServerId::Group { name: "web".into(), protocol },
+            ..VirtualServer::new(ServiceKey { port: 53, protocol, ..key })
         };
-        let global = Global { alerts, ..Global::default() };
-        let mut queue = Alerts::start();
-        queue.real_server(&global, "h", "TCP 192.0.2.1:80", "10.0.0.2:80", false, "refused");
-        queue.finish();
-        assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        let mut plan = Plan { global, ..Plan::default() };
+        plan.layer4.virtual_servers = vec![server, group(Protocol::Tcp), group(Protocol::Udp)];
+        plan
     }
 
     #[test]
     fn a_real_servers_death_is_one_mail_with_keepaliveds_subject() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let global = Global {
-            router_id: Some("LVS_1".into()),
-            alerts: plan::Alerts {
-                to: vec!["admin@example.com".into(), "root".into()],
-                from: Some("lvs@example.com".into()),
-                server: Some(format!("127.0.0.1 {port}")),
-                connect_timeout: Some(Duration::from_secs(5)),
-                ..plan::Alerts::default()
-            },
-            ..Global::default()
-        };
-        Alerts::start().real_server(
-            &global,
-            "host",
-            "TCP 192.0.2.1:80",
-            "10.0.0.2:80",
-            false,
-            "connection refused",
-        );
+        let plan = plan(global(listener.local_addr().unwrap().port()));
+        let alerts = Alerts::start();
+        let (service, server) = ("TCP 192.0.2.1:80", "10.0.0.2:80");
+        alerts.real_server(&plan, "host", service, server, false, "connection refused");
         let lines = sink(&listener);
-        let subject =
-            "Subject: [LVS_1] Realserver [10.0.0.2]:80 of virtual server [192.0.2.1]:80 - DOWN";
         // A long header may be folded.
         let text = lines.join("\n").replace("\n ", " ");
+        let subject = "Subject: [LVS_1] Realserver [10.0.0.2]:tcp:80 of virtual server \
+                       [192.0.2.1]:tcp:80 - DOWN\n";
         assert!(text.contains(subject), "{text}");
-        assert!(text.contains("RCPT TO:<root@localhost>"), "{text}");
-        assert!(text.contains("connection refused"), "{text}");
+        assert!(text.contains("RCPT TO:<b@example.com>"), "{text}");
+        assert!(text.contains("\n\n=> CHECK failed on service <=\nconnection refused\n"), "{text}");
+    }
+
+    #[test]
+    fn a_quorum_is_mailed_in_keepaliveds_words_and_a_group_by_name_and_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let plan = plan(global(listener.local_addr().unwrap().port()));
+        let alerts = Alerts::start();
+        let (gained, living, needed, hysteresis) = (false, 1, 3, 1);
+        let change = |service| QuorumChange { service, gained, living, needed, hysteresis };
+        alerts.quorum(&plan, "host", &change("TCP 192.0.2.1:80"));
+        alerts.quorum(&plan, "host", &QuorumChange { gained: true, ..change("UDP group web") });
+        let text = sink(&listener).join("\n").replace("\n ", " ");
+        assert!(
+            text.contains("Subject: [LVS_1] Virtualserver [192.0.2.1]:tcp:80 - DOWN\n"),
+            "{text}"
+        );
+        assert!(text.contains("\n\n=> Lost quorum 3+1=2 <= 1 <=\n"), "{text}");
+        let text = sink(&listener).join("\n").replace("\n ", " ");
+        assert!(text.contains("Subject: [LVS_1] Virtualserver [web]:1 - UP\n"), "{text}");
+        assert!(text.contains("\n\n=> Gained quorum 3+1=4 <= 1 <=\n"), "{text}");
+        for _ in 0..1000 {
+            if alerts.status().sent == 2 {
+                break;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        let expected = AlertStatus { waiting: 0, sent: 2, failed: 0, dropped: 0 };
+        assert_eq!(alerts.status(), expected);
+    }
+
+    #[test]
+    fn with_the_mail_server_dead_so_many_wait_and_the_others_are_counted() {
+        // It takes connections and says nothing.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let plan = plan(global(listener.local_addr().unwrap().port()));
+        let alerts = Alerts::start();
+        let began = std::time::Instant::now();
+        for number in 0..3 * WAITING_MAX {
+            let reason = format!("failure {number}");
+            alerts.real_server(&plan, "h", "TCP 192.0.2.1:80", "10.0.0.2:80", false, &reason);
+        }
+        assert!(began.elapsed() < Duration::from_secs(20));
+        let AlertStatus { waiting, dropped, .. } = alerts.status();
+        assert!(waiting <= WAITING_MAX + 1, "{waiting} wait");
+        assert_eq!(waiting + dropped as usize, 3 * WAITING_MAX);
     }
 
     fn global(port: u16) -> Global {

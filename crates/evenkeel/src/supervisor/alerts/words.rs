@@ -1,0 +1,106 @@
+//! Keepalived's words: subjects that people filter by, and bodies.
+
+use model::Plan;
+use model::check::{CheckKind, Checker};
+use model::control::NoticeKind;
+use model::layer4::{Endpoint, Protocol, VirtualServerId};
+
+use crate::supervisor::names;
+
+/// Keepalived's names of a virtual server and a real server of it, as events name them:
+/// `TCP 192.0.2.1:80` and `10.0.0.1:80` are `[192.0.2.1]:tcp:80` and `[10.0.0.1]:tcp:80`. Of a
+/// group `[web]:0`: the number counts the virtual servers that use this group.
+pub(super) fn virtual_server(plan: &Plan, id: &VirtualServerId) -> String {
+    match id {
+        VirtualServerId::Service(key) => {
+            trio(Endpoint { address: key.address, port: key.port }, key.protocol)
+        }
+        VirtualServerId::Group { name, .. } => {
+            let of_group = |one: &&VirtualServerId| matches!(one, VirtualServerId::Group { name: known, .. } if known == name);
+            let ids = plan.layer4.virtual_servers.iter().map(|server| &server.id);
+            let place = ids.filter(of_group).position(|one| one == id).unwrap_or_default();
+            format!("[{name}]:{place}")
+        }
+    }
+}
+
+/// The same of a real server.
+pub(super) fn real_server(id: &VirtualServerId, server: Endpoint) -> String {
+    let protocol = match id {
+        VirtualServerId::Service(key) => key.protocol,
+        VirtualServerId::Group { protocol, .. } => *protocol,
+    };
+    trio(server, protocol)
+}
+
+fn trio(endpoint: Endpoint, protocol: Protocol) -> String {
+    let protocol = match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    format!("[{}]:{protocol}:{}", endpoint.address, endpoint.port)
+}
+
+/// What a mail about a real server says: in the words of its first checker.
+pub(super) fn check(plan: &Plan, id: &VirtualServerId, server: Endpoint, up: bool) -> String {
+    let succeed = if up { "succeed" } else { "failed" };
+    let succeeded = if up { "succeeded" } else { "failed" };
+    let checker: Option<&Checker> = names::checkers(plan, id, server).first();
+    match checker.map(|checker| &checker.kind) {
+        Some(CheckKind::Tcp) => format!("=> TCP CHECK {succeed} on service <="),
+        Some(CheckKind::Http(_)) if !up => {
+            "=> CHECK failed on service : HTTP request failed <=".to_owned()
+        }
+        Some(CheckKind::Dns(_)) => format!("=> DNS_CHECK: {succeed} on service <="),
+        Some(CheckKind::Udp(_)) => format!("=> UDP CHECK {succeed} on service <="),
+        Some(CheckKind::Ping) => format!("=> ICMP CHECK {succeed} on service <="),
+        Some(CheckKind::Misc(_)) => format!("=> MISC CHECK {succeeded} on service <="),
+        Some(CheckKind::Bfd(name)) => format!("=> BFD CHECK {name} {succeeded} on service <="),
+        Some(CheckKind::Http(_) | CheckKind::Smtp(_) | CheckKind::File(_)) | None => {
+            format!("=> CHECK {succeed} on service <=")
+        }
+    }
+}
+
+/// What a mail about a quorum says.
+pub(super) fn quorum(gained: bool, needed: u32, hysteresis: u32, living: u32) -> String {
+    let (needed_wide, hysteresis_wide) = (i64::from(needed), i64::from(hysteresis));
+    let (what, bound) = match gained {
+        true => ("Gained quorum", needed_wide + hysteresis_wide),
+        false => ("Lost quorum", needed_wide - hysteresis_wide),
+    };
+    format!("=> {what} {needed}+{hysteresis}={bound} <= {living} <=")
+}
+
+/// Keepalived's words for a state: the end of the subject, and the body. Priorities and weaker
+/// masters are not mailed.
+pub(super) fn vrrp(group: bool, kind: NoticeKind) -> Option<(&'static str, &'static str)> {
+    Some(match (group, kind) {
+        (false, NoticeKind::Master) => {
+            ("Entering MASTER state", "=> VRRP Instance is now owning VRRP VIPs <=")
+        }
+        (false, NoticeKind::Backup) => {
+            ("Entering BACKUP state", "=> VRRP Instance is no longer owning VRRP VIPs <=")
+        }
+        (false, NoticeKind::Fault) => {
+            ("Entering FAULT state", "=> VRRP Instance is no longer owning VRRP VIPs <=")
+        }
+        (false, NoticeKind::Stop) => ("Stopping", "=> VRRP Instance stopping <="),
+        (false, NoticeKind::Deleted) => ("Deleted", "=> VRRP Deleted at reload <="),
+        (true, NoticeKind::Master) => {
+            ("Entering MASTER state", "=> All VRRP group instances are now in MASTER state <=")
+        }
+        (true, NoticeKind::Backup) => {
+            ("Entering BACKUP state", "=> All VRRP group instances are now in BACKUP state <=")
+        }
+        (true, NoticeKind::Fault) => {
+            ("Entering FAULT state", "=> All VRRP group instances are now in FAULT state <=")
+        }
+        (true, NoticeKind::Stop) => ("Stopping", "=> All VRRP group instances are now stopping <="),
+        (true, NoticeKind::Deleted)
+        | (
+            _,
+            NoticeKind::MasterRxLowerPri | NoticeKind::MasterPriority | NoticeKind::BackupPriority,
+        ) => return None,
+    })
+}
