@@ -33,12 +33,13 @@ impl Chunked {
         Chunked { state: State::Size(None), line: 0 }
     }
 
-    /// Takes bytes and gives the data among them to `sink`. True when the body is complete.
+    /// Takes bytes and gives the data among them to `sink`. When the body is complete: how many of
+    /// the bytes do not belong to it any more.
     pub(super) fn decode(
         &mut self,
         mut bytes: &[u8],
         mut sink: impl FnMut(&[u8]),
-    ) -> Result<bool, Malformed> {
+    ) -> Result<Option<usize>, Malformed> {
         while let Some((&first, rest)) = bytes.split_first() {
             match self.state {
                 State::Data(left) => {
@@ -50,14 +51,14 @@ impl Chunked {
                     self.state = if left == 0 { State::DataEnd } else { State::Data(left) };
                     continue;
                 }
-                State::Done => return Ok(true),
+                State::Done => return Ok(Some(bytes.len())),
                 State::Size(_) | State::Extension(_) | State::DataEnd | State::Trailer(_) => {
                     self.handle_line_byte(first)?;
                     bytes = rest;
                 }
             }
         }
-        Ok(self.state == State::Done)
+        Ok((self.state == State::Done).then_some(0))
     }
 
     fn handle_line_byte(&mut self, byte: u8) -> Result<(), Malformed> {
@@ -108,7 +109,7 @@ mod tests {
         let mut body = Vec::new();
         let mut done = false;
         for part in wire.chunks(step) {
-            done = chunked.decode(part, |data| body.extend_from_slice(data))?;
+            done = chunked.decode(part, |data| body.extend_from_slice(data))?.is_some();
         }
         Ok((body, done))
     }
@@ -122,6 +123,13 @@ mod tests {
         for short in 0..wire.len() {
             assert!(!decoded(&wire[..short], 3).unwrap().1, "{short} bytes");
         }
+    }
+
+    #[test]
+    fn what_follows_the_last_chunk_is_left_over() {
+        let mut chunked = Chunked::new();
+        assert_eq!(chunked.decode(b"1\r\na\r\n0\r\n\r\nmore", |_| {}), Ok(Some(4)));
+        assert_eq!(chunked.decode(b"more", |_| {}), Ok(Some(4)));
     }
 
     #[test]

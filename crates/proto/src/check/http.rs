@@ -1,114 +1,165 @@
-//! HTTP_GET: every url answers with the status and the body it should, in order, each over a
-//! connection of its own.
+//! HTTP_GET and SSL_GET: a url answers with the status and the body it should.
 
 use alloc::format;
-use alloc::string::String;
-use alloc::vec::{self, Vec};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt::Write;
 use core::net::SocketAddr;
+use core::time::Duration;
 
-use model::check::UrlCheck;
+use model::check::{HttpCheck, ServerName, TlsCheck, UrlCheck};
 
-use super::Step;
-use super::reply::{Page, Progress, Reply};
+use super::Tls;
+use super::pattern;
+use super::probe::Step;
+use super::reply::{Page, Progress, Reply, Wanted};
+use super::request::{keeps_open, request};
+use super::words::{Text, no_answer, seconds};
 
 #[derive(Debug)]
 pub(super) struct HttpProbe {
-    /// The url in question, then those to come.
-    url: Option<UrlCheck>,
-    later: vec::IntoIter<UrlCheck>,
-    /// There is more than one: a failure says which.
+    url: UrlCheck,
+    /// There is more than one: a result says which.
     several: bool,
+    request: Vec<u8>,
     reply: Reply,
+    /// The page is judged only when the connection has ended as it should (`tls_compliant`).
+    until_end: bool,
+    judged: Option<Result<Text, Text>>,
 }
 
 impl HttpProbe {
-    pub(super) fn new(urls: Vec<UrlCheck>) -> HttpProbe {
-        let several = urls.len() > 1;
-        let mut later = urls.into_iter();
-        HttpProbe { url: later.next(), later, several, reply: Reply::new() }
-    }
-
-    /// Part of an answer has arrived.
-    pub(super) fn has_begun(&self) -> bool {
-        self.reply.has_begun()
-    }
-
-    pub(super) fn handle_connected(&mut self, target: SocketAddr) -> Step {
-        match &self.url {
-            Some(url) => Step::Send(request(url, target)),
-            None => Step::Pass("no url to get".into()),
+    /// Of the url at this place; there is at least one.
+    pub(super) fn new(http: &HttpCheck, place: u16, target: SocketAddr) -> HttpProbe {
+        let url = http.urls.get(usize::from(place)).or(http.urls.first());
+        let url = url.cloned().unwrap_or_default();
+        let compliant = http.tls.as_ref().is_some_and(|tls| tls.compliant);
+        HttpProbe {
+            several: http.urls.len() > 1,
+            request: request(http.version, &url, target),
+            reply: Reply::new(Wanted { digest: url.digest.is_some(), body: url.pattern.is_some() }),
+            until_end: compliant && !keeps_open(http.version),
+            judged: None,
+            url,
         }
+    }
+
+    /// What the connection needs.
+    pub(super) fn tls(&self, http: &HttpCheck) -> Option<Tls> {
+        let TlsCheck { server_name, compliant } = http.tls.as_ref()?;
+        let server_name = match server_name {
+            ServerName::Absent => None,
+            ServerName::VirtualHost => self.url.virtual_host.as_deref().map(host_alone),
+            ServerName::Name(name) => Some(name.clone()),
+        };
+        Some(Tls { server_name, compliant: *compliant })
+    }
+
+    pub(super) fn handle_open(&mut self) -> Step {
+        Step::Send(core::mem::take(&mut self.request))
     }
 
     pub(super) fn handle_bytes(&mut self, bytes: &[u8]) -> Step {
+        // What follows a complete page is not looked at.
+        if self.judged.is_some() {
+            return Step::Wait;
+        }
         let progress = self.reply.handle_bytes(bytes);
-        self.follow(progress)
+        self.follow(progress, false)
     }
 
     pub(super) fn handle_end(&mut self) -> Step {
-        let progress = self.reply.handle_end();
-        self.follow(progress)
+        match self.judged.take() {
+            Some(result) => conclude(result),
+            None => {
+                let progress = self.reply.handle_end();
+                self.follow(progress, true)
+            }
+        }
     }
 
-    fn follow(&mut self, progress: Progress) -> Step {
-        let page = match progress {
+    pub(super) fn handle_late(&self, within: Duration) -> Step {
+        let within_text = seconds(within);
+        let text = match (&self.judged, self.reply.has_begun()) {
+            (Some(_), _) => format!("connection not closed within {within_text}").into(),
+            (None, true) => format!("answer not complete within {within_text}").into(),
+            (None, false) => no_answer(within),
+        };
+        Step::Fail(self.at_url(text))
+    }
+
+    /// A cause, with the url in front when there are several.
+    pub(super) fn at_url(&self, cause: Text) -> Text {
+        if self.several { format!("{}: {cause}", self.url.path).into() } else { cause }
+    }
+
+    fn follow(&mut self, progress: Progress, ended: bool) -> Step {
+        let result = match progress {
             Progress::More => return Step::Wait,
-            Progress::Broken(reason) => return Step::Fail(reason),
-            Progress::Page(page) => page,
+            Progress::Broken(reason) => Err(reason),
+            Progress::Page(page) => judge(&self.url, &page),
         };
-        let Some(url) = self.url.take() else {
+        let result = match result {
+            Ok(text) => Ok(self.at_url(text)),
+            Err(text) => Err(self.at_url(text)),
+        };
+        if self.until_end && !ended && result.is_ok() {
+            self.judged = Some(result);
             return Step::Wait;
-        };
-        let verdict = judge(&url, &page);
-        self.url = self.later.next();
-        self.reply = Reply::new();
-        match verdict {
-            Err(reason) if self.several => Step::Fail(format!("{}: {reason}", url.path)),
-            Err(reason) => Step::Fail(reason),
-            Ok(_) if self.url.is_some() => Step::Reconnect,
-            Ok(text) => Step::Pass(text),
         }
+        conclude(result)
     }
 }
 
-/// Like Keepalived's, User-Agent included: access logs filter by it.
-fn request(url: &UrlCheck, target: SocketAddr) -> Vec<u8> {
-    let mut text = String::from("GET ");
-    for character in url.path.chars() {
-        if character.is_ascii_control() || character == ' ' {
-            let _ = write!(text, "%{:02X}", u32::from(character));
-        } else {
-            text.push(character);
-        }
+fn conclude(result: Result<Text, Text>) -> Step {
+    match result {
+        Ok(text) => Step::Pass(text),
+        Err(text) => Step::Fail(text),
     }
-    text.push_str(" HTTP/1.0\r\nUser-Agent: KeepAliveClient\r\nHost: ");
-    match &url.virtual_host {
-        Some(host) => text.extend(host.chars().filter(|character| !character.is_control())),
-        None => {
-            let _ = write!(text, "{target}");
-        }
-    }
-    text.push_str("\r\n\r\n");
-    text.into_bytes()
 }
 
-fn judge(url: &UrlCheck, page: &Page) -> Result<String, String> {
-    let Page { status, digest, .. } = *page;
+/// `www.example.org:8443`: without the port, which has no place in a server name.
+fn host_alone(host: &str) -> String {
+    match host.rsplit_once(':') {
+        Some((name, port))
+            if !name.contains(':') && port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            name.to_string()
+        }
+        Some(_) | None => host.to_string(),
+    }
+}
+
+fn judge(url: &UrlCheck, page: &Page) -> Result<Text, Text> {
+    let status = page.status;
     let accepted = match url.status.as_slice() {
-        // keepalived.conf(5): the default is 200 to 299, with a digest or without.
+        // keepalived.conf(5): the default is 200 to 299, whatever else is asked for.
         [] => (200..=299).contains(&status),
         ranges => ranges.iter().any(|(least, most)| (*least..=*most).contains(&status)),
     };
     if !accepted {
-        return Err(format!("HTTP status {status}"));
+        return Err(format!("HTTP status {status}").into());
     }
-    match url.digest {
-        None => Ok(format!("HTTP status {status}")),
-        Some(_) if page.cut => Err("body too long to digest".into()),
-        Some(expected) if expected == digest => Ok(format!("HTTP status {status}, digest matches")),
-        Some(expected) => Err(format!("digest {} instead of {}", hex(digest), hex(expected))),
+    let mut text = match status {
+        200 => Text::from("HTTP status 200"),
+        other => format!("HTTP status {other}").into(),
+    };
+    if let Some(expected) = url.digest {
+        if page.cut {
+            return Err("body too long to digest".into());
+        }
+        if ![Some(page.digest), page.coded_digest].contains(&Some(expected)) {
+            let text = format!("digest {} instead of {}", hex(page.digest), hex(expected));
+            return Err(text.into());
+        }
+        text += ", digest matches";
     }
+    if let Some(pattern) = &url.pattern {
+        let searched = pattern::judge(pattern, &page.body, page.body_cut)?;
+        text += ", ";
+        text += searched;
+    }
+    Ok(text)
 }
 
 fn hex(digest: [u8; 16]) -> String {
@@ -116,4 +167,17 @@ fn hex(digest: [u8; 16]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_name_has_no_port() {
+        let names = [("a.b:8443", "a.b"), ("a.b", "a.b"), ("::1", "::1"), ("a:b", "a:b")];
+        for (host, name) in names {
+            assert_eq!(host_alone(host), name);
+        }
+    }
 }

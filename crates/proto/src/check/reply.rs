@@ -1,27 +1,44 @@
-//! An HTTP/1 reply, read as it arrives: status, framing, and the MD5 of the body.
+//! An HTTP/1 reply, read as it arrives: status, framing, and of the body what is wanted of it.
 //! Everything has a bound; the bytes may come from anyone.
 
+use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use md5::{Digest, Md5};
 
 use super::chunked::Chunked;
+use super::pattern::SEARCHED_MAX;
+use super::words::Text;
 
 /// Longest status line and headers together.
 pub(super) const HEAD_MAX: usize = 64 << 10;
 /// Most of a body that is read. A longer one passes without a digest, and fails with one.
 pub(super) const BODY_MAX: u64 = 16 << 20;
 
+/// What is wanted of a body besides its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) digest: bool,
+    /// Its beginning, up to [`SEARCHED_MAX`].
+    pub(super) body: bool,
+}
+
 /// A reply, whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) status: u16,
-    /// MD5 of the body, as far as it was read.
+    /// MD5 of the body, as far as it was read. Zeros when it was not wanted.
     pub(super) digest: [u8; 16],
+    /// MD5 of a chunked body as it came, sizes of the chunks and all. Keepalived's checks and
+    /// genhash do not decode and give this one.
+    pub(super) coded_digest: Option<[u8; 16]>,
     /// The body went on beyond [`BODY_MAX`].
     pub(super) cut: bool,
+    /// The beginning of the body, when wanted.
+    pub(super) body: Vec<u8>,
+    /// There is more of it.
+    pub(super) body_cut: bool,
 }
 
 /// How far a reply has come.
@@ -30,13 +47,13 @@ pub(super) enum Progress {
     More,
     Page(Page),
     /// Not a reply, and why, in words for the log.
-    Broken(String),
+    Broken(Text),
 }
 
 #[derive(Debug)]
 enum Part {
     Head(Vec<u8>),
-    Body { framing: Framing, body: Body },
+    Body { framing: Framing, body: Box<Body> },
 }
 
 #[derive(Debug)]
@@ -51,17 +68,20 @@ enum Framing {
 struct Body {
     status: u16,
     length: u64,
-    md5: Md5,
+    digest: Option<Md5>,
+    coded_digest: Option<Md5>,
+    kept: Option<Vec<u8>>,
 }
 
 #[derive(Debug)]
 pub(super) struct Reply {
+    wanted: Wanted,
     part: Part,
 }
 
 impl Reply {
-    pub(super) fn new() -> Reply {
-        Reply { part: Part::Head(Vec::new()) }
+    pub(super) fn new(wanted: Wanted) -> Reply {
+        Reply { wanted, part: Part::Head(Vec::new()) }
     }
 
     pub(super) fn has_begun(&self) -> bool {
@@ -82,13 +102,13 @@ impl Reply {
         loop {
             let end = head_end(head, searched);
             if end.unwrap_or(head.len()) > HEAD_MAX {
-                return Progress::Broken(format!("HTTP head longer than {HEAD_MAX} bytes"));
+                return Progress::Broken(format!("HTTP head longer than {HEAD_MAX} bytes").into());
             }
             let Some(end) = end else {
                 return Progress::More;
             };
             match read_head(&head[..end]) {
-                Err(reason) => return Progress::Broken(reason.to_string()),
+                Err(reason) => return Progress::Broken(reason.into()),
                 // 100 to 199 announce another reply (RFC 9110 15.2).
                 Ok((100..=199, _)) => {
                     head.drain(..end);
@@ -96,7 +116,7 @@ impl Reply {
                 }
                 Ok((status, mut framing)) => {
                     let first = head.split_off(end);
-                    let mut body = Body { status, length: 0, md5: Md5::new() };
+                    let mut body = Box::new(Body::new(status, &framing, self.wanted));
                     let progress = body.handle_bytes(&mut framing, &first);
                     self.part = Part::Body { framing, body };
                     return progress;
@@ -107,24 +127,36 @@ impl Reply {
 
     /// The other side has closed.
     pub(super) fn handle_end(&mut self) -> Progress {
-        match &self.part {
+        match &mut self.part {
             Part::Head(head) if head.is_empty() => {
-                Progress::Broken("connection closed without an answer".to_string())
+                Progress::Broken("connection closed without an answer".into())
             }
-            Part::Head(_) => Progress::Broken("connection closed within the HTTP head".to_string()),
+            Part::Head(_) => Progress::Broken("connection closed within the HTTP head".into()),
             Part::Body { framing: Framing::UntilClose, body } => Progress::Page(body.page(false)),
             Part::Body { framing: Framing::Length(length), body } => {
-                Progress::Broken(format!("body ended after {} of {length} bytes", body.length))
+                let text = format!("body ended after {} of {length} bytes", body.length);
+                Progress::Broken(text.into())
             }
-            Part::Body { framing: Framing::Chunked(_), body } => Progress::Broken(format!(
-                "body ended after {} bytes, before its last chunk",
-                body.length
-            )),
+            Part::Body { framing: Framing::Chunked(_), body } => {
+                let text = format!("body ended after {} bytes, before its last chunk", body.length);
+                Progress::Broken(text.into())
+            }
         }
     }
 }
 
 impl Body {
+    fn new(status: u16, framing: &Framing, wanted: Wanted) -> Body {
+        let chunked = matches!(framing, Framing::Chunked(_));
+        Body {
+            status,
+            length: 0,
+            digest: wanted.digest.then(Md5::new),
+            coded_digest: (wanted.digest && chunked).then(Md5::new),
+            kept: wanted.body.then(Vec::new),
+        }
+    }
+
     fn handle_bytes(&mut self, framing: &mut Framing, bytes: &[u8]) -> Progress {
         let complete = match framing {
             Framing::UntilClose => {
@@ -137,8 +169,13 @@ impl Body {
                 self.length == *length
             }
             Framing::Chunked(chunked) => match chunked.decode(bytes, |data| self.add(data)) {
-                Ok(complete) => complete,
-                Err(_) => return Progress::Broken("malformed chunked body".to_string()),
+                Ok(left_over) => {
+                    if let Some(md5) = &mut self.coded_digest {
+                        md5.update(&bytes[..bytes.len() - left_over.unwrap_or(0)]);
+                    }
+                    left_over.is_some()
+                }
+                Err(_) => return Progress::Broken("malformed chunked body".into()),
             },
         };
         if complete || self.length > BODY_MAX {
@@ -149,11 +186,26 @@ impl Body {
 
     fn add(&mut self, data: &[u8]) {
         self.length += data.len() as u64;
-        self.md5.update(data);
+        if let Some(md5) = &mut self.digest {
+            md5.update(data);
+        }
+        if let Some(kept) = &mut self.kept {
+            let room = SEARCHED_MAX - kept.len();
+            kept.extend_from_slice(&data[..data.len().min(room)]);
+        }
     }
 
-    fn page(&self, cut: bool) -> Page {
-        Page { status: self.status, digest: self.md5.clone().finalize().into(), cut }
+    /// Takes what there is; nothing follows.
+    fn page(&mut self, cut: bool) -> Page {
+        let body = self.kept.take().unwrap_or_default();
+        Page {
+            status: self.status,
+            digest: self.digest.take().map(|md5| md5.finalize().into()).unwrap_or_default(),
+            coded_digest: self.coded_digest.take().map(|md5| md5.finalize().into()),
+            cut,
+            body_cut: (body.len() as u64) < self.length,
+            body,
+        }
     }
 }
 
@@ -224,8 +276,10 @@ fn decimal(text: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
+    const ALL: Wanted = Wanted { digest: true, body: true };
+
     fn read(wire: &[u8], step: usize) -> Progress {
-        let mut reply = Reply::new();
+        let mut reply = Reply::new(ALL);
         for part in wire.chunks(step) {
             match reply.handle_bytes(part) {
                 Progress::More => {}
@@ -237,7 +291,12 @@ mod tests {
 
     fn page(status: u16, body: &str) -> Progress {
         let digest = Md5::digest(body.as_bytes()).into();
-        Progress::Page(Page { status, digest, cut: false })
+        Progress::Page(Page { status, digest, body: body.into(), ..Page::default() })
+    }
+
+    fn coded(page: Progress, body: &str) -> Progress {
+        let Progress::Page(page) = page else { return page };
+        Progress::Page(Page { coded_digest: Some(Md5::digest(body.as_bytes()).into()), ..page })
     }
 
     #[test]
@@ -249,8 +308,8 @@ mod tests {
             ("HTTP/1.1 204 No Content\r\n\r\n", page(204, "")),
             ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", page(200, "")),
             (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
-                page(200, "abc"),
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n!",
+                coded(page(200, "abc"), "3\r\nabc\r\n0\r\n\r\n"),
             ),
             (
                 "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 500 Oh\r\n\r\nno",
@@ -287,23 +346,20 @@ mod tests {
             (endless.as_str(), "HTTP head longer than 65536 bytes"),
         ];
         for (wire, reason) in replies {
-            assert_eq!(
-                read(wire.as_bytes(), 1000),
-                Progress::Broken(reason.to_string()),
-                "{wire:.60}"
-            );
+            assert_eq!(read(wire.as_bytes(), 1000), Progress::Broken(reason.into()), "{wire:.60}");
         }
     }
 
     #[test]
     fn a_body_without_end_is_read_up_to_its_bound() {
-        let mut reply = Reply::new();
+        let mut reply = Reply::new(ALL);
         assert_eq!(reply.handle_bytes(b"HTTP/1.0 200 OK\r\n\r\n"), Progress::More);
         let part = [0; 1 << 16];
         for _ in 0..BODY_MAX / (1 << 16) {
             assert_eq!(reply.handle_bytes(&part), Progress::More);
         }
-        assert!(matches!(reply.handle_bytes(&part), Progress::Page(Page { cut: true, .. })));
+        let Progress::Page(page) = reply.handle_bytes(&part) else { panic!("a page") };
+        assert!(page.cut && page.body_cut && page.body.len() == SEARCHED_MAX);
     }
 
     #[test]
