@@ -2,6 +2,7 @@
 //! are no configuration at all.
 
 mod across;
+mod checkers;
 mod common;
 mod documents;
 mod global;
