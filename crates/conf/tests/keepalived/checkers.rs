@@ -124,6 +124,16 @@ fn packets_and_answers_are_bytes_with_masks() {
 }
 
 #[test]
+fn every_failure_of_every_checker_can_be_asked_for_at_once() {
+    let service = service(
+        "TCP_CHECK {\nlog_all_failures no\n}\nSMTP_CHECK {\nhost {\nlog_all_failures no\n}\n}",
+    );
+    assert!(checkers(&service).iter().all(|one| !one.log_all_failures));
+    let text = "global_defs {\n checker_log_all_failures\n}\n".to_owned() + &service;
+    assert!(checkers(&text).iter().all(|one| one.log_all_failures));
+}
+
+#[test]
 fn an_echo_has_no_port() {
     let checker = only("PING_CHECK {\nconnect_ip 2001:db8::1\nfwmark 9\nbind_if eth7\n}");
     assert_eq!((&checker.kind, checker.target), (&CheckKind::Ping, address("[2001:db8::1]:0")));

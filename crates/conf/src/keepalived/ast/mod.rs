@@ -74,6 +74,8 @@ pub(crate) struct Global {
     pub(crate) lvs_pipe: Pipe,
     /// `reload_file` without a path.
     pub(crate) default_reload_file: bool,
+    /// `checker_log_all_failures`
+    pub(crate) log_all_failures: bool,
     /// What instances that say nothing use.
     pub(crate) vrrp: VrrpDefaults,
 }

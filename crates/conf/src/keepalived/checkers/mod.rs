@@ -10,10 +10,10 @@ pub(super) mod tls;
 pub(super) mod udp;
 pub(super) mod url;
 
-use super::ast::{Checker, CheckerKind, Common, RealServer};
+use super::ast::{Checker, CheckerKind, Common, Global, RealServer};
 use super::keyword::section::{
-    BFD_CHECK, DNS_CHECK, HOST, HTTP_GET, MISC_CHECK, PING_CHECK, REAL_SERVER, SMTP_CHECK, SSL_GET,
-    TCP_CHECK, UDP_CHECK,
+    BFD_CHECK, DNS_CHECK, GLOBAL, HOST, HTTP_GET, MISC_CHECK, PING_CHECK, REAL_SERVER, SMTP_CHECK,
+    SSL_GET, TCP_CHECK, UDP_CHECK,
 };
 use super::keyword::{Fill, KeywordRow, Rule, keyword};
 use super::reader::Reader;
@@ -74,7 +74,14 @@ pub(crate) const ROWS: &[KeywordRow] = &[
     keyword("log_all_failures", PROBES).syntax("[BOOL]").example("").default("false")
         .doc("Every failure is logged, not only the one that takes the server down.")
         .parse(Rule::value(Fill::Checker(log_all_failures))),
+    keyword("checker_log_all_failures", &[GLOBAL]).syntax("[BOOL]").example("").default("false")
+        .doc("Every failure of every checker is logged, whatever the checker says.")
+        .parse(Rule::value(Fill::Global(log_everything))),
 ];
+
+fn log_everything(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Global) {
+    to.log_all_failures = reader.boolean(statement).unwrap_or(false);
+}
 
 /// Reads a checker's block: what all take, and by `own` the rest.
 fn read<'r, 's, 'a>(

@@ -17,7 +17,6 @@ pub(super) const NAMESPACES: &[KeywordRow] = refused![&[TOP], "remove it; checks
 #[rustfmt::skip]
 pub(super) const CHECKERS: &[KeywordRow] = refused![&[GLOBAL], "remove it; it is planned with the other checkers";
     "rs_init_notifies": "Notifies of each real server at start.",
-    "checker_log_all_failures": "Logs every failed check.",
 ];
 
 #[rustfmt::skip]

@@ -5,11 +5,12 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use crate::diagnostic::Diagnostic;
-use crate::keepalived::ast::{Bfd, Checker, CheckerKind, Configuration, FileTrack};
+use crate::keepalived::ast::{Bfd, Checker, CheckerKind, Common, Configuration, FileTrack};
 use crate::source::{Span, Spanned};
 use crate::suggest;
 
-/// Finds what BFD_CHECK and FILE_CHECK name; a FILE_CHECK without a weight takes the file's.
+/// Finds what BFD_CHECK and FILE_CHECK name; a FILE_CHECK without a weight takes the file's. What
+/// `global_defs` says of all checkers becomes what each says.
 pub(in crate::lower) fn settle(from: &mut Configuration, diagnostics: &mut Vec<Diagnostic>) {
     let sessions: BTreeMap<&str, &Bfd> =
         from.bfd.iter().map(|bfd| (bfd.name.value.as_str(), bfd)).collect();
@@ -23,7 +24,10 @@ pub(in crate::lower) fn settle(from: &mut Configuration, diagnostics: &mut Vec<D
         .collect();
     for server in from.virtual_servers.iter_mut().flat_map(|service| &mut service.real_servers) {
         let mut followed: BTreeMap<&str, Span> = BTreeMap::new();
-        for Checker { kind, .. } in &mut server.checkers {
+        for Checker { common, kind } in &mut server.checkers {
+            if from.global.log_all_failures {
+                log_everything(common, kind);
+            }
             match kind {
                 CheckerKind::Bfd(name) => {
                     find_session(&sessions, name, diagnostics);
@@ -47,6 +51,13 @@ pub(in crate::lower) fn settle(from: &mut Configuration, diagnostics: &mut Vec<D
                 | CheckerKind::Misc(_) => {}
             }
         }
+    }
+}
+
+fn log_everything(common: &mut Common, kind: &mut CheckerKind) {
+    common.log_all_failures = Some(true);
+    if let CheckerKind::Smtp(smtp) = kind {
+        smtp.hosts.iter_mut().for_each(|host| host.log_all_failures = None);
     }
 }
 

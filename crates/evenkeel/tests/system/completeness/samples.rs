@@ -198,6 +198,12 @@ const BESIDE: &[(&str, &str, &str)] = &[
 
 /// Keywords that say something only in other surroundings: block, keyword, these.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
+    (
+        "global_defs",
+        "checker_log_all_failures",
+        "global_defs { % }; virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; \
+        protocol TCP; real_server 10.0.0.1 80 { TCP_CHECK { } } }",
+    ),
     ("vrrp_instance", "unicast_src_ip", UNICAST),
     ("vrrp_instance", "old_unicast_checksum", UNICAST),
     (
