@@ -2,5 +2,6 @@
 //! the corpus with a stable toolchain (`crates/*/tests/corpus.rs`).
 
 pub mod adverts;
+pub mod checks;
 pub mod languages;
 pub mod sessions;
