@@ -32,6 +32,8 @@ pub(crate) enum Command {
     /// Take real servers out of service and back, change their weights, add and delete them:
     /// without a reload.
     Server(ServerArgs),
+    /// Show what happened: health, quorum, VRRP, reloads, changes at run time.
+    Events(EventsArgs),
     /// Show the layer-4 tables in ipvsadm's form.
     Ipvsadm(IpvsadmArgs),
     /// Rehearse the configuration, failover included, in network namespaces on this machine.
@@ -166,6 +168,19 @@ pub(crate) struct PlanArgs {
 pub(crate) struct ReloadArgs {
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
+}
+
+/// `evenkeel events`
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+    /// One JSON object per line.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Go on with what happens from now on, until interrupted.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
 }
 
 /// `evenkeel server`

@@ -2,6 +2,7 @@
 //! `control.sock` in its runtime directory.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use edge::ipc::{Channel, Received};
 use model::Plan;
-use model::control::ServerAction;
+use model::control::{Event, ServerAction};
 use model::diff::Change;
 use model::status::{ConnectionStatus, DirectorReport, ProxyReport, VrrpReport};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,52 @@ pub(crate) enum Request {
     Server(ServerOrder),
     /// The changes of real servers that are in force.
     Servers,
+    /// The last events, and with `follow` those to come, as long as the asker stays.
+    Events { follow: bool },
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct EventRecord {
+    /// Counts up from 1 at the start of the program.
+    pub(crate) number: u64,
+    /// When, milliseconds since the epoch.
+    pub(crate) at_ms: u64,
+    /// The role, or `supervisor`.
+    pub(crate) from: String,
+    /// As in the log.
+    pub(crate) text: String,
+    /// The same as data.
+    pub(crate) event: Happening,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Happening {
+    /// A role told it.
+    Role(Event),
+    /// The supervisor did it.
+    Deed(Deed),
+}
+
+/// What the supervisor does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Deed {
+    /// The files were read again.
+    Reload {
+        /// They are in force; otherwise the former configuration still is.
+        applied: bool,
+        /// How many changes that is.
+        changes: usize,
+    },
+    /// A real server was changed at run time.
+    Server(ServerDone),
+    /// A role's process ended without being asked to.
+    RoleEnded {
+        /// Which one.
+        role: String,
+    },
 }
 
 /// A change of a real server, as somebody wrote it.
@@ -56,6 +103,10 @@ pub(crate) enum Response {
     Server(ServerDone),
     /// To [`Request::Servers`].
     Servers(Vec<ServerChange>),
+    /// To [`Request::Events`], one at a time.
+    Event(Box<EventRecord>),
+    /// That was all.
+    Done,
     /// It could not be answered.
     Failed(String),
 }
@@ -159,6 +210,39 @@ pub(crate) fn socket_path(runtime_directory: &str) -> PathBuf {
 
 /// Asks a running Evenkeel. Errors are sentences for the user.
 pub(crate) fn ask(runtime_directory: &str, request: &Request) -> Result<Response, String> {
+    let (mut channel, path) = connect(runtime_directory, request)?;
+    let answer = next(&mut channel, Some(PATIENCE)).map_err(|error| no_answer(&path, &error))?;
+    answer.ok_or_else(|| no_answer(&path, &io::ErrorKind::UnexpectedEof.into()))
+}
+
+/// Asks for something that has many answers: `take` gets each until it breaks off or the other
+/// side ends. With `follow`, they may take as long as they like.
+pub(crate) fn listen(
+    runtime_directory: &str,
+    request: &Request,
+    follow: bool,
+    mut take: impl FnMut(Response) -> ControlFlow<()>,
+) -> Result<(), String> {
+    let (mut channel, path) = connect(runtime_directory, request)?;
+    let patience = (!follow).then_some(PATIENCE);
+    while let Some(response) =
+        next(&mut channel, patience).map_err(|error| no_answer(&path, &error))?
+    {
+        if take(response).is_break() {
+            return Ok(());
+        }
+    }
+    Err(format!("{}: the running Evenkeel ended, or this reader was too slow", path.display()))
+}
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+fn no_answer(path: &Path, error: &io::Error) -> String {
+    format!("{}: no answer: {error}", path.display())
+}
+
+fn connect(runtime_directory: &str, request: &Request) -> Result<(Channel, PathBuf), String> {
     let path = socket_path(runtime_directory);
     let stream = UnixStream::connect(&path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!(
@@ -171,14 +255,23 @@ pub(crate) fn ask(runtime_directory: &str, request: &Request) -> Result<Response
         }
         _ => format!("{}: {error}", path.display()),
     })?;
-    let exchange = || -> io::Result<Response> {
+    let ask = || -> io::Result<Channel> {
         let mut channel = Channel::from_socket(OwnedFd::from(stream))?;
         channel.queue(&serde_json::to_vec(request)?, Vec::new());
-        match channel.wait(Duration::from_secs(45))? {
-            Received::Frame(frame) => Ok(serde_json::from_slice(&frame.bytes)?),
-            Received::Nothing => Err(io::ErrorKind::TimedOut.into()),
-            Received::Closed => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
+        Ok(channel)
     };
-    exchange().map_err(|error| format!("{}: no answer: {error}", path.display()))
+    let channel = ask().map_err(|error| no_answer(&path, &error))?;
+    Ok((channel, path))
+}
+
+/// The next answer; nothing at the end. Without patience there is no hurry.
+fn next(channel: &mut Channel, patience: Option<Duration>) -> io::Result<Option<Response>> {
+    loop {
+        match channel.wait(patience.unwrap_or(PATIENCE))? {
+            Received::Frame(frame) => return Ok(Some(serde_json::from_slice(&frame.bytes)?)),
+            Received::Nothing if patience.is_none() => {}
+            Received::Nothing => return Err(io::ErrorKind::TimedOut.into()),
+            Received::Closed => return Ok(None),
+        }
+    }
 }

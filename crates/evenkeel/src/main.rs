@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => commands::plan::plan(&args),
         Command::Reload(args) => commands::reload::reload(&args),
         Command::Server(args) => commands::server::server(&args),
+        Command::Events(args) => commands::events::events(&args),
         Command::Ipvsadm(args) => commands::ipvsadm::ipvsadm(&args),
         Command::Lab(args) => commands::lab::lab(&args),
         Command::Help { topic } => commands::help::help(&topic),

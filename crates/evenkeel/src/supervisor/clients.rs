@@ -116,6 +116,20 @@ impl Clients {
     }
 }
 
+impl Clients {
+    /// Tells a client something that it did not ask for just now. False: it is gone, or was
+    /// dropped because more than `behind` frames wait for it.
+    pub(crate) fn tell(&mut self, id: ClientId, response: &Response, behind: usize) -> bool {
+        self.answer(id, response);
+        let waiting = self.channels.get(&id).map(Channel::waiting);
+        if waiting.is_some_and(|waiting| waiting > behind) {
+            self.channels.remove(&id);
+            return false;
+        }
+        waiting.is_some()
+    }
+}
+
 impl Drop for Clients {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);

@@ -12,7 +12,7 @@ use model::vrrp::HelperPlan;
 use model::{Plan, Time};
 
 use crate::cli::Role;
-use crate::control::{ReloadOutcome, Response};
+use crate::control::{Deed, Happening, ReloadOutcome, Response};
 use crate::load::{self, Loaded};
 
 use super::child::{Phase, Running};
@@ -116,6 +116,12 @@ impl Supervisor {
                 "running; the last reload was refused"
             });
         }
+        let deed = Deed::Reload { applied, changes: changes.len() };
+        let text = match applied {
+            true => format!("reloaded: {} changes", changes.len()),
+            false => format!("reload refused: {}", messages.lines().last().unwrap_or_default()),
+        };
+        self.note_deed(text, Happening::Deed(deed));
         let outcome = ReloadOutcome { applied, changes, messages, at: wall_clock() };
         for client in clients {
             self.clients.answer(client, &Response::Reloaded(outcome.clone()));

@@ -25,6 +25,7 @@ impl Supervisor {
 
     pub(super) fn on_event(&mut self, role: Role, event: &Event) {
         log(role, event);
+        self.note_event(role.name(), event);
         let host = crate::machine::host_name();
         match (role, event) {
             (Role::Director, Event::Health { service, server, up, reason, alert: true }) => {
@@ -57,38 +58,17 @@ impl Supervisor {
 
 /// A role's event as a log line.
 pub(super) fn log(role: Role, event: &Event) {
+    let text = words(event);
     match event {
-        Event::VrrpState { instance, from, to, reason } => {
-            tracing::info!("({instance}) {from} -> {to}: {reason}");
-        }
-        Event::Health { service, server, up, reason, .. } => {
-            let state = if *up { "up" } else { "down" };
-            tracing::warn!("{service}: server {server} is {state}: {reason}");
-        }
-        Event::TwoMasters { instance, rival, priority, over: false } => {
-            tracing::error!(
-                "({instance}) two masters: {rival} with priority {priority} is one as well"
-            );
-        }
-        Event::TwoMasters { instance, rival, priority, over: true } => {
-            tracing::warn!(
-                "({instance}) no longer two masters: {rival} with priority {priority} is gone"
-            );
-        }
-        Event::Quorum { service, gained, living, needed, hysteresis, .. } => {
-            let what = if *gained { "gained" } else { "lost" };
-            tracing::warn!(
-                "{service}: quorum {what}: weight {living} lives, {needed} is needed \
-                 (hysteresis {hysteresis})"
-            );
-        }
-        Event::Sorry { service, server, serves } => {
-            let what = if *serves { "serves" } else { "leaves" };
-            tracing::warn!("{service}: sorry server {server} {what}");
-        }
+        Event::VrrpState { .. } => tracing::info!("{text}"),
+        Event::TwoMasters { over: false, .. } => tracing::error!("{text}"),
+        Event::TwoMasters { over: true, .. }
+        | Event::Health { .. }
+        | Event::Quorum { .. }
+        | Event::Sorry { .. } => tracing::warn!("{text}"),
         // The vrrp role has said it already.
         Event::Notice(_) | Event::Bfd { .. } => {}
-        Event::Log { severity, text } => {
+        Event::Log { severity, .. } => {
             let role = role.name();
             match severity {
                 0..=3 => tracing::error!("{role}: {text}"),
@@ -97,5 +77,43 @@ pub(super) fn log(role: Role, event: &Event) {
                 _ => tracing::debug!("{role}: {text}"),
             }
         }
+    }
+}
+
+/// An event in words, one line.
+pub(super) fn words(event: &Event) -> String {
+    match event {
+        Event::VrrpState { instance, from, to, reason } => {
+            format!("({instance}) {from} -> {to}: {reason}")
+        }
+        Event::Health { service, server, up, reason, .. } => {
+            let state = if *up { "up" } else { "down" };
+            format!("{service}: server {server} is {state}: {reason}")
+        }
+        Event::TwoMasters { instance, rival, priority, over: false } => {
+            format!("({instance}) two masters: {rival} with priority {priority} is one as well")
+        }
+        Event::TwoMasters { instance, rival, priority, over: true } => {
+            format!("({instance}) no longer two masters: {rival} with priority {priority} is gone")
+        }
+        Event::Quorum { service, gained, living, needed, hysteresis, .. } => {
+            let what = if *gained { "gained" } else { "lost" };
+            format!(
+                "{service}: quorum {what}: weight {living} lives, {needed} is needed \
+                 (hysteresis {hysteresis})"
+            )
+        }
+        Event::Sorry { service, server, serves } => {
+            let what = if *serves { "serves" } else { "leaves" };
+            format!("{service}: sorry server {server} {what}")
+        }
+        Event::Notice(notice) => {
+            let kind = if notice.group { "group" } else { "instance" };
+            format!("{kind} {}: {}", notice.name, notice.kind)
+        }
+        Event::Bfd { name, up } => {
+            format!("BFD session {name} is {}", if *up { "up" } else { "down" })
+        }
+        Event::Log { text, .. } => text.clone(),
     }
 }

@@ -10,6 +10,7 @@ mod ending;
 mod errands;
 mod events;
 mod habits;
+mod journal;
 mod link;
 mod listeners;
 mod names;
@@ -35,7 +36,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::cli::Role;
-use crate::control::ReloadOutcome;
+use crate::control::{Deed, Happening, ReloadOutcome};
 use crate::load::{Files, Loaded};
 use crate::personality::keepalived::{Function, Since};
 
@@ -47,6 +48,7 @@ use configure::Pending;
 use errands::Errand;
 pub(crate) use habits::Habits;
 use habits::PidFiles;
+use journal::Journal;
 use listeners::Listeners;
 pub(crate) use notify::Notifier;
 use reload_time::ReloadTime;
@@ -103,6 +105,7 @@ struct Supervisor {
     /// Changes of real servers at run time.
     changes: Changes,
     sessions: Sessions,
+    journal: Journal,
     last_reload: Option<ReloadOutcome>,
     started: Time,
     /// Set once a stop was asked for: until when roles may take.
@@ -185,6 +188,7 @@ pub(crate) fn run(
         last_question: 0,
         changes: Changes::default(),
         sessions: Sessions::default(),
+        journal: Journal::default(),
         last_reload: None,
         started: edge::clock::now(),
         stop_by: None,
@@ -428,8 +432,10 @@ impl Supervisor {
             role.name(),
             if wait.is_zero() { " now".to_owned() } else { format!(" in {} ms", wait.as_millis()) }
         );
+        let ended = Deed::RoleEnded { role: role.name().to_owned() };
+        self.note_deed(format!("{} role ended ({how})", role.name()), Happening::Deed(ended));
         // Two restarts failed: nobody may believe this director while there is no role.
-        if role == Role::Vrrp && slot.failures >= 3 {
+        if role == Role::Vrrp && self.slots[index].failures >= 3 {
             tracing::error!("vrrp role cannot stay up: its addresses are given away");
             self.give_addresses_away();
         }

@@ -74,6 +74,9 @@ impl Supervisor {
                 let asker = Asker::Client(client);
                 self.ask_roles(asker, &[Role::Director], wants, |id| ToRole::Connections { id });
             }
+            Request::Events { follow } => {
+                self.journal.show(&mut self.clients, client, *follow);
+            }
             Request::Server(order) => self.order_server(client, order),
             Request::Servers => {
                 let (asker, wants) = (Asker::Client(client), Wants::Servers(None));

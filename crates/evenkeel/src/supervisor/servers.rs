@@ -10,7 +10,7 @@ use model::status::DirectorReport;
 use model::{Plan, Time};
 
 use crate::cli::Role;
-use crate::control::{Response, ServerChange, ServerDone, ServerOrder};
+use crate::control::{Deed, Happening, Response, ServerChange, ServerDone, ServerOrder};
 
 use super::Supervisor;
 use super::clients::ClientId;
@@ -203,11 +203,16 @@ impl Supervisor {
             self.changes.note(edge::clock::now(), &self.plan, request.clone());
         }
         let response = match (&request, result) {
-            (Some(request), Ok(text)) => Response::Server(ServerDone {
-                virtual_server: request.virtual_server.to_string(),
-                server: request.server.to_string(),
-                text,
-            }),
+            (Some(request), Ok(text)) => {
+                let done = ServerDone {
+                    virtual_server: request.virtual_server.to_string(),
+                    server: request.server.to_string(),
+                    text,
+                };
+                let deed = Deed::Server(done.clone());
+                self.note_deed(done.text.clone(), Happening::Deed(deed));
+                Response::Server(done)
+            }
             (Some(_), Err(text)) => Response::Failed(text),
             // A change that was told again.
             (None, Ok(_)) => return,
