@@ -47,7 +47,8 @@ fn no_answer_to_a_check_of_the_corpus_is_a_finding() {
 /// Mutations of the corpus, the same ones each time: what `make fuzz` does at length.
 #[test]
 fn no_damaged_answer_to_a_check_is_a_finding() {
-    let targets: [(&str, fn(&[u8])); 3] = [
+    type Target = (&'static str, fn(&[u8]));
+    let targets: [Target; 3] = [
         ("http_reply", checks::http_reply),
         ("smtp_reply", checks::smtp_reply),
         ("dns_answer", checks::dns_answer),
