@@ -11,7 +11,7 @@ use model::layer4::{
     Endpoint, Layer4Plan, Protocol, RealServer, Scheduler, ServiceKey, VirtualServer,
 };
 
-use crate::checks::checker;
+use crate::checkers::checker;
 use crate::director_role::{DirectorRole, PATIENCE, Pins};
 use crate::webserver::{self, Nginx};
 

@@ -1,6 +1,6 @@
 //! Real processes, sockets and packets, in network namespaces of their own.
 
-mod checks;
+mod checkers;
 mod command_line;
 mod completeness;
 mod director;

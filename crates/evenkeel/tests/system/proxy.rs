@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use model::check::CheckKind;
 use model::proxy::Mode;
 
-use crate::checks::checker;
+use crate::checkers::checker;
 use crate::proxy_role::{
     FRONT, LOG, Scene, connect, echo, eventually, log_line, plan, serve, server,
 };

@@ -29,6 +29,16 @@ impl Nginx {
         address: SocketAddr,
         pages: &[(&str, &[u8])],
     ) -> Nginx {
+        Nginx::start_with(namespace, address, pages, "")
+    }
+
+    /// The same, with these `server` blocks besides.
+    pub(crate) fn start_with(
+        namespace: &Namespace,
+        address: SocketAddr,
+        pages: &[(&str, &[u8])],
+        more: &str,
+    ) -> Nginx {
         let directory = PathBuf::from(format!("/tmp/{}-{}", namespace.name(), address.port()));
         let root = directory.join("html");
         fs::create_dir_all(&root).unwrap();
@@ -36,7 +46,7 @@ impl Nginx {
             fs::write(root.join(name), content).unwrap();
         }
         let path = directory.join("nginx.conf");
-        fs::write(&path, configuration(&directory, address)).unwrap();
+        fs::write(&path, configuration(&directory, address, more)).unwrap();
         let mut command = namespace.command("nginx");
         command.arg("-p").arg(&directory).arg("-c").arg(&path);
         let child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -56,6 +66,11 @@ impl Nginx {
         fs::rename(root.join("new"), root.join(name)).unwrap();
     }
 
+    /// Takes a page away.
+    pub(crate) fn remove(&self, name: &str) {
+        fs::remove_file(self.directory.join("html").join(name)).unwrap();
+    }
+
     /// Ends it at once: its port refuses from now on.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
@@ -71,7 +86,7 @@ impl Drop for Nginx {
 }
 
 /// One process, nothing outside of its directory.
-fn configuration(directory: &Path, address: SocketAddr) -> String {
+fn configuration(directory: &Path, address: SocketAddr, more: &str) -> String {
     let directory = directory.display();
     format!(
         "daemon off; master_process off; pid {directory}/pid; error_log {directory}/error.log;\n\
@@ -84,7 +99,11 @@ fn configuration(directory: &Path, address: SocketAddr) -> String {
            server {{ listen {address}; root {directory}/html;\n\
              location = /broken {{ return 500; }}\n\
              location = /large {{ limit_rate 200k; }}\n\
+             location = /request {{\n\
+               return 200 \"$server_protocol $http_connection $host\";\n\
+             }}\n\
            }}\n\
+           {more}\n\
          }}\n"
     )
 }
