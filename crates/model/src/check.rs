@@ -159,7 +159,8 @@ impl HttpCheck {
 pub struct TlsCheck {
     /// The name of the page's host is sent (`enable_sni`), or this one (`sni_name`).
     pub server_name: ServerName,
-    /// A connection that ends without close_notify has failed (`tls_compliant`).
+    /// close_notify is sent before a connection is closed (`tls_compliant`). Whether the server
+    /// sends one does not matter, as in Keepalived.
     pub compliant: bool,
 }
 

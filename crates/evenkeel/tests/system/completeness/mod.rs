@@ -145,3 +145,29 @@ fn keepalived_and_check_agree_about_every_keyword() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// Configurations with virtual servers that Debian's package brings: they load, but for what is
+/// refused by name.
+#[test]
+fn samples_of_the_package_load() {
+    let Ok(samples) = std::fs::read_dir("/usr/share/doc/keepalived/samples") else {
+        println!("skipped: Debian's keepalived is not installed");
+        return;
+    };
+    let mut loaded = 0;
+    let mut wrong = Vec::new();
+    for path in samples.map(|sample| sample.expect("a sample").path()) {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        if !text.contains("\nvirtual_server ") {
+            continue;
+        }
+        match oracle::plan(&text) {
+            Ok(_) => loaded += 1,
+            // Firewall marks and IPv6 as services.
+            Err(errors) if errors.contains("is not supported by this version") => {}
+            Err(errors) => wrong.push(format!("{}: {errors}", path.display())),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(loaded >= 11, "{loaded} samples");
+}
