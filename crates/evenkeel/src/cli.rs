@@ -149,6 +149,9 @@ pub(crate) struct StatusArgs {
     /// Everything, as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Every checker and the last changes of each real server too.
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
 }
 
 /// `evenkeel plan`

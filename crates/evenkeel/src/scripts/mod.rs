@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 
 use edge::spawn::Identity;
 use model::Plan;
+use model::check::CheckKind;
+use model::layer4::Layer4Plan;
 use model::vrrp::{Command, Notify, Track, Tracked, User};
 
 pub(crate) use run::start;
@@ -48,6 +50,10 @@ pub(crate) fn vet(plan: &mut Plan) -> Vec<Finding> {
     };
     if !plan.vrrp.instances.is_empty() {
         vetting.vrrp(plan);
+        vetting.conclude("scripts");
+    }
+    if !plan.layer4.virtual_servers.is_empty() {
+        vetting.layer4(&mut plan.layer4);
         vetting.conclude("scripts");
     }
     vetting.option(&mut plan.global.startup_script, |bounded| &mut bounded.command);
@@ -102,6 +108,44 @@ impl Vetting {
         for fifo in [&mut fifos.all, &mut fifos.vrrp].into_iter().flatten() {
             self.option(&mut fifo.script, |command| command);
         }
+    }
+
+    fn layer4(&mut self, plan: &mut Layer4Plan) {
+        for service in &mut plan.virtual_servers {
+            self.option(&mut service.quorum.up, |command| command);
+            self.option(&mut service.quorum.down, |command| command);
+            for server in &mut service.real_servers {
+                self.option(&mut server.notify_up, |command| command);
+                self.option(&mut server.notify_down, |command| command);
+                server.checkers.retain_mut(|checker| match &mut checker.kind {
+                    CheckKind::Misc(check) => self.misc(&mut check.command),
+                    CheckKind::Tcp
+                    | CheckKind::Http(_)
+                    | CheckKind::Smtp(_)
+                    | CheckKind::Dns(_)
+                    | CheckKind::Udp(_)
+                    | CheckKind::Ping
+                    | CheckKind::Bfd(_)
+                    | CheckKind::File(_) => true,
+                });
+            }
+        }
+        for fifo in &mut plan.outside.fifos {
+            self.option(&mut fifo.script, |command| command);
+        }
+    }
+
+    /// Whether a MISC_CHECK stays.
+    fn misc(&mut self, command: &mut Command) -> bool {
+        let name = command.words.first().cloned().unwrap_or_default();
+        let (why, weight) = match self.command(command) {
+            Verdict::Runs(_) => return true,
+            Verdict::Refused => (" due to insecure", Weight::Disabled),
+            Verdict::Missing => (" since not found/accessible", Weight::Disabled),
+            Verdict::NotExecutable => ("", Weight::Remark),
+        };
+        self.say(format!("Disabling misc script {name}{why}"), weight);
+        false
     }
 
     fn notify(&mut self, notify: &mut Notify) {

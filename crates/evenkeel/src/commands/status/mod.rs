@@ -1,13 +1,14 @@
 //! `evenkeel status`: everything on one screen.
 
+mod layer4;
 mod vrrp;
 
 use std::fmt::Write;
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use model::proxy::Mode;
-use model::status::{BackendStatus, DirectorReport, FrontendStatus, ProxyReport};
+use model::status::{BackendStatus, FrontendStatus, ProxyReport};
 
 use crate::cli::StatusArgs;
 use crate::control::{Request, Response, Status, ask};
@@ -28,8 +29,13 @@ pub(crate) fn status(args: &StatusArgs) -> ExitCode {
             Err(error) => super::fail(&error.to_string()),
         };
     }
-    print!("{}", screen(&status, Paint(super::colours(&io::stdout()))));
-    ExitCode::SUCCESS
+    let screen = screen(&status, Paint(super::colours(&io::stdout())), args.verbose);
+    match io::stdout().write_all(screen.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read it, as `head` does, has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => super::fail(&format!("standard output: {error}")),
+    }
 }
 
 /// Colours or none.
@@ -54,7 +60,7 @@ impl Paint {
     }
 }
 
-fn screen(status: &Status, paint: Paint) -> String {
+fn screen(status: &Status, paint: Paint, verbose: bool) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
@@ -75,68 +81,24 @@ fn screen(status: &Status, paint: Paint) -> String {
         let first = reload.messages.lines().next().unwrap_or("");
         let _ = writeln!(text, "{}: {first}", paint.bad("the last reload was refused"));
     }
+    let mails = &status.alerts;
+    if mails.waiting > 0 || mails.failed > 0 || mails.dropped > 0 {
+        let _ = writeln!(
+            text,
+            "mails: {} sent, {} waiting, {} not taken, {} dropped",
+            mails.sent, mails.waiting, mails.failed, mails.dropped
+        );
+    }
     if let Some(report) = &status.vrrp {
         vrrp::show(&mut text, report, paint);
     }
     if let Some(report) = &status.director {
-        virtual_servers(&mut text, report, paint);
+        layer4::show(&mut text, report, paint, verbose);
     }
     if let Some(report) = &status.proxy {
         proxies(&mut text, report, paint);
     }
     text
-}
-
-fn virtual_servers(text: &mut String, report: &DirectorReport, paint: Paint) {
-    let _ = writeln!(
-        text,
-        "\n{} ({} on {})\n  {:<30} {:<7} {:>6} {:>7} {:>8} {:>10} {:>10}  LAST CHECK",
-        paint.heading("LAYER 4"),
-        report.engine,
-        if report.interfaces.is_empty() {
-            "no interface".into()
-        } else {
-            report.interfaces.join(", ")
-        },
-        "VIRTUAL / REAL SERVER",
-        "STATE",
-        "WEIGHT",
-        "ACTIVE",
-        "INACTIVE",
-        "CONNS",
-        "BYTES IN"
-    );
-    for service in &report.services {
-        let _ = writeln!(
-            text,
-            "  {:<30} {:<7} {:>6} {:>7} {:>8} {:>10} {:>10}{}",
-            service.key.to_string(),
-            service.scheduler.name(),
-            "",
-            service.servers.iter().map(|one| u64::from(one.active)).sum::<u64>(),
-            service.servers.iter().map(|one| u64::from(one.inactive)).sum::<u64>(),
-            service.counters.connections,
-            bytes(service.counters.bytes_in),
-            service.persistence.map_or_else(String::new, |one| format!(
-                "  persistent {} s",
-                one.timeout.as_secs()
-            ))
-        );
-        for server in &service.servers {
-            let state = if server.up { paint.good("up     ") } else { paint.bad("down   ") };
-            let _ = writeln!(
-                text,
-                "    {:<28} {state} {:>6} {:>7} {:>8} {:>10} {:>10}  {}",
-                server.endpoint.to_string(),
-                server.weight,
-                server.active,
-                server.inactive,
-                server.counters.connections,
-                bytes(server.counters.bytes_in),
-                server.last_result.as_deref().unwrap_or("")
-            );
-        }
-    }
 }
 
 fn proxies(text: &mut String, report: &ProxyReport, paint: Paint) {
