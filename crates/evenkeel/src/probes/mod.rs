@@ -155,7 +155,8 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
 
     /// Puts a checker in, or leaves it alone when the key has the same one already: its verdict,
     /// its count of failures and its next probe stay as they are. Another checker under the same
-    /// key takes over the verdict. `seed` places the first probe within the warm-up.
+    /// key takes over the verdict. `seed` places the first probe within the warm-up; its failure
+    /// needs no retry to count.
     pub(crate) fn add(
         &mut self,
         key: K,
@@ -164,7 +165,7 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
         seed: u64,
     ) {
         let plan = plan.into();
-        let state = Former::new(plan.pace.initially_up);
+        let state = Former { untried: true, ..Former::new(plan.pace.initially_up) };
         self.resume(key, plan, state, now, seed);
     }
 
