@@ -1,6 +1,6 @@
 //! What a layer-4 engine can do, whichever it is: the director role drives this trait only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -83,14 +83,12 @@ pub fn diff(now: &Tables, wanted: &Tables) -> Vec<TableChange> {
         match wanted.get(key) {
             None => changes.push(TableChange::RemoveService(*key)),
             Some(wanted) => {
-                let stays = |one: &&Destination| wanted.find(one.endpoint).is_none();
-                changes.extend(
-                    service
-                        .destinations
-                        .iter()
-                        .filter(stays)
-                        .map(|gone| TableChange::RemoveDestination(*key, gone.endpoint)),
-                );
+                let mut wanted = Finder::new(&wanted.destinations);
+                for one in &service.destinations {
+                    if wanted.find(one.endpoint).is_none() {
+                        changes.push(TableChange::RemoveDestination(*key, one.endpoint));
+                    }
+                }
             }
         }
     }
@@ -103,8 +101,9 @@ pub fn diff(now: &Tables, wanted: &Tables) -> Vec<TableChange> {
             }
             Some(_) => {}
         }
+        let mut present = Finder::new(present.map_or(&[], |present| &present.destinations));
         for destination in &wanted.destinations {
-            match present.and_then(|present| present.find(destination.endpoint)) {
+            match present.find(destination.endpoint) {
                 None => changes.push(TableChange::AddDestination(*key, *destination)),
                 Some(same) if same == destination => {}
                 Some(_) => changes.push(TableChange::UpdateDestination(*key, *destination)),
@@ -112,6 +111,33 @@ pub fn diff(now: &Tables, wanted: &Tables) -> Vec<TableChange> {
         }
     }
     changes
+}
+
+/// Finds destinations that are asked for in about the order in which they stand.
+struct Finder<'a> {
+    destinations: &'a [Destination],
+    next: usize,
+    /// Made when the order is another one.
+    places: Option<HashMap<Endpoint, usize>>,
+}
+
+impl<'a> Finder<'a> {
+    fn new(destinations: &'a [Destination]) -> Finder<'a> {
+        Finder { destinations, next: 0, places: None }
+    }
+
+    fn find(&mut self, endpoint: Endpoint) -> Option<&'a Destination> {
+        let all = self.destinations;
+        let place = match all.get(self.next) {
+            Some(next) if next.endpoint == endpoint => self.next,
+            Some(_) | None => {
+                let places = all.iter().enumerate().map(|(place, one)| (one.endpoint, place));
+                *self.places.get_or_insert_with(|| places.collect()).get(&endpoint)?
+            }
+        };
+        self.next = place + 1;
+        all.get(place)
+    }
 }
 
 impl ServiceTable {

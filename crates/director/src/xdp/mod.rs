@@ -27,7 +27,7 @@ use model::control::XdpMode;
 use model::layer4::{Endpoint, ServiceKey};
 use model::status::{ConnectionStatus, Counters};
 
-use self::layout::{LOCAL, RESOLVED, RawDestination};
+use self::layout::{LOCAL, RESOLVED, RawDestination, octets};
 use self::next_hops::{NextHops, Reach};
 use self::object::Object;
 use self::sweep::Sweep;
@@ -106,9 +106,11 @@ impl XdpEngine {
         };
         let addresses: Vec<Ipv4Addr> =
             engine.state.places().map(|(_, slot)| slot.address()).collect();
+        engine.next_hops.look_ahead(addresses.iter().copied());
         for address in &addresses {
             engine.next_hops.add_server(*address);
         }
+        engine.next_hops.forget_ahead();
         for address in &addresses {
             engine.write_reach(*address);
         }
@@ -146,7 +148,7 @@ impl XdpEngine {
     fn apply_one(&mut self, change: &TableChange) -> Result<(), EngineError> {
         let maps = &self.object.maps;
         match change {
-            TableChange::AddService(key, settings) => self.state.add_service(maps, *key, *settings),
+            TableChange::AddService(key, settings) => self.state.add_service(*key, *settings),
             TableChange::UpdateService(key, settings) => {
                 self.state.update_service(maps, *key, *settings)
             }
@@ -271,7 +273,17 @@ impl Engine for XdpEngine {
     }
 
     fn apply(&mut self, changes: &[TableChange]) -> Result<(), EngineError> {
+        let added = changes.iter().filter_map(|change| match change {
+            TableChange::AddDestination(_, destination) => octets(destination.endpoint.address),
+            TableChange::AddService(..)
+            | TableChange::UpdateService(..)
+            | TableChange::RemoveService(_)
+            | TableChange::UpdateDestination(..)
+            | TableChange::RemoveDestination(..) => None,
+        });
+        self.next_hops.look_ahead(added.map(Ipv4Addr::from));
         let applied = changes.iter().try_for_each(|change| self.apply_one(change));
+        self.next_hops.forget_ahead();
         let flushed = self.state.flush(&self.object.maps);
         self.attach_wanted();
         applied.and(flushed)

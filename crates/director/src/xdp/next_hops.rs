@@ -4,7 +4,7 @@
 //! MAC address only after its own probes fail, which takes too long; so each next hop is also
 //! asked once a second, at the MAC address it has, and everyone is asked when it does not answer.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -25,7 +25,7 @@ const TRUST: Duration = Duration::from_secs(3);
 /// Requests sent in one go, so that many next hops do not flood the wire.
 const REQUESTS_AT_ONCE: usize = 256;
 /// Route lookups in one go.
-const LOOKUPS_AT_ONCE: usize = 64;
+const LOOKUPS_AT_ONCE: usize = 256;
 /// How often unanswered questions are looked after.
 const TICK: Duration = Duration::from_millis(50);
 /// How often a server without a route is looked up again.
@@ -60,6 +60,27 @@ struct Hop {
     everyone_asked: bool,
 }
 
+impl Hop {
+    /// Everyone is to be asked: it is not known where it is, or it does not answer there.
+    fn is_unanswered(&self, now: Time) -> bool {
+        let silent = !self.answered && now >= self.asked + ANSWER_WITHIN;
+        (silent || self.mac.is_none()) && !self.everyone_asked
+    }
+
+    /// It is its turn.
+    fn is_due(&self, now: Time) -> bool {
+        self.is_unanswered(now) || now >= self.asked + ASK_EVERY
+    }
+}
+
+/// Answers that came before they were needed.
+#[derive(Default)]
+struct Ahead {
+    routes: HashMap<Ipv4Addr, Option<Route>>,
+    /// Next hops that the kernel keeps by now, with what it knew of them.
+    hops: HashMap<HopKey, Option<Mac>>,
+}
+
 /// The next hops of all real servers.
 pub(crate) struct NextHops {
     requests: Socket,
@@ -68,6 +89,10 @@ pub(crate) struct NextHops {
     servers: HashMap<Ipv4Addr, Server>,
     hops: HashMap<HopKey, Hop>,
     interfaces: HashMap<u32, Interface>,
+    /// How many of them there are on each interface.
+    on: BTreeMap<u32, usize>,
+    /// What was asked for many servers at once and not used yet.
+    ahead: Ahead,
     /// Servers whose route is to be looked up anew.
     stale: BTreeSet<Ipv4Addr>,
     look_again: Time,
@@ -98,6 +123,8 @@ impl NextHops {
             probes: ProbeSocket::open().ok(),
             servers: HashMap::new(),
             hops: HashMap::new(),
+            on: BTreeMap::new(),
+            ahead: Ahead::default(),
             interfaces: interfaces.into_iter().map(|found| (found.index, found)).collect(),
             stale: BTreeSet::new(),
             look_again: Time::ZERO,
@@ -120,7 +147,52 @@ impl NextHops {
 
     /// Interfaces that lead to servers.
     pub(crate) fn outgoing(&self) -> BTreeSet<u32> {
-        self.hops.keys().map(|(interface, _)| *interface).collect()
+        self.on.keys().copied().collect()
+    }
+
+    /// Many servers are about to be added: asks for all of them at once what would take a round
+    /// trip to the kernel each. [`forget_ahead`](Self::forget_ahead) ends this.
+    pub(crate) fn look_ahead(&mut self, addresses: impl Iterator<Item = Ipv4Addr>) {
+        let unknown: BTreeSet<Ipv4Addr> =
+            addresses.filter(|address| !self.servers.contains_key(address)).collect();
+        self.ask_ahead(unknown.into_iter().collect());
+    }
+
+    fn ask_ahead(&mut self, addresses: Vec<Ipv4Addr>) {
+        if addresses.len() < 2 {
+            return;
+        }
+        // What cannot be asked for at once is asked for one by one.
+        let Ok(routes) = route::lookup_many(&mut self.requests, &addresses) else { return };
+        let hops: BTreeSet<HopKey> = routes
+            .iter()
+            .flatten()
+            .filter(|route| !route.local)
+            .map(|route| (route.interface, route.next_hop))
+            .filter(|key| !self.hops.contains_key(key))
+            .collect();
+        self.ahead.routes = addresses.into_iter().zip(routes).collect();
+        let keys: Vec<HopKey> = hops.iter().copied().collect();
+        if keys.is_empty() || neighbour::manage_many(&mut self.requests, &keys).is_err() {
+            return;
+        }
+        let known = neighbour::neighbours(&mut self.requests).unwrap_or_default();
+        let known = known.iter().map(|one| ((one.interface, one.address), one.mac));
+        self.ahead.hops = known.filter(|(key, _)| hops.contains(key)).collect();
+        self.ahead.hops.extend(
+            hops.iter()
+                .map(|key| (*key, None))
+                .filter(|(key, _)| !self.ahead.hops.contains_key(key))
+                .collect::<Vec<_>>(),
+        );
+    }
+
+    /// Gives back what was asked for and not used.
+    pub(crate) fn forget_ahead(&mut self) {
+        let Ahead { hops, .. } = std::mem::take(&mut self.ahead);
+        for (interface, address) in hops.into_keys() {
+            let _ = neighbour::release(&mut self.requests, interface, address);
+        }
     }
 
     /// One more destination is at this address.
@@ -159,7 +231,10 @@ impl NextHops {
     }
 
     fn look_up(&mut self, address: Ipv4Addr) -> bool {
-        let route = route::lookup(&mut self.requests, address).ok();
+        let route = match self.ahead.routes.remove(&address) {
+            Some(route) => route,
+            None => route::lookup(&mut self.requests, address).ok(),
+        };
         let Some(server) = self.servers.get_mut(&address) else { return false };
         if server.route == route {
             return false;
@@ -177,13 +252,11 @@ impl NextHops {
     fn join_hop(&mut self, server: Ipv4Addr, route: &Route) {
         let key = (route.interface, route.next_hop);
         if !self.hops.contains_key(&key) {
-            // A kernel without managed neighbours says so; ours are then kept by asking.
-            let _ = neighbour::manage(&mut self.requests, key.0, key.1);
-            let known = neighbour::neighbours(&mut self.requests).unwrap_or_default();
-            let mac = known
-                .iter()
-                .find(|one| (one.interface, one.address) == key)
-                .and_then(|one| one.mac);
+            let mac = match self.ahead.hops.remove(&key) {
+                Some(mac) => mac,
+                None => self.manage(key),
+            };
+            *self.on.entry(key.0).or_default() += 1;
             self.hops.insert(
                 key,
                 Hop {
@@ -202,6 +275,14 @@ impl NextHops {
         }
     }
 
+    /// Has the kernel keep a next hop resolved. Returns what it knows already.
+    fn manage(&mut self, key: HopKey) -> Option<Mac> {
+        // A kernel without managed neighbours says so; ours are then kept by asking.
+        let _ = neighbour::manage(&mut self.requests, key.0, key.1);
+        let known = neighbour::neighbours(&mut self.requests).unwrap_or_default();
+        known.iter().find(|one| (one.interface, one.address) == key).and_then(|one| one.mac)
+    }
+
     fn leave_hop(&mut self, server: Ipv4Addr) {
         let Some(route) = self.servers.get(&server).and_then(|server| server.route) else { return };
         let key = (route.interface, route.next_hop);
@@ -209,6 +290,12 @@ impl NextHops {
         hop.servers.remove(&server);
         if hop.servers.is_empty() {
             self.hops.remove(&key);
+            if let Some(count) = self.on.get_mut(&key.0) {
+                *count -= 1;
+                if *count == 0 {
+                    self.on.remove(&key.0);
+                }
+            }
             let _ = neighbour::release(&mut self.requests, key.0, key.1);
         }
     }
@@ -309,42 +396,45 @@ impl NextHops {
             self.stale.extend(lost.map(|(address, _)| *address));
         }
         let mut changed = Vec::new();
-        for _ in 0..LOOKUPS_AT_ONCE {
-            let Some(address) = self.stale.pop_first() else { break };
+        let turn: Vec<Ipv4Addr> = self.stale.iter().copied().take(LOOKUPS_AT_ONCE).collect();
+        self.ask_ahead(turn.clone());
+        for address in turn {
+            self.stale.remove(&address);
             if self.look_up(address) {
                 changed.push(address);
             }
         }
+        self.forget_ahead();
         self.ask(now);
         changed
     }
 
     fn ask(&mut self, now: Time) {
         let Some(probes) = &self.probes else { return };
-        let mut sent = 0;
-        for ((interface, target), hop) in &mut self.hops {
-            let silent = !hop.answered && now >= hop.asked + ANSWER_WITHIN;
-            let everyone = (silent || hop.mac.is_none()) && !hop.everyone_asked;
-            let due = now >= hop.asked + ASK_EVERY;
-            if !everyone && !due {
-                continue;
-            }
-            let ours = self.interfaces.get(interface);
-            let (Some(from_mac), Some(from)) = (ours.and_then(|ours| ours.mac), hop.source) else {
-                continue;
-            };
-            if sent == REQUESTS_AT_ONCE {
-                return;
-            }
-            sent += 1;
+        let mut due: Vec<(Time, HopKey)> = self
+            .hops
+            .iter()
+            .filter(|(_, hop)| hop.is_due(now))
+            .map(|(key, hop)| (hop.asked, *key))
+            .collect();
+        if due.len() > REQUESTS_AT_ONCE {
+            // Who waits longest comes first: none is forgotten, however many there are.
+            due.select_nth_unstable(REQUESTS_AT_ONCE);
+            due.truncate(REQUESTS_AT_ONCE);
+        }
+        for (_, key) in due {
+            let (interface, target) = key;
+            let Some(hop) = self.hops.get_mut(&key) else { continue };
+            let ours = self.interfaces.get(&interface);
+            let from = (ours.and_then(|ours| ours.mac), hop.source);
+            let everyone = hop.is_unanswered(now) || hop.everyone_asked;
+            hop.asked = now;
+            let (Some(from_mac), Some(from)) = from else { continue };
             // Who did not answer for a whole second is looked for everywhere from then on.
-            let everyone = everyone || hop.everyone_asked;
             let target_mac = hop.mac.filter(|_| !everyone);
-            let probe =
-                Probe { interface: *interface, from_mac, from, target: *target, target_mac };
+            let probe = Probe { interface, from_mac, from, target, target_mac };
             // A full queue or an interface that is down: the next turn comes.
             let _ = probes.send(&probe);
-            hop.asked = now;
             hop.answered = false;
             hop.everyone_asked = everyone;
         }
@@ -360,5 +450,6 @@ impl NextHops {
             let _ = neighbour::release(&mut self.requests, interface, address);
         }
         self.servers.clear();
+        self.on.clear();
     }
 }

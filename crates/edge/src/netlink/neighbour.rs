@@ -11,6 +11,12 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::Socket;
+use super::batch::Batch;
+
+/// Attribute of the further flags of a neighbour. Kernel: linux/neighbour.h.
+const NDA_FLAGS_EXT: u16 = 15;
+/// The kernel keeps the neighbour resolved.
+const NTF_EXT_MANAGED: u32 = 1;
 
 /// An Ethernet address.
 pub type Mac = [u8; 6];
@@ -162,6 +168,23 @@ pub fn manage(socket: &mut Socket, interface: u32, address: Ipv4Addr) -> io::Res
     message.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
     let flags = NLM_F_CREATE | NLM_F_REPLACE;
     socket.request(RouteNetlinkMessage::NewNeighbour(message), flags).map(drop)
+}
+
+/// As [`manage`] for many, in few system calls. Those that the kernel refuses are left out: it may
+/// have no room for them.
+pub fn manage_many(socket: &mut Socket, all: &[(u32, Ipv4Addr)]) -> io::Result<()> {
+    let mut batch = Batch::new();
+    for (interface, address) in all {
+        // struct ndmsg: family, padding, interface, state, flags, type.
+        let mut fixed = [0; 12];
+        fixed[0] = libc::AF_INET as u8;
+        fixed[4..8].copy_from_slice(&interface.to_ne_bytes());
+        batch
+            .message(libc::RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &fixed)
+            .bytes(libc::NDA_DST, &address.octets())
+            .u32(NDA_FLAGS_EXT, NTF_EXT_MANAGED);
+    }
+    socket.run(&mut batch)
 }
 
 /// Tells the kernel the MAC address that a managed neighbour was just heard to have.

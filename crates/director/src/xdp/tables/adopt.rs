@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::layer4::Persistence;
+use model::layer4::{Persistence, ServiceKey};
 use model::status::Counters;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
@@ -11,7 +11,7 @@ use super::super::layout::{
     forwarding_of, scheduler_of,
 };
 use super::super::object::Maps;
-use super::{DestinationSlot, ServiceSlot, TableState};
+use super::{DestinationSlot, ServiceSlot, TableState, Weights};
 use crate::{Destination, EngineError, ServiceSettings};
 
 impl TableState {
@@ -36,7 +36,8 @@ impl TableState {
                 .map(|member| member.destination)
                 .collect();
             let retained = Counters::default();
-            let slot = ServiceSlot { index: raw.index, row: raw.row, members, retained };
+            let weights = Weights::default();
+            let slot = ServiceSlot { index: raw.index, row: raw.row, members, weights, retained };
             self.services.insert(key, slot);
             self.tables.entry(key).or_default().settings = settings;
         }
@@ -49,13 +50,17 @@ impl TableState {
             self.next_position = self.next_position.max(raw.position);
             let service = raw.service.key();
             self.by_endpoint.insert((service, raw.endpoint()), index);
-            self.destinations.insert(index, DestinationSlot { service, raw });
+            let slot = DestinationSlot { service, raw };
+            self.at.entry(slot.address()).or_default().push(index);
+            self.destinations.insert(index, slot);
             found.push((raw.position, index));
         }
         found.sort_unstable();
         for (_, index) in found {
             self.adopt_destination(maps, index)?;
         }
+        let services: Vec<ServiceKey> = self.services.keys().copied().collect();
+        services.iter().for_each(|key| self.weigh(key));
         Ok(!self.services.is_empty())
     }
 

@@ -6,6 +6,7 @@
 
 mod adopt;
 mod counts;
+mod pending;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
@@ -15,10 +16,11 @@ use model::status::Counters;
 use zerocopy::IntoBytes;
 
 use self::counts::{add, read_counters, read_load};
+use self::pending::Pending;
 
 use super::layout::{
-    DESTINATIONS_MAX, IN_USE, LIMITED, MEMBERS_MAX, REMOVED, RawDestination, RawLoad, RawMember,
-    RawService, RawServiceKey, SERVICES_MAX, forwarding_number, octets, scheduler_number,
+    DESTINATIONS_MAX, IN_USE, LIMITED, MEMBERS_MAX, REMOVED, RawDestination, RawMember, RawService,
+    RawServiceKey, SERVICES_MAX, forwarding_number, octets, scheduler_number,
 };
 use super::object::Maps;
 use crate::{Destination, EngineError, ServiceSettings, Tables};
@@ -36,6 +38,9 @@ pub(crate) struct TableState {
     /// Services whose members changed and were not written yet.
     dirty: BTreeSet<ServiceKey>,
     next_position: u32,
+    /// Destinations by address.
+    at: HashMap<Ipv4Addr, Vec<u32>>,
+    pending: Pending,
 }
 
 struct ServiceSlot {
@@ -44,6 +49,7 @@ struct ServiceSlot {
     row: u32,
     /// In the order in which schedulers walk them: IPVS puts a new destination first.
     members: Vec<u32>,
+    weights: Weights,
     /// What destinations counted that have gone.
     retained: Counters,
 }
@@ -98,6 +104,8 @@ impl TableState {
             removed: BTreeSet::new(),
             dirty: BTreeSet::new(),
             next_position: 0,
+            at: HashMap::new(),
+            pending: Pending::default(),
         }
     }
 
@@ -116,14 +124,11 @@ impl TableState {
 
     /// Destinations at an address, in whatever service.
     pub(crate) fn at_address(&self, address: Ipv4Addr) -> Vec<u32> {
-        let is_there =
-            |(index, slot): (&u32, &DestinationSlot)| (slot.address() == address).then_some(*index);
-        self.destinations.iter().filter_map(is_there).collect()
+        self.at.get(&address).cloned().unwrap_or_default()
     }
 
     pub(crate) fn add_service(
         &mut self,
-        maps: &Maps,
         key: ServiceKey,
         settings: ServiceSettings,
     ) -> Result<(), EngineError> {
@@ -137,12 +142,14 @@ impl TableState {
             index,
             row: 2 * index,
             members: Vec::new(),
+            weights: Weights::default(),
             retained: Counters::default(),
         };
         self.services.insert(key, slot);
         self.tables.entry(key).or_default().settings = settings;
-        maps.cursors.update(index.as_bytes(), 0u64.as_bytes()).map_err(write("cursors"))?;
-        self.write_members(maps, &key)
+        self.move_later(index, 0);
+        self.dirty.insert(key);
+        Ok(())
     }
 
     pub(crate) fn update_service(
@@ -154,12 +161,12 @@ impl TableState {
         let slot = self.services.get(&key).ok_or_else(|| not_there(&key, None))?;
         let service = self.tables.entry(key).or_default();
         if service.settings.scheduler != settings.scheduler {
-            let start = 0u64;
-            maps.cursors
-                .update(slot.index.as_bytes(), start.as_bytes())
-                .map_err(write("cursors"))?;
+            let place = slot.index;
+            service.settings = settings;
+            self.reset_cursor(maps, place)?;
+        } else {
+            service.settings = settings;
         }
-        service.settings = settings;
         self.write_members(maps, &key)
     }
 
@@ -187,7 +194,8 @@ impl TableState {
     ) -> Result<u32, EngineError> {
         let endpoint = destination.endpoint;
         let service = self.services.get(&key).ok_or_else(|| not_there(&key, None))?;
-        if self.tables.get(&key).is_some_and(|table| table.find(endpoint).is_some()) {
+        let known = self.index_of(key, endpoint);
+        if known.is_some_and(|index| !self.removed.contains(&index)) {
             let what = format!("real server {endpoint} of {key}");
             return Err(EngineError::AlreadyInTables(what));
         }
@@ -197,9 +205,9 @@ impl TableState {
         let address = octets(endpoint.address).ok_or_else(|| {
             EngineError::Unsupported(format!("real server {endpoint}: XDP forwards IPv4 only"))
         })?;
-        let index = match self.index_of(key, endpoint) {
+        let index = match known {
             Some(returning) => returning,
-            None => self.take_place(maps)?,
+            None => self.take_place(address.into())?,
         };
         self.next_position += 1;
         let before = self.destinations.get(&index).map_or(RawDestination::EMPTY, |slot| slot.raw);
@@ -215,7 +223,7 @@ impl TableState {
             position: self.next_position,
             ..before
         };
-        self.put(maps, index, key, raw)?;
+        self.put_later(index, DestinationSlot { service: key, raw });
         self.removed.remove(&index);
         self.by_endpoint.insert((key, endpoint), index);
         self.insert_member(maps, key, index)?;
@@ -244,10 +252,11 @@ impl TableState {
             lower_threshold: destination.lower_threshold,
             ..before
         };
-        self.put(maps, index, key, raw)?;
+        self.put_later(index, DestinationSlot { service: key, raw });
         if before.upper_threshold != raw.upper_threshold {
             lift_overload(maps, index, &raw)?;
         }
+        self.weigh(&key);
         self.restart_weighted(maps, key)?;
         self.dirty.insert(key);
         Ok(())
@@ -270,7 +279,8 @@ impl TableState {
         service.members.remove(position);
         let place = service.index;
         // Round robin goes on from the one before it.
-        move_cursor(maps, place, |at| if at > position as u32 { at - 1 } else { at })?;
+        self.move_cursor(maps, place, |at| if at > position as u32 { at - 1 } else { at })?;
+        self.weigh(&key);
         self.restart_weighted(maps, key)?;
         // Nobody may choose it any more before it is marked.
         self.write_members(maps, &key)?;
@@ -280,6 +290,7 @@ impl TableState {
 
     /// Writes what was put off until the end of a batch of changes.
     pub(crate) fn flush(&mut self, maps: &Maps) -> Result<(), EngineError> {
+        self.write_pending(maps)?;
         while let Some(key) = self.dirty.pop_first() {
             self.write_members(maps, &key)?;
         }
@@ -300,29 +311,18 @@ impl TableState {
             return Ok(());
         }
         slot.raw = raw;
+        if self.is_pending(index) {
+            return Ok(());
+        }
         maps.destinations.update(index.as_bytes(), raw.as_bytes()).map_err(write("destinations"))
     }
 
-    fn take_place(&mut self, maps: &Maps) -> Result<u32, EngineError> {
+    fn take_place(&mut self, address: Ipv4Addr) -> Result<u32, EngineError> {
         let full = || full("real servers", DESTINATIONS_MAX);
         let index = self.free_destinations.pop_first().ok_or_else(full)?;
-        let zeros = vec![0; maps.statistics.value_size()];
-        maps.statistics.update(index.as_bytes(), &zeros).map_err(write("statistics"))?;
-        let load = RawLoad::default();
-        maps.loads.update(index.as_bytes(), load.as_bytes()).map_err(write("loads"))?;
-        maps.overloads.update(index.as_bytes(), 0u32.as_bytes()).map_err(write("overloads"))?;
+        self.clear_later(index);
+        self.at.entry(address).or_default().push(index);
         Ok(index)
-    }
-
-    fn put(
-        &mut self,
-        maps: &Maps,
-        index: u32,
-        service: ServiceKey,
-        raw: RawDestination,
-    ) -> Result<(), EngineError> {
-        self.destinations.insert(index, DestinationSlot { service, raw });
-        maps.destinations.update(index.as_bytes(), raw.as_bytes()).map_err(write("destinations"))
     }
 
     fn insert_member(
@@ -334,7 +334,9 @@ impl TableState {
         let Some(service) = self.services.get_mut(&key) else { return Ok(()) };
         service.members.insert(0, index);
         let place = service.index;
-        move_cursor(maps, place, |at| if at > 0 { at + 1 } else { 0 })?;
+        let weight = self.destinations.get(&index).map_or(0, |slot| slot.raw.weight);
+        service.weights.add(weight);
+        self.move_cursor(maps, place, |at| if at > 0 { at + 1 } else { 0 })?;
         self.restart_weighted(maps, key)?;
         self.dirty.insert(key);
         Ok(())
@@ -359,6 +361,7 @@ impl TableState {
     /// Writes the members into the row that is not in use, then switches the service to it.
     fn write_members(&mut self, maps: &Maps, key: &ServiceKey) -> Result<(), EngineError> {
         self.dirty.remove(key);
+        self.write_pending(maps)?;
         let members = self.members(key);
         let Some(service) = self.services.get_mut(key) else { return Ok(()) };
         let mut row = [RawMember::default(); MEMBERS_MAX];
@@ -366,7 +369,7 @@ impl TableState {
         service.row ^= 1;
         maps.members.update(service.row.as_bytes(), row.as_bytes()).map_err(write("members"))?;
         let settings = self.tables.get(key).map(|table| table.settings).unwrap_or_default();
-        let (most, divisor) = weights(&members, settings.scheduler);
+        let (most, divisor) = service.weights.of(settings.scheduler);
         let raw = RawService {
             index: service.index,
             row: service.row,
@@ -384,26 +387,45 @@ impl TableState {
 
     /// After any change of its destinations weighted round robin begins at the head again, with
     /// its current weight kept where the new weights allow. Kernel: ip_vs_wrr_dest_changed.
-    fn restart_weighted(&self, maps: &Maps, key: ServiceKey) -> Result<(), EngineError> {
+    fn restart_weighted(&mut self, maps: &Maps, key: ServiceKey) -> Result<(), EngineError> {
         let Some(service) = self.services.get(&key) else { return Ok(()) };
         let scheduler = self.tables.get(&key).map(|table| table.settings.scheduler);
         if scheduler != Some(Scheduler::WeightedRoundRobin) {
             return Ok(());
         }
-        let (most, divisor) = weights(&self.members(&key), Scheduler::WeightedRoundRobin);
-        let mut cursor = 0u64;
-        maps.cursors
-            .lookup(service.index.as_bytes(), cursor.as_mut_bytes())
-            .map_err(EngineError::system("read the cursors map"))?;
-        let current = (cursor >> 32) as u32;
+        let (place, (most, divisor)) =
+            (service.index, service.weights.of(Scheduler::WeightedRoundRobin));
+        let current = (self.cursor(maps, place)? >> 32) as u32;
         let current = match current {
             0 => most,
             current if current > most => most,
             current if divisor > 1 => current / divisor * divisor + 1,
             current => current,
         };
-        let cursor = u64::from(current) << 32;
-        maps.cursors.update(service.index.as_bytes(), cursor.as_bytes()).map_err(write("cursors"))
+        self.move_later(place, u64::from(current) << 32);
+        Ok(())
+    }
+
+    /// Moves round robin, for the end of the batch.
+    fn move_cursor(
+        &mut self,
+        maps: &Maps,
+        service: u32,
+        to: impl Fn(u32) -> u32,
+    ) -> Result<(), EngineError> {
+        let cursor = self.cursor(maps, service)?;
+        self.move_later(service, cursor & !0xffff_ffff | u64::from(to(cursor as u32)));
+        Ok(())
+    }
+
+    /// Looks at the weights of a service anew.
+    fn weigh(&mut self, key: &ServiceKey) {
+        let destinations = &self.destinations;
+        let Some(service) = self.services.get_mut(key) else { return };
+        service.weights = Weights::default();
+        for index in &service.members {
+            service.weights.add(destinations.get(index).map_or(0, |slot| slot.raw.weight));
+        }
     }
 
     /// Frees the places of destinations that left and have no connections any more. Returns
@@ -426,31 +448,41 @@ impl TableState {
             let empty = RawDestination::EMPTY;
             let _ = maps.destinations.update(index.as_bytes(), empty.as_bytes());
             self.free_destinations.insert(index);
+            if let Some(there) = self.at.get_mut(&slot.address()) {
+                there.retain(|one| *one != index);
+                if there.is_empty() {
+                    self.at.remove(&slot.address());
+                }
+            }
             freed.push(slot.address());
         }
         freed
     }
 }
 
-/// wrr's greatest weight less what the steps cannot tell apart, and the steps. Kernel:
-/// ip_vs_wrr_max_weight, ip_vs_wrr_gcd_weight.
-fn weights(members: &[RawMember], scheduler: Scheduler) -> (u32, u32) {
-    let weights = || members.iter().map(|member| member.weight & !LIMITED);
-    let most = weights().max().unwrap_or_default();
-    let divisor = weights().fold(0, greatest_common_divisor);
-    match scheduler {
-        Scheduler::WeightedRoundRobin => (most - divisor.saturating_sub(1), divisor.max(1)),
-        Scheduler::RoundRobin | Scheduler::WeightedLeastConnection => (most, divisor.max(1)),
-    }
+/// What schedulers want to know of all weights of a service.
+#[derive(Clone, Copy, Default)]
+struct Weights {
+    most: u32,
+    divisor: u32,
 }
 
-fn move_cursor(maps: &Maps, service: u32, to: impl Fn(u32) -> u32) -> Result<(), EngineError> {
-    let mut cursor = 0u64;
-    maps.cursors
-        .lookup(service.as_bytes(), cursor.as_mut_bytes())
-        .map_err(EngineError::system("read the cursors map"))?;
-    let moved = cursor & !0xffff_ffff | u64::from(to(cursor as u32));
-    maps.cursors.update(service.as_bytes(), moved.as_bytes()).map_err(write("cursors"))
+impl Weights {
+    fn add(&mut self, weight: u32) {
+        let weight = weight & !LIMITED;
+        self.most = self.most.max(weight);
+        self.divisor = greatest_common_divisor(self.divisor, weight);
+    }
+
+    /// wrr's greatest weight less what the steps cannot tell apart, and the steps. Kernel:
+    /// ip_vs_wrr_max_weight, ip_vs_wrr_gcd_weight.
+    fn of(self, scheduler: Scheduler) -> (u32, u32) {
+        let Weights { most, divisor } = self;
+        match scheduler {
+            Scheduler::WeightedRoundRobin => (most - divisor.saturating_sub(1), divisor.max(1)),
+            Scheduler::RoundRobin | Scheduler::WeightedLeastConnection => (most, divisor.max(1)),
+        }
+    }
 }
 
 /// A destination whose upper threshold is another one takes connections again unless it has too
