@@ -213,6 +213,17 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static KeywordRow> {
 #[derive(Debug)]
 pub(crate) struct Keywords {
     by_word: BTreeMap<&'static str, Vec<&'static KeywordRow>>,
+    /// The same by a number made of the word, for the many questions of a large file.
+    quick: Vec<Vec<(&'static str, &'static KeywordRow)>>,
+}
+
+/// Places of the quick index: a power of two, more than there are words.
+const PLACES: usize = 2048;
+
+/// Where a word stands in the quick index (FNV-1a).
+fn place(word: &str) -> usize {
+    let mix = |sum: u32, byte: u8| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    word.bytes().fold(0x811c_9dc5, mix) as usize % PLACES
 }
 
 impl core::fmt::Debug for Rule {
@@ -231,14 +242,22 @@ impl Keywords {
                 by_word.entry(alias).or_default().push(row);
             }
         }
-        Keywords { by_word }
+        let mut quick = alloc::vec![Vec::new(); PLACES];
+        for (word, rows) in &by_word {
+            quick[place(word)].extend(rows.iter().map(|row| (*word, *row)));
+        }
+        Keywords { by_word, quick }
     }
 
     /// The keyword `word` in `section`.
     pub(crate) fn find(&self, section: &str, word: &str) -> Option<&'static KeywordRow> {
-        let named = self.by_word.get(word)?;
-        let within = |place| named.iter().copied().find(|row| row.info.is_within(place));
+        let within = |place| self.rows_of(word).find(|row| row.info.is_within(place));
         within(section).or_else(|| within(section::ANYWHERE))
+    }
+
+    fn rows_of(&self, word: &str) -> impl Iterator<Item = &'static KeywordRow> {
+        let named = self.quick[place(word)].iter();
+        named.filter(move |(name, _)| *name == word).map(|(_, row)| *row)
     }
 
     /// Every section where `word` means something, those where it works first.
@@ -259,7 +278,8 @@ impl Keywords {
         let begins = |row: &&KeywordRow| {
             row.info.sections == [section::TOP] && row.parse.is_none_or(|rule| rule.opens.is_some())
         };
-        self.by_word.get(word).is_some_and(|named| named.iter().all(begins))
+        let mut rows = self.rows_of(word).peekable();
+        rows.peek().is_some() && rows.all(|row| begins(&row))
     }
 
     /// All words known in `section`, those that work first.

@@ -159,7 +159,10 @@ impl<'p, 'a> Lexer<'p, 'a> {
             return self.plain_quotation();
         }
         let mut escapes = false;
-        while let Some(c) = self.peek() {
+        loop {
+            let rest = &self.text.as_bytes()[self.at..];
+            self.at += rest.iter().take_while(|byte| is_ordinary(**byte)).count();
+            let Some(c) = self.peek() else { break };
             match c {
                 c if is_blank(c) || matches!(c, '\n' | '{' | '}' | '"') => break,
                 '#' | '!' => {
@@ -338,7 +341,7 @@ enum Quoting {
     Escaped,
 }
 
-/// The keywords that name scripts, and patterns: their words are [`Quoting::Escaped`]. Observed
+/// The keywords that name scripts, and patterns, in the order of the alphabet: their words are [`Quoting::Escaped`]. Observed
 /// from Keepalived 2.2.7.
 const ESCAPED: [&str; 19] = [
     "lvs_notify_fifo_script",
@@ -365,7 +368,7 @@ const ESCAPED: [&str; 19] = [
 impl Quoting {
     /// The quoting of what follows a keyword.
     fn after(keyword: &str) -> Quoting {
-        if ESCAPED.contains(&keyword) { Quoting::Escaped } else { Quoting::Plain }
+        if ESCAPED.binary_search(&keyword).is_ok() { Quoting::Escaped } else { Quoting::Plain }
     }
 }
 
@@ -376,6 +379,11 @@ pub(super) fn glued_comment(span: Span, word: &str, sign: char) -> Diagnostic {
         format!("`{sign}` begins a comment here, so the word is only \"{word}\""),
     )
     .help(format!("quote the word if `{sign}` belongs to it, or put a blank before the comment"))
+}
+
+/// Most characters of most words: nothing begins or ends with them.
+fn is_ordinary(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-' | b'/')
 }
 
 /// White space within a line. A byte order mark and a no-break space, both left by editors and
@@ -414,6 +422,12 @@ mod tests {
         let mut lexer = Lexer::new(&pieces);
         while lexer.next().is_some() {}
         lexer.diagnostics
+    }
+
+    #[test]
+    fn keywords_of_escaped_words_are_found() {
+        assert!(ESCAPED.is_sorted());
+        assert!(ESCAPED.iter().all(|keyword| Quoting::after(keyword) == Quoting::Escaped));
     }
 
     #[test]

@@ -145,6 +145,7 @@ pub(crate) fn run(
     notifier: Notifier,
     on_ready: Box<dyn FnOnce()>,
 ) -> Result<(), String> {
+    edge::realtime::keep_memory();
     let signals = Signals::blocked(&[
         libc::SIGTERM,
         libc::SIGINT,
