@@ -172,6 +172,7 @@ static TABLES: &[&[KeywordRow]] = &[
     global::files::ROWS,
     global::processes::ROWS,
     global::programs::ROWS,
+    global::tables::ROWS,
     global::vrrp::ROWS,
     vrrp::ROWS,
     vrrp::instance::ROWS,

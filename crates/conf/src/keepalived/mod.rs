@@ -36,6 +36,7 @@ use keyword::{Fill, Keywords, section};
 use reader::{Firsts, Reader};
 
 pub(crate) use expand::Origins;
+pub(crate) use reader::Decimal;
 pub(crate) use surroundings::Surroundings;
 pub(crate) use virtual_server::PERSISTENCE_DEFAULT;
 

@@ -18,7 +18,7 @@ use crate::source::Span;
 pub(super) struct Held<'c> {
     instance: &'c str,
     interface: Option<&'c str>,
-    span: Span,
+    pub(super) span: Span,
 }
 
 /// Every address that moves with a VRRP instance. Packets for an address on a virtual MAC

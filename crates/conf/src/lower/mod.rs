@@ -4,6 +4,7 @@ mod across;
 mod checker;
 mod global;
 mod layer4;
+mod notices;
 mod vrrp;
 
 use alloc::vec::Vec;
@@ -29,6 +30,7 @@ pub(crate) fn lower(
     };
     let held = across::held_addresses(&keepalived);
     across::interfaces(&keepalived, &held, &mut plan.layer4, diagnostics);
+    notices::find(&keepalived, &held, &plan.layer4, diagnostics);
     let virtual_servers = &plan.layer4.virtual_servers;
     across::binds(
         &keepalived,

@@ -11,6 +11,7 @@ mod instances;
 mod language;
 mod render;
 mod robustness;
+mod servers;
 mod structure;
 mod trackers;
 mod values;

@@ -54,11 +54,10 @@ impl AddressPlan {
         let mut used: HashSet<Ipv4Addr> = held.iter().map(|held| held.address).collect();
         used.extend(found.services.iter().map(|service| *service.address.ip()));
         used.extend(found.servers.iter().map(|server| server.address));
-        used.extend(plan.layer4.virtual_servers.iter().filter_map(|virtual_server| {
-            match virtual_server.key().address {
-                IpAddr::V4(address) => Some(address),
-                IpAddr::V6(_) => None,
-            }
+        let services = plan.layer4.virtual_servers.iter().flat_map(|server| &server.services);
+        used.extend(services.filter_map(|key| match key.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
         }));
         let clash = used.iter().find(|&&address| {
             CLIENT_NETWORK.contains(address) || CLIENTS_NETWORK.contains(address)

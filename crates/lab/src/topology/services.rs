@@ -4,12 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use model::Plan;
-use model::check::Checker;
+use model::check::{CheckKind, Checker};
 use model::layer4::{Forwarding, Persistence, Protocol, Scheduler, ServiceKey, VirtualServer};
 use model::proxy::{Backend, Frontend, Matching, Mode, Sample, UseBackend};
 use serde::Serialize;
 
 use super::{Held, SERVERS_MAX, Server};
+
+/// Most services of one virtual_server_group that are rehearsed.
+const GROUP_SERVICES_MAX: usize = 16;
 
 /// Ports whose protocol makes the server speak first.
 pub(crate) const GREETING_PORTS: [u16; 6] = [21, 22, 25, 110, 143, 587];
@@ -139,7 +142,17 @@ pub(super) fn find(plan: &Plan, held: &[Held], notes: &mut Vec<String>) -> Resul
         found.add_frontend(frontend, &plan.proxy.backends, held, notes);
     }
     for virtual_server in &plan.layer4.virtual_servers {
-        found.add_virtual_server(virtual_server, notes);
+        let rehearsed = virtual_server.services.len().min(GROUP_SERVICES_MAX);
+        for &key in &virtual_server.services[..rehearsed] {
+            found.add_service(virtual_server, key, notes);
+        }
+        if let left_out @ 1.. = virtual_server.services.len() - rehearsed {
+            notes.push(format!(
+                "{}: the lab rehearses the first {rehearsed} services of a group, not the other \
+                 {left_out}",
+                virtual_server.id
+            ));
+        }
     }
     if found.services.is_empty() {
         return Err("the files contain no virtual_server and no frontend that an IPv4 client \
@@ -156,8 +169,12 @@ pub(super) fn find(plan: &Plan, held: &[Held], notes: &mut Vec<String>) -> Resul
 }
 
 impl Found {
-    fn add_virtual_server(&mut self, virtual_server: &VirtualServer, notes: &mut Vec<String>) {
-        let key = virtual_server.key();
+    fn add_service(
+        &mut self,
+        virtual_server: &VirtualServer,
+        key: ServiceKey,
+        notes: &mut Vec<String>,
+    ) {
         let (IpAddr::V4(address), port) = (key.address, key.port) else {
             notes.push(format!("{key}: the lab rehearses IPv4 only"));
             return;
@@ -339,8 +356,15 @@ impl Found {
     /// Checkers may look at another port than clients use.
     fn listen_for_checkers(&mut self, server: usize, checkers: &[Checker]) {
         for checker in checkers {
+            let protocol = match &checker.kind {
+                CheckKind::Tcp | CheckKind::Http(_) | CheckKind::Smtp(_) => Protocol::Tcp,
+                CheckKind::Dns(_) | CheckKind::Udp(_) => Protocol::Udp,
+                CheckKind::Ping | CheckKind::Misc(_) | CheckKind::Bfd(_) | CheckKind::File(_) => {
+                    continue;
+                }
+            };
             if checker.target.ip() == IpAddr::V4(self.servers[server].address) {
-                self.listen(server, Protocol::Tcp, checker.target.port());
+                self.listen(server, protocol, checker.target.port());
             }
         }
     }

@@ -132,3 +132,18 @@ fn without_an_instance_there_is_one_director() {
 fn nothing_to_use_is_an_error() {
     assert!(Topology::of(&Plan::default()).is_err());
 }
+
+#[test]
+fn every_service_of_a_group_is_rehearsed_up_to_a_bound() {
+    let mut group = virtual_server("192.0.2.100", Forwarding::Nat, &["10.0.0.1"]);
+    let first = group.services[0];
+    group.services = (100..120)
+        .map(|last| ServiceKey { address: ip(&format!("192.0.2.{last}")).into(), ..first })
+        .collect();
+    let plan = plan(vec![instance("VI_1", "eth0", "192.0.2.100")], group);
+    let mut notes = Vec::new();
+    let found = services::find(&plan, &[], &mut notes).unwrap();
+    assert_eq!(found.services.len(), 16);
+    assert_eq!(found.services[15].address.ip(), &ip("192.0.2.115"));
+    assert!(notes.iter().any(|note| note.contains("not the other 4")), "{notes:?}");
+}

@@ -1,5 +1,6 @@
 //! What a reload changes: two Plans compared by the stable identities of their parts, in words.
 
+mod layer4;
 mod vrrp;
 
 use alloc::collections::BTreeMap;
@@ -11,7 +12,6 @@ use core::fmt::Debug;
 use serde::{Deserialize, Serialize};
 
 use crate::Plan;
-use crate::layer4::{RealServer, VirtualServer, VirtualServerId};
 use crate::proxy::{Backend, Frontend, ProcessSettings, ProxyPlan, Server};
 
 /// Who notices a change.
@@ -59,7 +59,7 @@ pub fn diff(old: &Plan, new: &Plan) -> Vec<Change> {
     let mut changes = Vec::new();
     global(old, new, &mut changes);
     vrrp::compare(&old.vrrp, &new.vrrp, &mut changes);
-    layer4(old, new, &mut changes);
+    layer4::compare(&old.layer4, &new.layer4, &mut changes);
     layer7(&old.proxy, &new.proxy, &mut changes);
     changes
 }
@@ -157,47 +157,6 @@ fn global(old: &Plan, new: &Plan, changes: &mut Vec<Change>) {
     }
 }
 
-fn layer4(old: &Plan, new: &Plan, changes: &mut Vec<Change>) {
-    let (old, new) = (&old.layer4, &new.layer4);
-    Kind {
-        area: Area::Layer4,
-        name: &|service: &VirtualServer| format!("virtual server {}", service.id),
-        identity: &|one| one.id.clone(),
-        fields: &|a, b| {
-            Fields::new()
-                .text("lb_algo", a.scheduler.name(), b.scheduler.name())
-                .field("persistence", &a.persistence, &b.persistence)
-                .0
-        },
-        removal_drops: Some("its connections are no longer forwarded"),
-    }
-    .compare(&old.virtual_servers, &new.virtual_servers, changes);
-    let before: BTreeMap<&VirtualServerId, &VirtualServer> =
-        old.virtual_servers.iter().map(|one| (&one.id, one)).collect();
-    for service in &new.virtual_servers {
-        let Some(before) = before.get(&service.id) else { continue };
-        if before.real_servers == service.real_servers {
-            continue;
-        }
-        Kind {
-            area: Area::Layer4,
-            name: &|server: &RealServer| {
-                format!("real server {} of {}", server.endpoint, service.id)
-            },
-            identity: &|one| one.endpoint,
-            fields: &|a, b| {
-                Fields::new()
-                    .text("weight", a.weight, b.weight)
-                    .text("lb_kind", a.forwarding.ipvsadm_name(), b.forwarding.ipvsadm_name())
-                    .field("checkers", &a.checkers, &b.checkers)
-                    .0
-            },
-            removal_drops: Some("its connections end"),
-        }
-        .compare(&before.real_servers, &service.real_servers, changes);
-    }
-}
-
 fn layer7(old: &ProxyPlan, new: &ProxyPlan, changes: &mut Vec<Change>) {
     if old.process != new.process {
         changes.push(process(&old.process, &new.process));
@@ -291,7 +250,9 @@ fn process(old: &ProcessSettings, new: &ProcessSettings) -> Change {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layer4::{Endpoint, Layer4Plan, Protocol, Scheduler, ServiceKey};
+    use crate::layer4::{
+        Endpoint, Layer4Plan, Protocol, RealServer, Scheduler, ServiceKey, VirtualServer,
+    };
     use core::net::{IpAddr, Ipv4Addr};
 
     fn server(last: u8, weight: u32) -> RealServer {

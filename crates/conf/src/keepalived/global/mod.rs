@@ -3,6 +3,7 @@
 pub(crate) mod files;
 pub(crate) mod processes;
 pub(crate) mod programs;
+pub(crate) mod tables;
 pub(crate) mod vrrp;
 
 use alloc::format;

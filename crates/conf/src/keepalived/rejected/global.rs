@@ -15,7 +15,7 @@ pub(super) const NAMESPACES: &[KeywordRow] = refused![&[TOP], "remove it; checks
 ];
 
 #[rustfmt::skip]
-pub(super) const CHECKERS: &[KeywordRow] = refused![&[GLOBAL], "remove it; it is planned with the other checkers";
+pub(super) const CHECKERS: &[KeywordRow] = refused![&[GLOBAL], "remove it; notify_up and notify_down are run on changes";
     "rs_init_notifies": "Notifies of each real server at start.",
 ];
 
@@ -53,10 +53,11 @@ pub(super) const DBUS: &[KeywordRow] = refused![&[GLOBAL], "remove it; use `even
 ];
 
 #[rustfmt::skip]
-pub(super) const SYNC: &[KeywordRow] = refused![&[GLOBAL], "remove it; connection synchronisation and IPVS tuning are planned";
+pub(super) const SYNC: &[KeywordRow] = refused![&[GLOBAL], "remove it; after a failover clients open their connections anew";
     "lvs_sync_daemon": "Synchronises connections between directors.",
+];
+
+#[rustfmt::skip]
+pub(super) const TIMEOUTS: &[KeywordRow] = refused![&[GLOBAL], "remove it; connections that nobody uses are forgotten as IPVS does by default: TCP after 900 s, with FIN 120 s, UDP 300 s";
     "lvs_timeouts": "IPVS timeouts.",
-    "lvs_flush": "Empties the IPVS tables at start.",
-    "lvs_flush_on_stop": "Empties the IPVS tables at the end.",
-    "lvs_flush_onstop": "Old name of lvs_flush_on_stop.",
 ];

@@ -27,6 +27,7 @@ pub(crate) static TABLES: &[&[KeywordRow]] = &[
     global::DBUS,
     newer::ROWS,
     global::SYNC,
+    global::TIMEOUTS,
     vrrp::BEHAVIOUR,
     vrrp::GROUPS,
     servers::SCHEDULING,

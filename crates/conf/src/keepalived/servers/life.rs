@@ -26,7 +26,7 @@ pub(crate) const ROWS: &[KeywordRow] = &[
     keyword("inhibit_on_failure", &[VIRTUAL_SERVER])
         .doc("A failed real server stays in the tables with weight 0: its clients stay with it.")
         .parse(Rule::value(Fill::VirtualServer(inhibit_on_failure))),
-    keyword("inhibit_on_failure", &[REAL_SERVER]).syntax("[BOOL]").example("false")
+    keyword("inhibit_on_failure", &[REAL_SERVER]).syntax("[BOOL]").example("true")
         .default("the virtual server's")
         .doc("When it fails, this real server stays in the tables with weight 0.")
         .parse(Rule::value(Fill::RealServer(server_inhibit_on_failure))),
@@ -39,7 +39,7 @@ pub(crate) const ROWS: &[KeywordRow] = &[
     keyword("uthreshold", &[REAL_SERVER]).syntax("0..4294967295").example("1000").default("0: no bound")
         .doc("Connections from which on the real server takes no new ones.")
         .parse(Rule::value(Fill::RealServer(uthreshold))),
-    keyword("lthreshold", &[REAL_SERVER]).syntax("0..4294967295").example("0")
+    keyword("lthreshold", &[REAL_SERVER]).syntax("0..4294967295").example("5")
         .default("three quarters of uthreshold")
         .doc("Connections below which it takes new ones again.")
         .parse(Rule::value(Fill::RealServer(lthreshold))),
@@ -47,7 +47,7 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .default("smtp_alert_checker, else smtp_alert, else false")
         .doc("Mail when the quorum is gained or lost.")
         .parse(Rule::value(Fill::VirtualServer(smtp_alert))),
-    keyword("smtp_alert", &[REAL_SERVER]).syntax("[BOOL]").example("true")
+    keyword("smtp_alert", &[REAL_SERVER]).syntax("[BOOL]").example("false")
         .default("smtp_alert_checker, else smtp_alert, else true")
         .doc("Mail when the real server comes up or goes down.")
         .parse(Rule::value(Fill::RealServer(server_smtp_alert))),

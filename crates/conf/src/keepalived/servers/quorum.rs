@@ -14,11 +14,11 @@ pub(super) const SCRIPT: &str = "SCRIPT|\"SCRIPT ARGUMENT ...\" [USER [GROUP]]";
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[KeywordRow] = &[
-    keyword("quorum", &[VIRTUAL_SERVER]).syntax("1..4294967295").default("1").example("1")
+    keyword("quorum", &[VIRTUAL_SERVER]).syntax("1..4294967295").default("1").example("2")
         .doc("Total weight of living real servers that the virtual server needs; more than there is \
               becomes all there is.")
         .parse(Rule::value(Fill::VirtualServer(quorum))),
-    keyword("hysteresis", &[VIRTUAL_SERVER]).syntax("0..4294967295").default("0").example("0")
+    keyword("hysteresis", &[VIRTUAL_SERVER]).syntax("0..4294967295").default("0").example("1")
         .doc("The quorum is gained at quorum + hysteresis and lost below quorum - hysteresis; at \
               least the quorum becomes one less than it.")
         .parse(Rule::value(Fill::VirtualServer(hysteresis))),

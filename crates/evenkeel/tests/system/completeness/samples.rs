@@ -56,12 +56,14 @@ const SURROUNDINGS: &[(&str, &str)] = &[
     ),
     (
         "virtual_server",
-        "virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; protocol TCP; \
+        "global_defs { enable_script_security; script_user root }; \
+        virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; protocol TCP; \
         %; real_server 10.0.0.1 80 { TCP_CHECK { } } }",
     ),
     (
         "real_server",
-        "virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; protocol TCP; \
+        "global_defs { enable_script_security; script_user root }; \
+        virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; protocol TCP; \
         real_server 10.0.0.1 80 { TCP_CHECK { }; % } }",
     ),
     (
@@ -194,6 +196,16 @@ const BESIDE: &[(&str, &str, &str)] = &[
         "vrrp_notify_fifo_script",
         "enable_script_security; script_user root; vrrp_notify_fifo /run/a",
     ),
+    (
+        "global_defs",
+        "lvs_notify_fifo_script",
+        "enable_script_security; script_user root; lvs_notify_fifo /run/a",
+    ),
+    ("virtual_server", "quorum", "weight 5"),
+    ("virtual_server", "hysteresis", "weight 5; quorum 3"),
+    ("virtual_server", "sorry_server_inhibit", "sorry_server 10.0.0.9 80"),
+    ("virtual_server", "sorry_server_lvs_method", "sorry_server 10.0.0.9 80"),
+    ("real_server", "lthreshold", "uthreshold 10"),
 ];
 
 /// Keywords that say something only in other surroundings: block, keyword, these.
@@ -203,6 +215,12 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "checker_log_all_failures",
         "global_defs { % }; virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; \
         protocol TCP; real_server 10.0.0.1 80 { TCP_CHECK { } } }",
+    ),
+    (
+        "top level",
+        "virtual_server_group",
+        "%; virtual_server group web { lb_algo rr; lb_kind NAT; protocol TCP; \
+        real_server 10.0.0.1 80 { TCP_CHECK { } } }",
     ),
     ("vrrp_instance", "unicast_src_ip", UNICAST),
     ("vrrp_instance", "old_unicast_checksum", UNICAST),
