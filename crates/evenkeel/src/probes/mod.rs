@@ -260,7 +260,6 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
     }
 }
 
-// What the director asks for as its virtual servers come to life.
 #[allow(dead_code)]
 impl<K: Clone + Eq + Hash> ProbeSet<K> {
     /// A checker, for what else there is to know of it.

@@ -1,16 +1,19 @@
 //! The director role's driver: checkers -> health -> layer-4 tables.
 //!
-//! One thread waits for the supervisor, the probes and the engine. What takes part is decided in
-//! [`health`]; the engine's tables follow it. When the channel ends without a Stop the supervisor
+//! One thread waits for the supervisor, the probes, what is outside and the engine. What takes
+//! part is decided in [`health`]; the engine's tables follow it, then everybody is told. When the channel ends without a Stop the supervisor
 //! is dead: the role leaves, and forwarding stays pinned for the next director.
 
+mod addresses;
+mod follow;
 mod forwarding;
 mod health;
 mod outside;
 mod report;
 mod tables;
 
-use std::hash::{BuildHasher, RandomState};
+use std::collections::HashMap;
+use std::hash::RandomState;
 use std::io;
 use std::time::Duration;
 
@@ -19,14 +22,15 @@ use edge::ipc::{Channel, Received};
 use edge::poll::{Event, Interest, Poll};
 use edge::signal::Signals;
 use model::Time;
-use model::check::Former;
 use model::control::{Event as Notice, FromRole, RolePlan, RoleReport, ToRole};
 use model::delta::Misfit;
 use model::layer4::Layer4Plan;
 
-use crate::probes::{News, ProbeSet, Verdict};
+use crate::probes::ProbeSet;
+use addresses::AddressWatch;
 use forwarding::ForwardingWatch;
 use health::{CheckerId, Health};
+use outside::Outside;
 use tables::TableKeeper;
 
 /// How long the engine may work at a stretch: checks and the supervisor wait meanwhile.
@@ -36,10 +40,15 @@ const CONNECTIONS_PER_FRAME: usize = 2000;
 /// How long the last words to the supervisor may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// At the end programs are looked after at least this often.
+const STEP: Duration = Duration::from_millis(100);
+
 /// Tokens of the role's descriptors; the engine's follow from [`ENGINE`] on.
 const CHANNEL: u64 = 0;
 const PROBES: u64 = 1;
-const ENGINE: u64 = 2;
+const OUTSIDE: u64 = 2;
+const ADDRESSES: u64 = 3;
+const ENGINE: u64 = 4;
 
 /// Runs the role until its supervisor says stop or goes away.
 pub(crate) fn run(channel: Channel) -> io::Result<()> {
@@ -58,6 +67,11 @@ struct Director {
     probes: ProbeSet<CheckerId>,
     health: Health,
     tables: TableKeeper,
+    outside: Outside,
+    /// While a virtual server has `ha_suspend`.
+    addresses: Option<AddressWatch>,
+    /// BFD sessions, as far as they were told of.
+    bfd: HashMap<String, bool>,
     forwarding: ForwardingWatch,
     seeds: RandomState,
     /// Number of the configuration in force; 0 for none.
@@ -77,7 +91,9 @@ impl Director {
         let poll = Poll::new()?;
         let probes = ProbeSet::new()?;
         poll.add(&channel, CHANNEL, Interest::Read)?;
+        let outside = Outside::new()?;
         poll.add(&probes, PROBES, Interest::Read)?;
+        poll.add(&outside, OUTSIDE, Interest::Read)?;
         let (health, tables) = (Health::default(), TableKeeper::default());
         let forwarding = ForwardingWatch::default();
         let seeds = RandomState::new();
@@ -88,6 +104,9 @@ impl Director {
             probes,
             health,
             tables,
+            outside,
+            addresses: None,
+            bfd: HashMap::new(),
             forwarding,
             seeds,
             generation: 0,
@@ -97,21 +116,24 @@ impl Director {
     fn run(mut self) -> io::Result<()> {
         let mut events: Vec<Event> = Vec::new();
         loop {
-            let deadline = self.probes.next_deadline().min(self.tables.next_deadline());
-            self.poll.wait(&mut events, deadline)?;
+            self.poll.wait(&mut events, self.next_deadline())?;
             let now = now();
             if events.iter().any(|event| event.token >= ENGINE) {
                 self.tables.handle_ready(now);
             }
-            for (id, news) in self.probes.run(now)? {
-                match news {
-                    News::Verdict(verdict) => self.handle_verdict(now, id, verdict),
-                    News::Weight(_) | News::Failure(_) => {}
-                }
+            if events.iter().any(|event| event.token == ADDRESSES) {
+                self.handle_addresses();
             }
+            for (id, news) in self.probes.run(now)? {
+                self.handle_news(now, id, news);
+            }
+            self.health.handle_timeout(now);
+            self.handle_outside(now)?;
+            self.follow(now)?;
             self.tables.handle_timeout(now, ENGINE_BUDGET, || self.health.wanted());
             let heard = events.iter().any(|event| event.token == CHANNEL);
             let end = if heard { self.handle_channel(now)? } else { None };
+            self.follow(now)?;
             self.tables.register(&self.poll, ENGINE)?;
             while let Some((severity, text)) = self.tables.poll_log() {
                 self.say(&FromRole::Event(Notice::Log { severity, text }))?;
@@ -125,6 +147,14 @@ impl Director {
                 Some(End::Stop) => return self.stop(),
             }
         }
+    }
+
+    fn next_deadline(&self) -> Time {
+        self.probes
+            .next_deadline()
+            .min(self.tables.next_deadline())
+            .min(self.health.next_deadline())
+            .min(self.outside.next_deadline())
     }
 
     /// Takes in everything the supervisor has said.
@@ -152,12 +182,17 @@ impl Director {
                     self.say(&FromRole::Configured { generation, error })?;
                 }
                 ToRole::Report { id } => {
-                    let report = report::report(&self.health, &self.probes, &self.tables);
+                    let report = report::report(now, &self.health, &self.probes, &self.tables);
                     self.say(&FromRole::Report { id, report: RoleReport::Director(report) })?;
                 }
                 ToRole::Connections { id } => self.list_connections(now, id)?,
+                ToRole::Server { id, request } => {
+                    let result = self.health.handle_request(now, &request);
+                    self.say(&FromRole::Server { id, result })?;
+                }
+                ToRole::Bfd { name, up } => self.handle_bfd(now, name, up),
                 // Between the vrrp and helper roles only.
-                ToRole::Link | ToRole::Server { .. } | ToRole::Bfd { .. } => {}
+                ToRole::Link => {}
                 ToRole::Stop => return Ok(Some(End::Stop)),
                 ToRole::Leave => return Ok(Some(End::Orphaned)),
             }
@@ -166,6 +201,8 @@ impl Director {
 
     /// Brings a plan into force and says how that went.
     fn put_in_force(&mut self, now: Time, generation: u64, plan: Layer4Plan) -> io::Result<()> {
+        // What was decided before concerns the tables that the new plan is compared with.
+        self.follow(now)?;
         let error = self.configure(now, plan).err();
         if error.is_none() {
             self.generation = generation;
@@ -176,18 +213,21 @@ impl Director {
     /// Brings a plan into force, or leaves the former one in force and says why.
     fn configure(&mut self, now: Time, plan: Layer4Plan) -> Result<(), String> {
         self.probes.configure(&plan.outside)?;
+        self.watch_addresses(&plan)?;
         let adopted = self.tables.open(&plan)?;
         let found = adopted.map(|tables| tables.len());
-        let health = self.health.successor(plan, adopted);
-        self.tables
-            .change(now, &health.plan().interfaces, health.wanted(), || self.health.wanted())?;
-        self.probes.retain(|&id| health.has(id));
-        for checker in health.checkers() {
-            let seed = self.seeds.hash_one(checker.id);
-            let state = Former::new(checker.up);
-            self.probes.resume(checker.id, checker.plan.clone(), state, now, seed);
+        let mut next = self.health.successor(now, plan, adopted);
+        let changes = next.take_table_changes();
+        let (wanted, former) = (|| next.wanted(), || self.health.wanted());
+        self.tables.change(now, &next.plan().interfaces, &changes, wanted, former)?;
+        self.health = next;
+        for begun in self.health.take_begun() {
+            self.begin(now, &begun);
         }
-        self.health = health;
+        for id in self.health.take_ended() {
+            self.probes.remove(&id);
+        }
+        self.outside.configure(now, &self.health.plan().outside);
         if let Some(text) = self.forwarding.handle_plan(self.health.plan()) {
             self.tables.note(4, text);
         }
@@ -196,18 +236,6 @@ impl Director {
             self.tables.note(5, text);
         }
         Ok(())
-    }
-
-    fn handle_verdict(&mut self, now: Time, id: CheckerId, verdict: Verdict) {
-        let Some(((service, server), up, change)) = self.health.handle_verdict(id, verdict.up)
-        else {
-            return;
-        };
-        self.tables.follow(now, change);
-        let (service, server) = (service.to_string(), server.to_string());
-        let event = Notice::Health { service, server, up, reason: verdict.reason, alert: true };
-        // Only a value that cannot be written as JSON fails here, and an event can.
-        let _ = self.say(&FromRole::Event(event));
     }
 
     fn list_connections(&mut self, now: Time, id: u64) -> io::Result<()> {
@@ -242,8 +270,19 @@ impl Director {
     /// The orderly end: nothing of the engine stays behind.
     fn stop(mut self) -> io::Result<()> {
         let stopped = self.tables.stop();
+        self.health.handle_stop();
+        self.follow(now())?;
         if let Err(text) = &stopped {
             self.say(&FromRole::Event(Notice::Log { severity: 3, text: text.clone() }))?;
+        }
+        self.outside.finish(now());
+        while !self.outside.is_finished(now()) {
+            self.poll.wait(&mut Vec::new(), self.outside.next_deadline().min(now() + STEP))?;
+            self.handle_outside(now())?;
+            if self.flush().is_err() {
+                // Nobody hears us any more; what runs may finish all the same.
+                self.writing = false;
+            }
         }
         let give_up = now() + FAREWELL;
         while self.channel.wants_write() && now() < give_up {

@@ -60,19 +60,24 @@ impl TableKeeper {
         Ok(engine.map(|engine| engine.tables()))
     }
 
-    /// Makes the tables what they should be, or again what `former` says when the engine refuses.
+    /// Makes the tables what they should be, by these changes if they are what they were last
+    /// made, or again what `former` says when the engine refuses.
     pub(super) fn change(
         &mut self,
         now: Time,
         interfaces: &[String],
-        wanted: Tables,
+        changes: &[TableChange],
+        wanted: impl Fn() -> Tables,
         former: impl FnOnce() -> Tables,
     ) -> Result<(), String> {
         let Some(engine) = &mut self.engine else {
             return Ok(());
         };
-        let changes = diff(engine.tables(), &wanted);
-        if let Err(error) = engine.apply(&changes) {
+        let applied = match self.configured && self.repair_at.is_none() {
+            true => apply(engine.as_mut(), changes, &wanted),
+            false => engine.apply(&diff(engine.tables(), &wanted())),
+        };
+        if let Err(error) = applied {
             let back = diff(engine.tables(), &former());
             if let Err(error) = engine.apply(&back) {
                 self.complain(now, &error);
@@ -82,18 +87,23 @@ impl TableKeeper {
         engine.set_interfaces(interfaces);
         self.configured = true;
         self.repair_at = None;
-        if wanted.is_empty() {
+        if engine.tables().is_empty() {
             self.stop()?;
         }
         Ok(())
     }
 
-    /// One change that health asks for.
-    pub(super) fn follow(&mut self, now: Time, change: TableChange) {
+    /// Changes that health asks for, until the tables are what is wanted.
+    pub(super) fn follow(
+        &mut self,
+        now: Time,
+        changes: &[TableChange],
+        wanted: impl Fn() -> Tables,
+    ) {
         let Some(engine) = &mut self.engine else {
             return;
         };
-        if let Err(error) = engine.apply(&[change]) {
+        if let Err(error) = apply(engine.as_mut(), changes, &wanted) {
             self.complain(now, &error);
         }
     }
@@ -180,6 +190,19 @@ impl TableKeeper {
             self.log.push_back(line);
         }
         engine.stop().map_err(|error| format!("layer 4 could not be taken down: {error}"))
+    }
+}
+
+/// Applies changes. Whoever takes over is added before others are removed: where there is no room
+/// for that, removals come first.
+fn apply(
+    engine: &mut dyn Engine,
+    changes: &[TableChange],
+    wanted: &impl Fn() -> Tables,
+) -> Result<(), EngineError> {
+    match engine.apply(changes) {
+        Err(EngineError::Full { .. }) => engine.apply(&diff(engine.tables(), &wanted())),
+        applied => applied,
     }
 }
 

@@ -137,7 +137,7 @@ fn at(seconds: u64) -> Time {
 fn a_reload_with_one_weight_changed_is_one_change() {
     let (mut keeper, script) = keeper(tables(&[server(1, 1), server(2, 1)]));
     let wanted = tables(&[server(1, 1), server(2, 5)]);
-    keeper.change(at(0), &[], wanted, Tables::new).unwrap();
+    keeper.change(at(0), &[], &[], || wanted.clone(), Tables::new).unwrap();
     let expected = [TableChange::UpdateDestination(service(), server(2, 5))];
     assert_eq!(script.lock().unwrap().applied, expected);
 }
@@ -148,7 +148,7 @@ fn a_plan_that_the_engine_refuses_leaves_the_former_tables() {
     let (mut keeper, script) = keeper(former.clone());
     script.lock().unwrap().refused.insert(9);
     let wanted = tables(&[server(1, 7), server(9, 1)]);
-    let error = keeper.change(at(0), &[], wanted, || former.clone()).unwrap_err();
+    let error = keeper.change(at(0), &[], &[], || wanted.clone(), || former.clone()).unwrap_err();
     assert_eq!(error, "the engine cannot do this destination");
     let mut left = keeper.engine().unwrap().tables().clone();
     left.get_mut(&service()).unwrap().destinations.sort_by_key(|it| last(it.endpoint));
@@ -160,12 +160,13 @@ fn a_plan_that_the_engine_refuses_leaves_the_former_tables() {
 fn a_server_that_could_not_return_is_tried_again() {
     let (mut keeper, script) = keeper(tables(&[server(1, 1)]));
     script.lock().unwrap().refused.insert(2);
-    keeper.follow(at(0), TableChange::AddDestination(service(), server(2, 1)));
+    let wanted = || tables(&[server(1, 1), server(2, 1)]);
+    let change = TableChange::AddDestination(service(), server(2, 1));
+    keeper.follow(at(0), &[change], wanted);
     let (severity, text) = keeper.poll_log().unwrap();
     assert_eq!((severity, text.contains("could not be changed")), (3, true));
     assert_eq!(keeper.next_deadline(), at(0) + REPAIR_AFTER);
     script.lock().unwrap().refused.clear();
-    let wanted = || tables(&[server(1, 1), server(2, 1)]);
     keeper.handle_timeout(at(1), Duration::ZERO, wanted);
     assert_eq!(*keeper.engine().unwrap().tables(), wanted());
     assert_eq!(keeper.next_deadline(), Time::NEVER);
@@ -174,7 +175,7 @@ fn a_server_that_could_not_return_is_tried_again() {
 #[test]
 fn without_virtual_servers_there_is_no_engine() {
     let (mut keeper, script) = keeper(tables(&[server(1, 1)]));
-    keeper.change(at(0), &[], Tables::new(), Tables::new).unwrap();
+    keeper.change(at(0), &[], &[], Tables::new, Tables::new).unwrap();
     assert!(script.lock().unwrap().stopped && keeper.engine().is_none());
     keeper.handle_runtime(Runtime {
         directory: String::new(),

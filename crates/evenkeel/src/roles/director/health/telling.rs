@@ -1,0 +1,182 @@
+//! Who is told of what: log lines in Keepalived's words, events for the supervisor, scripts and
+//! pipes.
+
+use model::control::Event;
+use model::layer4::{Endpoint, Protocol, VirtualServerId};
+use model::vrrp::Command;
+
+use super::{Health, Outcome};
+
+/// Syslog severity of everything that is told here.
+const INFO: u8 = 6;
+
+impl Health {
+    pub(super) fn log(&mut self, text: String) {
+        self.outcomes.push_back(logged(text));
+    }
+
+    /// Keepalived's name of a virtual server: `[192.0.2.1]:tcp:80`; of a group `[web]:0`, with its
+    /// place among the virtual servers that use this group.
+    pub(super) fn vs_name(&self, index: usize) -> String {
+        let servers = &self.plan.virtual_servers;
+        match &servers[index].id {
+            VirtualServerId::Service(key) => {
+                trio(Endpoint { address: key.address, port: key.port }, key.protocol)
+            }
+            VirtualServerId::Group { name, .. } => {
+                let same = |id: &VirtualServerId| matches!(id, VirtualServerId::Group { name: other, .. } if other == name);
+                let place = servers[..index].iter().filter(|it| same(&it.id)).count();
+                format!("[{name}]:{place}")
+            }
+        }
+    }
+
+    /// Keepalived's name of a real server: `[10.0.0.1]:tcp:80`.
+    pub(super) fn rs_name(&self, index: usize, server: usize) -> String {
+        let protocol = self.plan.virtual_servers[index].key().protocol;
+        trio(self.services[index].servers[server].endpoint, protocol)
+    }
+
+    /// A server came up or went down: tells it.
+    pub(super) fn tell_server(&mut self, index: usize, server: usize, reason: &str) {
+        let up = self.services[index].servers[server].alive;
+        let told = self.server_told(index, server, up, reason);
+        self.outcomes.extend(told);
+    }
+
+    /// What is told of a server that came up or went down.
+    pub(super) fn server_told(
+        &self,
+        index: usize,
+        server: usize,
+        up: bool,
+        reason: &str,
+    ) -> Vec<Outcome> {
+        let (vs, rs) = (self.vs_name(index), self.rs_name(index, server));
+        let service = self.plan.virtual_servers[index].id.to_string();
+        let real_server = self.real_server(index, server);
+        let (verb, link) = match (up, real_server.inhibit_on_failure) {
+            (true, true) => ("Enabling", "of"),
+            (true, false) => ("Adding", "to"),
+            (false, true) => ("Disabling", "of"),
+            (false, false) => ("Removing", "from"),
+        };
+        let script = if up { &real_server.notify_up } else { &real_server.notify_down }.clone();
+        let event = Event::Health {
+            service,
+            server: real_server.endpoint.to_string(),
+            up,
+            reason: reason.to_string(),
+            alert: real_server.smtp_alert,
+        };
+        let mut told =
+            vec![logged(format!("{verb} service {rs} {link} VS {vs}")), Outcome::Event(event)];
+        told.extend(run(script, format!("{rs} of VS {vs}")));
+        told.push(Outcome::Line(format!("RS {rs} {vs} {}", state(up))));
+        told
+    }
+
+    /// A server lives on, or not, with another weight.
+    pub(super) fn tell_weight(&mut self, index: usize, server: usize, former: u32) {
+        let state = &self.services[index].servers[server];
+        if state.weight == former {
+            return;
+        }
+        let (now, not) = (state.weight, if state.alive { "" } else { "in" });
+        let (vs, rs) = (self.vs_name(index), self.rs_name(index, server));
+        self.log(format!(
+            "Changing weight from {former} to {now} for {not}active service {rs} of VS {vs}"
+        ));
+    }
+
+    /// A virtual server gained or lost its quorum, or the program ends: tells it.
+    pub(super) fn tell_quorum(&mut self, index: usize, stopping: bool) {
+        let told = self.quorum_told(index, self.services[index].held, stopping);
+        self.outcomes.extend(told);
+    }
+
+    /// What is told of a virtual server that gained or lost its quorum.
+    pub(super) fn quorum_told(&self, index: usize, gained: bool, stopping: bool) -> Vec<Outcome> {
+        let vs = self.vs_name(index);
+        let (plan, living) = (&self.plan.virtual_servers[index], self.services[index].living);
+        let (needed, hysteresis) = (plan.quorum.weight, plan.quorum.hysteresis);
+        let event = Event::Quorum {
+            service: plan.id.to_string(),
+            gained,
+            living: u32::try_from(living).unwrap_or(u32::MAX),
+            needed,
+            hysteresis,
+            alert: plan.smtp_alert,
+        };
+        let (up, down) = (needed.saturating_add(hysteresis), needed.saturating_sub(hysteresis));
+        let text = match (stopping, gained) {
+            (true, _) => format!("Shutting down VS {vs}"),
+            (false, true) => {
+                format!("Gained quorum {needed}+{hysteresis}={up} <= {living} for VS {vs}")
+            }
+            (false, false) => {
+                format!("Lost quorum {needed}-{hysteresis}={down} > {living} for VS {vs}")
+            }
+        };
+        let mut told = vec![logged(text)];
+        if !stopping {
+            told.extend(self.sorry_told(index, !gained));
+        }
+        told.push(Outcome::Event(event));
+        let script = if gained { plan.quorum.up.clone() } else { plan.quorum.down.clone() };
+        told.extend(run(script, format!("VS {vs}")));
+        told.push(Outcome::Line(format!("VS {vs} {}", state(gained))));
+        told
+    }
+
+    /// The sorry server that a virtual server has now serves, or does not: tells it.
+    pub(super) fn tell_sorry(&mut self, index: usize) {
+        let told = self.sorry_told(index, !self.services[index].held);
+        self.outcomes.extend(told);
+    }
+
+    /// The sorry server, if there is one, took the place of the real servers or gave it back.
+    fn sorry_told(&self, index: usize, serves: bool) -> Vec<Outcome> {
+        let vs = self.vs_name(index);
+        let plan = &self.plan.virtual_servers[index];
+        let Some(sorry) = &plan.quorum.sorry else {
+            return Vec::new();
+        };
+        let (service, server) = (plan.id.to_string(), sorry.endpoint.to_string());
+        let rs = trio(sorry.endpoint, plan.key().protocol);
+        let (verb, link) = match (serves, sorry.inhibit) {
+            (true, true) => ("Enabling", "to"),
+            (true, false) => ("Adding", "to"),
+            (false, true) => ("Disabling", "from"),
+            (false, false) => ("Removing", "from"),
+        };
+        let pool = if serves { "Removing alive servers from" } else { "Adding alive servers to" };
+        vec![
+            logged(format!("{verb} sorry server {rs} {link} VS {vs}")),
+            logged(format!("{pool} the pool for VS {vs}")),
+            Outcome::Event(Event::Sorry { service, server, serves }),
+        ]
+    }
+}
+
+fn logged(text: String) -> Outcome {
+    Outcome::Event(Event::Log { severity: INFO, text })
+}
+
+/// Keepalived adds nothing to the words in the file.
+fn run(script: Option<Command>, subject: String) -> Option<Outcome> {
+    script.map(|command| Outcome::Run { command, arguments: Vec::new(), subject })
+}
+
+/// `[10.0.0.1]:tcp:80`, as Keepalived writes addresses of services.
+pub(super) fn trio(endpoint: Endpoint, protocol: Protocol) -> String {
+    let protocol = match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    format!("[{}]:{protocol}:{}", endpoint.address, endpoint.port)
+}
+
+fn state(up: bool) -> &'static str {
+    if up { "UP" } else { "DOWN" }
+}
