@@ -14,23 +14,23 @@ use rustix::process::Signal;
 
 use crate::duties::{Director, Place, Running, instance, pair, signal_to, within};
 
-const PORT: u16 = 2525;
+pub(crate) const PORT: u16 = 2525;
 
 /// What can be compared of a mail.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Mail {
+pub(crate) struct Mail {
     from: String,
     to: String,
-    subject: String,
-    body: Vec<String>,
+    pub(crate) subject: String,
+    pub(crate) body: Vec<String>,
 }
 
 /// A mail server of a namespace that keeps everything.
 #[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<Mail>>>);
+pub(crate) struct Sink(Arc<Mutex<Vec<Mail>>>);
 
 impl Sink {
-    fn open(namespace: &Namespace) -> Sink {
+    pub(crate) fn open(namespace: &Namespace) -> Sink {
         let listener = namespace.enter(|| TcpListener::bind(("127.0.0.1", PORT)).unwrap()).unwrap();
         let sink = Sink::default();
         let kept = sink.clone();
@@ -43,7 +43,7 @@ impl Sink {
         sink
     }
 
-    fn all(&self) -> Vec<Mail> {
+    pub(crate) fn all(&self) -> Vec<Mail> {
         self.0.lock().unwrap().clone()
     }
 
@@ -91,7 +91,7 @@ fn mail(lines: &[String]) -> Mail {
     Mail { from: header("From:"), to: header("To:"), subject: header("Subject:"), body }
 }
 
-fn global(more: &str) -> String {
+pub(crate) fn global(more: &str) -> String {
     format!(
         "global_defs {{\n router_id LVS_9\n notification_email {{\n one@example.com\n \
          two@example.com\n }}\n notification_email_from from@example.com\n \

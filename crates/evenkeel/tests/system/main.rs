@@ -1,5 +1,6 @@
 //! Real processes, sockets and packets, in network namespaces of their own.
 
+mod alerts;
 mod checkers;
 mod command_line;
 mod completeness;
@@ -7,6 +8,7 @@ mod director;
 mod director_role;
 mod documentation;
 mod duties;
+mod events;
 mod helper_and_vrrp;
 mod lab;
 mod language;
