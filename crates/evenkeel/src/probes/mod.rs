@@ -14,8 +14,8 @@
 //! A TCP connection costs a socket, a connect, one registration, one look at its outcome and a
 //! close. Connections are closed in order (FIN, not RST), which costs this machine a TIME_WAIT for
 //! a minute: a reset would fill the servers' logs. The kernel bounds them (tcp_max_tw_buckets) and
-//! drops those beyond it, which harms nobody. Measured, 6,700 a second over a minute: see
-//! `make bench`.
+//! does without those beyond it. Measured with 40,000 checkers every 6 s over loopback: 131,072 of
+//! them at most, and 0.3 of a core for all, the servers' side of the handshakes included.
 
 mod carry;
 mod channel;

@@ -18,24 +18,20 @@ fn udp_check_looks_at_answers_and_hears_refusals() {
         }
     });
     let _silent = bench.server.enter(|| UdpSocket::bind(target(8))).unwrap().unwrap();
-    let ask = |payload: &[u8], reply: Option<(&[(u8, u8)], u16, u16)>| {
-        let reply = reply.map(|(bytes, min_length, max_length)| UdpReply {
-            bytes: bytes.to_vec(),
-            min_length,
-            max_length,
-        });
+    let ask = |payload: &[u8], bytes: &[(u8, u8)], min_length: u16, max_length: u16| {
+        let reply = Some(UdpReply { bytes: bytes.to_vec(), min_length, max_length });
         CheckKind::Udp(UdpCheck { payload: Some(payload.to_vec()), reply })
     };
     let random = CheckKind::Udp(UdpCheck::default());
     let long = vec![b'x'; 30_000];
     let results = bench.results(vec![
-        (ask(b"ping", Some((&[(b'p', 255), (b'?', 0), (b'N', 0xdf)], 4, 4))), target(7)),
-        (ask(b"ping", Some((&[(b'p', 255), (b'o', 255)], 1, 65535))), target(7)),
-        (ask(b"ping", Some((&[], 5, 65535))), target(7)),
-        (ask(&long, Some((&[], 30_000, 30_000))), target(7)),
+        (ask(b"ping", &[(b'p', 255), (b'?', 0), (b'N', 0xdf)], 4, 4), target(7)),
+        (ask(b"ping", &[(b'p', 255), (b'o', 255)], 1, 65535), target(7)),
+        (ask(b"ping", &[], 5, 65535), target(7)),
+        (ask(&long, &[], 30_000, 30_000), target(7)),
         (random.clone(), target(7)),
         (random.clone(), target(8)),
-        (ask(b"ping", Some((&[], 0, 65535))), target(8)),
+        (ask(b"ping", &[], 0, 65535), target(8)),
         (random, target(9)),
     ]);
     assert_eq!(
