@@ -52,8 +52,17 @@ fn run() -> Result<()> {
     let site = Site::build()?;
     println!("a TCP_CHECK for each real server, delay_loop {DELAY_LOOP}; reloads: median (worst)");
     println!(
-        "{:>8} {:>8} {:>16} {:>16} {:>16} {:>10} {:>8} {:>10}",
-        "servers", "start", "one weight", "one added", "one removed", "status", "MiB", "KiB/server"
+        "{:>8} {:>8} {:>16} {:>16} {:>16} {:>12} {:>12} {:>10} {:>8} {:>10}",
+        "servers",
+        "start",
+        "one weight",
+        "one added",
+        "one removed",
+        "start, CPU",
+        "weight, CPU",
+        "status",
+        "MiB",
+        "KiB/server"
     );
     let mut figures = Vec::new();
     for size in SIZES {
@@ -69,6 +78,9 @@ fn run() -> Result<()> {
 struct Growth {
     servers: u32,
     start: Duration,
+    /// Processor time of supervisor and director: until everything was in force, and of the reload
+    /// of one weight (the median).
+    work: [Duration; 2],
     /// Sorted, for each of [`CHANGES`].
     reloads: Vec<Vec<Duration>>,
     status: Duration,
@@ -82,15 +94,21 @@ impl Growth {
     fn measure(site: &Site, servers: u32) -> Result<Growth> {
         site.adverts.take();
         let director = Director::start(site, servers)?;
+        let start_work = director.processor_time_of_both()?;
         let (in_tables, _, status) = director.status()?;
         if in_tables != servers as usize {
             return Err(format!("{in_tables} of {servers} servers are in the tables").into());
         }
         let mut reloads = Vec::new();
+        let mut reload_work = Vec::new();
         for (_, change) in CHANGES {
             let mut times = Vec::new();
             for _ in 0..ROUNDS {
+                let before = director.processor_time_of_both()?;
                 times.push(director.reload(change)?);
+                if change.weight > 0 {
+                    reload_work.push(director.processor_time_of_both()? - before);
+                }
                 director.reload(Change::default())?;
             }
             times.sort();
@@ -99,7 +117,9 @@ impl Growth {
         let (resident, largest) = director.memory()?;
         let adverts = Adverts::of(site);
         let start = director.start;
-        let growth = Growth { servers, start, reloads, status, resident, largest, adverts };
+        reload_work.sort();
+        let work = [start_work, median(&reload_work)];
+        let growth = Growth { servers, start, work, reloads, status, resident, largest, adverts };
         growth.print();
         Ok(growth)
     }
@@ -113,8 +133,9 @@ impl Growth {
                 format!(" {:>16}", format!("{:.1} ({:.1}) ms", ms(median), ms(worst)))
             })
             .collect();
+        let [start, reload] = self.work.map(|time| format!("{:.0} ms", ms(time)));
         println!(
-            "{:>8} {:>8} {reloads} {:>10} {:>8.1} {:>10.2}",
+            "{:>8} {:>8} {reloads} {start:>12} {reload:>12} {:>10} {:>8.1} {:>10.2}",
             self.servers,
             format!("{:.0} ms", ms(self.start)),
             format!("{:.0} ms", ms(self.status)),
@@ -133,7 +154,8 @@ impl Growth {
             })
             .collect();
         json!({
-            "servers": self.servers, "start_ms": ms(self.start), "reloads": reloads,
+            "servers": self.servers, "start_ms": ms(self.start),
+            "start_cpu_ms": ms(self.work[0]), "reload_cpu_ms": ms(self.work[1]), "reloads": reloads,
             "status_ms": ms(self.status), "resident_kib": self.resident,
             "largest_kib": self.largest, "adverts": self.adverts.json(),
         })

@@ -133,12 +133,13 @@ impl<'s> Director<'s> {
 
     /// Processor time of the role so far, over all of its threads.
     pub(crate) fn processor_time(&self) -> Result<Duration> {
-        let mut sum = 0;
-        for thread in fs::read_dir(self.role()?.join("task"))? {
-            let statistics = fs::read_to_string(thread?.path().join("schedstat"))?;
-            sum += statistics.split(' ').next().unwrap_or_default().parse::<u64>()?;
-        }
-        Ok(Duration::from_nanos(sum))
+        processor_time(&self.role()?)
+    }
+
+    /// The same with the supervisor's: what a start or a reload costs on however busy a machine.
+    pub(crate) fn processor_time_of_both(&self) -> Result<Duration> {
+        let supervisor = Path::new("/proc").join(self.child.id().to_string());
+        Ok(self.processor_time()? + processor_time(&supervisor)?)
     }
 
     /// Resident memory of the role now and at its most, in KiB.
@@ -162,6 +163,15 @@ impl<'s> Director<'s> {
         let mut paths = children.split_whitespace().map(|pid| Path::new("/proc").join(pid));
         Ok(paths.find(is_director).ok_or("there is no director role")?)
     }
+}
+
+fn processor_time(process: &Path) -> Result<Duration> {
+    let mut sum = 0;
+    for thread in fs::read_dir(process.join("task"))? {
+        let statistics = fs::read_to_string(thread?.path().join("schedstat"))?;
+        sum += statistics.split(' ').next().unwrap_or_default().parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(sum))
 }
 
 impl Drop for Director<'_> {
