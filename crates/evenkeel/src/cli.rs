@@ -1,5 +1,6 @@
 //! The command line, as data.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,6 +39,13 @@ pub(crate) enum Command {
     Ipvsadm(IpvsadmArgs),
     /// Rehearse the configuration, failover included, in network namespaces on this machine.
     Lab(crate::commands::lab::LabArgs),
+    /// Print the MD5 digest of a page, for HTTP_GET and SSL_GET: genhash's command line.
+    #[command(disable_help_flag = true)]
+    Genhash {
+        /// `-s ADDRESS -p PORT -u PATH`, and what `evenkeel genhash --help` lists.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
+        words: Vec<OsString>,
+    },
     /// Explain a command, or a keyword of keepalived.conf or haproxy.cfg.
     Help {
         /// A command (`run`) or a keyword (`lb_algo`).

@@ -26,6 +26,9 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     match Personality::of(&arguments) {
         Personality::Keepalived => return personality::keepalived::run(arguments),
+        Personality::Genhash => {
+            return personality::genhash::run(&arguments[0].to_string_lossy(), &arguments[1..]);
+        }
         Personality::Evenkeel => {}
     }
     match cli::Cli::parse().command {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Command::Events(args) => commands::events::events(&args),
         Command::Ipvsadm(args) => commands::ipvsadm::ipvsadm(&args),
         Command::Lab(args) => commands::lab::lab(&args),
+        Command::Genhash { words } => personality::genhash::run("evenkeel genhash", &words),
         Command::Help { topic } => commands::help::help(&topic),
         Command::Completions { shell } => commands::help::completions(shell),
         Command::Manual { output } => commands::help::manual(&output),

@@ -1,6 +1,7 @@
-//! The names that existing scripts call: linked as `keepalived`, the program takes that program's
-//! command line.
+//! The names that existing scripts call: linked as `keepalived` or `genhash`, the program takes
+//! that program's command line.
 
+pub(crate) mod genhash;
 pub(crate) mod keepalived;
 
 use std::ffi::{OsStr, OsString};
@@ -13,6 +14,8 @@ pub(crate) enum Personality {
     Evenkeel,
     /// Keepalived's.
     Keepalived,
+    /// genhash's.
+    Genhash,
 }
 
 impl Personality {
@@ -24,6 +27,7 @@ impl Personality {
         let ours = arguments.get(1).is_some_and(|first| !is_option(first));
         match name.and_then(OsStr::to_str) {
             Some("keepalived") if !ours => Personality::Keepalived,
+            Some("genhash") => Personality::Genhash,
             Some(_) | None => Personality::Evenkeel,
         }
     }
@@ -48,6 +52,8 @@ mod tests {
         assert_eq!(of("keepalived"), Personality::Keepalived);
         assert_eq!(of("keepalived run -f x"), Personality::Evenkeel);
         assert_eq!(of("keepalived role vrrp"), Personality::Evenkeel);
+        assert_eq!(of("/usr/bin/genhash -h"), Personality::Genhash);
+        assert_eq!(of("genhash run"), Personality::Genhash);
         assert_eq!(of("/usr/bin/evenkeel check"), Personality::Evenkeel);
         assert_eq!(of(""), Personality::Evenkeel);
     }

@@ -53,6 +53,11 @@ const BUFFER: usize = 1 << 16;
 /// Token of the programs: no other has this number and place.
 const PROGRAMS: u64 = u64::MAX;
 
+/// How TLS is spoken with these files: without authorities, with whoever the server is.
+pub(crate) fn tls_config(files: &TlsFiles) -> Result<Arc<rustls::ClientConfig>, String> {
+    Settings::new(files).map(|settings| settings.config())
+}
+
 /// What a checker has to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum News {

@@ -9,6 +9,7 @@ mod director_role;
 mod documentation;
 mod duties;
 mod events;
+mod genhash;
 mod helper_and_vrrp;
 mod lab;
 mod language;

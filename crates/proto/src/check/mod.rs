@@ -19,6 +19,7 @@ mod chunked;
 mod course;
 mod dns;
 mod file;
+pub mod genhash;
 mod http;
 mod misc;
 mod pace;

@@ -19,6 +19,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use crate::cli::Role;
 use crate::commands::run::{self, Background, FACILITY_DAEMON, Log, LogTo, Settings};
 use crate::load::{self, Files, Only};
+use crate::personality::genhash;
 use crate::scripts::Weight;
 use crate::supervisor::Habits;
 
@@ -37,6 +38,10 @@ const ERRORS: u8 = 5;
 
 /// Does what Keepalived would do for this command line.
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
+    if arguments.get(1).is_some_and(|first| first == "-T" || first == "--genhash") {
+        let program = format!("{} --genhash", arguments[0].to_string_lossy());
+        return genhash::run(&program, &arguments[2..]);
+    }
     let options = match Options::try_parse_from(arguments.into_iter().map(unglued)) {
         Ok(options) => options,
         Err(error) => {

@@ -52,6 +52,10 @@ impl Settings {
         config.resumption = Resumption::disabled();
         Ok(Settings { config: Arc::new(config) })
     }
+
+    pub(in crate::probes) fn config(&self) -> Arc<ClientConfig> {
+        self.config.clone()
+    }
 }
 
 /// All certificates of a PEM file; at least one.
