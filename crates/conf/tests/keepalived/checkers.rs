@@ -8,7 +8,7 @@ use model::check::{
 };
 use model::layer4::TlsFiles;
 
-use crate::common::{Table, keepalived, lines};
+use crate::common::{Table, faults, keepalived};
 
 fn service(checkers: &str) -> String {
     format!(
@@ -20,7 +20,7 @@ fn service(checkers: &str) -> String {
 /// The checkers of the only real server; nothing was found.
 fn checkers(text: &str) -> Vec<Checker> {
     let loaded = keepalived(text);
-    assert!(lines(&loaded).is_empty(), "{text}\n{:?}", lines(&loaded));
+    assert!(faults(&loaded).is_empty(), "{text}\n{:?}", faults(&loaded));
     let mut plan = loaded.plan.expect("a plan");
     plan.layer4.virtual_servers.remove(0).real_servers.remove(0).checkers
 }
@@ -138,7 +138,7 @@ fn an_echo_has_no_port() {
     let checker = only("PING_CHECK {\nconnect_ip 2001:db8::1\nfwmark 9\nbind_if eth7\n}");
     assert_eq!((&checker.kind, checker.target), (&CheckKind::Ping, address("[2001:db8::1]:0")));
     assert_eq!((checker.source.mark, checker.source.interface.as_deref()), (9, Some("eth7")));
-    let found = lines(&keepalived(&service("PING_CHECK {\nconnect_port 8\n}")));
+    let found = faults(&keepalived(&service("PING_CHECK {\nconnect_port 8\n}")));
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(
         found[0].contains("connect_port has no effect; an ICMP echo has no ports"),
@@ -192,7 +192,7 @@ fn a_session_is_followed_by_whom_it_is_for() {
     for flags in ["", "checker", "checker\nvrrp"] {
         assert_eq!(checkers(&session(flags))[0].kind, CheckKind::Bfd("B".into()), "{flags}");
     }
-    let found = lines(&keepalived(&session("vrrp")));
+    let found = faults(&keepalived(&session("vrrp")));
     assert!(found[0].contains("only VRRP may follow B; write checker in"), "{found:?}");
 }
 
@@ -200,7 +200,7 @@ fn a_session_is_followed_by_whom_it_is_for() {
 fn certificates_stand_in_the_ssl_block() {
     let text = "SSL {\n certificate /c\n key /k\n ca /a\n}\n".to_owned() + &service("");
     let loaded = Table::default().with("k.conf", &text).only("k.conf");
-    let found = lines(&loaded);
+    let found = faults(&loaded);
     assert!(
         found[0].starts_with("4:2 note: ca has no effect; checkers do not verify"),
         "{found:?}"
@@ -244,7 +244,7 @@ fn what_checkers_get_wrong_is_said_where_it_stands() {
     ];
     for (text, expected) in cases {
         let loaded = keepalived(&text);
-        let found = lines(&loaded);
+        let found = faults(&loaded);
         assert!(found.iter().any(|line| line.contains(expected)), "{text}\n{found:?}\n{expected}");
         assert_eq!(found.iter().filter(|line| line.contains(" error: ")).count(), 1, "{found:?}");
         assert!(loaded.plan.is_none());
@@ -264,7 +264,7 @@ fn what_says_nothing_is_told_and_loads() {
     ];
     for (text, expected) in cases {
         let loaded = keepalived(&text);
-        let [found] = &lines(&loaded)[..] else { panic!("{text}\n{:?}", lines(&loaded)) };
+        let [found] = &faults(&loaded)[..] else { panic!("{text}\n{:?}", faults(&loaded)) };
         assert!(found.contains(expected), "{found}\n{expected}");
         assert!(loaded.plan.is_some());
     }

@@ -46,3 +46,8 @@ pub(crate) fn lines(loaded: &Loaded) -> Vec<String> {
     };
     loaded.diagnostics.iter().map(line).collect()
 }
+
+/// The same without what is good to know only: that a check is slower than its interval.
+pub(crate) fn faults(loaded: &Loaded) -> Vec<String> {
+    lines(loaded).into_iter().filter(|line| !line.contains("longer than delay_loop")).collect()
+}
