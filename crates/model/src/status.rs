@@ -324,6 +324,10 @@ pub struct QuorumStatus {
 pub struct SorryStatus {
     /// Where it is.
     pub endpoint: Endpoint,
+    /// How packets get there.
+    pub forwarding: Forwarding,
+    /// Weight in the tables; absent when it is not there.
+    pub weight: Option<u32>,
     /// It serves instead of the real servers.
     pub serves: bool,
     /// Connections in state ESTABLISHED.

@@ -62,6 +62,19 @@ fn service_table(report: &DirectorReport) -> String {
                 server.inactive
             );
         }
+        if let Some(sorry) = &service.sorry
+            && let Some(weight) = sorry.weight
+        {
+            let _ = writeln!(
+                text,
+                "  -> {:<28} {:<7} {:<6} {:<10} {:<10}",
+                sorry.endpoint.to_string(),
+                sorry.forwarding.ipvsadm_name(),
+                weight,
+                sorry.active,
+                sorry.inactive
+            );
+        }
     }
     text
 }

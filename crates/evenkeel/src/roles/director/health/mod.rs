@@ -28,7 +28,9 @@ use model::check::Former;
 use model::control::Event;
 use model::layer4::{Endpoint, Layer4Plan, RealServer, VirtualServer};
 use model::status::{QuorumStatus, SorryStatus};
+
 use model::vrrp::Command;
+use telling::Moment;
 
 use roster::{Place, Roster};
 
@@ -241,7 +243,7 @@ impl Health {
             self.tell_weight(index, server, former_weight);
         }
         if turned {
-            self.tell_quorum(index, false);
+            self.tell_quorum(index, Moment::Change);
         }
     }
 
@@ -259,7 +261,7 @@ impl Health {
                 }
             }
             self.services[index].held = false;
-            self.tell_quorum(index, true);
+            self.tell_quorum(index, Moment::End);
         }
     }
 
@@ -304,7 +306,8 @@ impl Service {
     pub(super) fn sorry(&self, plan: &VirtualServer) -> Option<SorryStatus> {
         let sorry = plan.quorum.sorry.as_ref()?;
         let (serves, endpoint) = (!self.held, sorry.endpoint);
-        Some(SorryStatus { endpoint, serves, active: 0, inactive: 0 })
+        let (forwarding, weight) = (sorry.forwarding, self.sorry_shown.map(|shown| shown.weight));
+        Some(SorryStatus { endpoint, forwarding, weight, serves, active: 0, inactive: 0 })
     }
 
     fn find(&self, endpoint: Endpoint) -> Option<usize> {

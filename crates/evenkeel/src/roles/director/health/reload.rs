@@ -10,6 +10,7 @@ use model::layer4::{Layer4Plan, RealServer, ServiceKey, VirtualServer};
 
 use super::roster::{Place, Roster};
 use super::service::{Server, Service, Tracked};
+use super::telling::Moment;
 use super::{CheckerId, Health, Outcome, settings};
 
 /// Why a server goes that the new plan does not have.
@@ -132,7 +133,7 @@ impl Health {
             gathered.told.extend(former.departure_told(index, server));
         }
         if service.held {
-            gathered.told.extend(former.quorum_told(index, false, false));
+            gathered.told.extend(former.quorum_told(index, false, Moment::Removal));
         }
     }
 
@@ -163,9 +164,9 @@ impl Health {
             self.tell_servers(now, index, service);
         }
         match (was_held, held) {
-            (None, true) => self.tell_quorum(index, false),
-            (None, false) if has_sorry => self.tell_quorum(index, false),
-            (Some(true), false) | (Some(false), true) => self.tell_quorum(index, false),
+            (None, true) => self.tell_quorum(index, Moment::Start),
+            (None, false) if has_sorry => self.tell_quorum(index, Moment::Change),
+            (Some(true), false) | (Some(false), true) => self.tell_quorum(index, Moment::Change),
             (Some(false), false) if has_sorry && !had_sorry && from.adopted.is_none() => {
                 self.tell_sorry(index);
             }

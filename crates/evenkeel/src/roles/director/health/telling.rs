@@ -10,6 +10,19 @@ use super::{Health, Outcome};
 /// Syslog severity of everything that is told here.
 const INFO: u8 = 6;
 
+/// When a quorum is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// The virtual server is new, and its sorry server never served.
+    Start,
+    /// It was gained or lost.
+    Change,
+    /// A reload takes the virtual server away.
+    Removal,
+    /// The program ends.
+    End,
+}
+
 impl Health {
     pub(super) fn log(&mut self, text: String) {
         self.outcomes.push_back(logged(text));
@@ -90,13 +103,13 @@ impl Health {
     }
 
     /// A virtual server gained or lost its quorum, or the program ends: tells it.
-    pub(super) fn tell_quorum(&mut self, index: usize, stopping: bool) {
-        let told = self.quorum_told(index, self.services[index].held, stopping);
+    pub(super) fn tell_quorum(&mut self, index: usize, moment: Moment) {
+        let told = self.quorum_told(index, self.services[index].held, moment);
         self.outcomes.extend(told);
     }
 
     /// What is told of a virtual server that gained or lost its quorum.
-    pub(super) fn quorum_told(&self, index: usize, gained: bool, stopping: bool) -> Vec<Outcome> {
+    pub(super) fn quorum_told(&self, index: usize, gained: bool, moment: Moment) -> Vec<Outcome> {
         let vs = self.vs_name(index);
         let (plan, living) = (&self.plan.virtual_servers[index], self.services[index].living);
         let (needed, hysteresis) = (plan.quorum.weight, plan.quorum.hysteresis);
@@ -109,17 +122,17 @@ impl Health {
             alert: plan.smtp_alert,
         };
         let (up, down) = (needed.saturating_add(hysteresis), needed.saturating_sub(hysteresis));
-        let text = match (stopping, gained) {
-            (true, _) => format!("Shutting down VS {vs}"),
-            (false, true) => {
+        let text = match (moment, gained) {
+            (Moment::End, _) => format!("Shutting down VS {vs}"),
+            (Moment::Start | Moment::Change | Moment::Removal, true) => {
                 format!("Gained quorum {needed}+{hysteresis}={up} <= {living} for VS {vs}")
             }
-            (false, false) => {
+            (Moment::Start | Moment::Change | Moment::Removal, false) => {
                 format!("Lost quorum {needed}-{hysteresis}={down} > {living} for VS {vs}")
             }
         };
         let mut told = vec![logged(text)];
-        if !stopping {
+        if moment == Moment::Change {
             told.extend(self.sorry_told(index, !gained));
         }
         told.push(Outcome::Event(event));
