@@ -55,7 +55,7 @@ pub struct Former {
     pub next: Option<Time>,
     /// It never had a result: the first failure counts without another try.
     pub untried: bool,
-    /// The url or host whose turn it is.
+    /// The url whose turn it is.
     pub place: u16,
     /// The url that took the server down, and has not answered since.
     pub failed: Option<u16>,
@@ -227,9 +227,6 @@ pub struct Pattern {
 pub struct SmtpCheck {
     /// Name in the HELO request.
     pub helo_name: String,
-    /// Further hosts that have to answer, after the checker's own target (`host` blocks): each
-    /// with its own source.
-    pub hosts: Vec<(SocketAddr, Source)>,
 }
 
 /// DNS_CHECK.

@@ -50,11 +50,9 @@ pub struct Outside {
     pub tls: TlsFiles,
 }
 
-/// The `SSL` block: what SSL_GET shows and asks for.
+/// The `SSL` block: what SSL_GET shows to servers that ask for it. Theirs are not verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsFiles {
-    /// PEM file of authorities that servers' certificates must come from (`ca`).
-    pub authorities: Option<String>,
     /// PEM file of our certificate and those between it and an authority (`certificate`).
     pub certificate: Option<String>,
     /// PEM file of our private key (`key`).

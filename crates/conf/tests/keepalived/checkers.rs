@@ -205,8 +205,7 @@ fn certificates_stand_in_the_ssl_block() {
         found[0].starts_with("4:2 note: ca has no effect; checkers do not verify"),
         "{found:?}"
     );
-    let files =
-        TlsFiles { authorities: None, certificate: Some("/c".into()), key: Some("/k".into()) };
+    let files = TlsFiles { certificate: Some("/c".into()), key: Some("/k".into()) };
     assert_eq!(loaded.plan.unwrap().layer4.outside.tls, files);
 }
 

@@ -20,7 +20,7 @@ impl Datagrams {
         let socket = source::open(target, SocketType::DGRAM, ipproto::UDP, from)?;
         source::report_errors(&socket, target)?;
         source::bind(&socket, from)?;
-        rustix::net::connect(&socket, &target)?;
+        source::connect(&socket, target, from)?;
         Ok(Datagrams { socket: UdpSocket::from(socket) })
     }
 

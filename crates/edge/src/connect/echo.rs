@@ -66,11 +66,11 @@ impl Echo {
         if let Some(mut address) = from.bind {
             // The port of such a socket is its identifier.
             address.set_port(0);
-            rustix::net::bind(&socket, &address)?;
+            source::bind_exactly(&socket, address, from)?;
         }
         let mut target = target;
         target.set_port(0);
-        rustix::net::connect(&socket, &target)?;
+        source::connect(&socket, target, from)?;
         let identifier = raw.then_some(identifier);
         Ok(Echo { socket, types, ip_header: raw && target.is_ipv4(), identifier, sequence: 0 })
     }

@@ -28,12 +28,15 @@ pub fn start(target: SocketAddr, from: &Source) -> io::Result<TcpStream> {
     if from.bind.is_some_and(|address| address.port() != 0) {
         sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
     }
-    match rustix::net::connect(&socket, &target) {
-        Ok(()) | Err(Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
+    let Err(error) = source::connect(&socket, target, from) else {
+        return Ok(TcpStream::from(socket));
+    };
+    match Errno::from_io_error(&error) {
+        Some(Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
         // All ports to this target are in use. (Over IPv6 it may also mean that this machine has
         // no address from which the target can be reached.)
-        Err(Errno::ADDRNOTAVAIL) if target.is_ipv4() => Err(Errno::NOBUFS.into()),
-        Err(error) => Err(error.into()),
+        Some(Errno::ADDRNOTAVAIL) if target.is_ipv4() => Err(Errno::NOBUFS.into()),
+        Some(_) | None => Err(error),
     }
 }
 

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use model::check::Source;
-use rustix::net::{AddressFamily, Protocol, SocketFlags, SocketType, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, Protocol, SocketFlags, SocketType, netdevice, socket_with, sockopt,
+};
 
 use crate::sockopt as raw;
 
@@ -32,6 +34,24 @@ pub(super) fn open(
     Ok(socket)
 }
 
+/// Connects a socket to `target`. EINPROGRESS means that the end of it is to be waited for.
+pub(super) fn connect(socket: &OwnedFd, target: SocketAddr, source: &Source) -> io::Result<()> {
+    Ok(rustix::net::connect(socket, &scoped(socket, target, source)?)?)
+}
+
+/// A link-local address of IPv6 means nothing without its interface, which is the source's.
+fn scoped(socket: &OwnedFd, address: SocketAddr, source: &Source) -> io::Result<SocketAddr> {
+    match (address, &source.interface) {
+        (SocketAddr::V6(mut address), Some(interface))
+            if address.ip().is_unicast_link_local() && address.scope_id() == 0 =>
+        {
+            address.set_scope_id(netdevice::name_to_index(socket, interface)?);
+            Ok(address.into())
+        }
+        (SocketAddr::V4(_) | SocketAddr::V6(_), _) => Ok(address),
+    }
+}
+
 /// Binds a socket to the source's address and port.
 pub(super) fn bind(socket: &OwnedFd, source: &Source) -> io::Result<()> {
     let Some(address) = source.bind else { return Ok(()) };
@@ -42,7 +62,16 @@ pub(super) fn bind(socket: &OwnedFd, source: &Source) -> io::Result<()> {
         // The last connection's TIME_WAIT, or another probe with this port, must not keep it.
         _ => sockopt::set_socket_reuseaddr(socket, true)?,
     }
-    Ok(rustix::net::bind(socket, &address)?)
+    bind_exactly(socket, address, source)
+}
+
+/// The same for sockets whose port has a meaning of its own.
+pub(super) fn bind_exactly(
+    socket: &OwnedFd,
+    address: SocketAddr,
+    source: &Source,
+) -> io::Result<()> {
+    Ok(rustix::net::bind(socket, &scoped(socket, address, source)?)?)
 }
 
 /// Errors that routers and the target send back (ICMP) are reported by the socket's next read,

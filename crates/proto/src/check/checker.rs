@@ -331,21 +331,15 @@ impl Checker {
                 self.outputs.push_back(Output::Send(bytes));
                 self.phase = Phase::Exchanging(probe);
             }
-            Step::Open(output) => {
-                self.outputs.push_back(Output::Close);
-                self.outputs.push_back(output);
-                self.phase = Phase::Opening(probe);
-                self.deadline = now + self.plan.timeout;
-            }
             Step::Pass(text) => self.conclude_pass(now, text, 0),
-            Step::Fail(text) => self.conclude_failure(now, text, probe.place()),
+            Step::Fail(text) => self.conclude_failure(now, text),
         }
     }
 
     fn conclude_program(&mut self, now: Time, result: Result<(Text, i32), Text>) {
         match result {
             Ok((text, weight)) => self.conclude_pass(now, text, weight),
-            Err(text) => self.conclude_failure(now, text, None),
+            Err(text) => self.conclude_failure(now, text),
         }
     }
 
@@ -368,9 +362,7 @@ impl Checker {
         self.report(now, Ok(text), changed, weight);
     }
 
-    /// `host`: which of several hosts failed, when all are tried within one probe. It alone is
-    /// tried again, until the server is down.
-    fn conclude_failure(&mut self, now: Time, text: Text, host: Option<u16>) {
+    fn conclude_failure(&mut self, now: Time, text: Text) {
         self.outputs.push_back(Output::Close);
         self.phase = Phase::Waiting;
         let pace = &self.plan.pace;
@@ -388,10 +380,9 @@ impl Checker {
             }
         };
         let up = self.pacer.is_up();
-        match (host, turn) {
-            (Some(host), _) => self.course.place = if up { host } else { 0 },
-            (None, Turn::Whole | Turn::Part) if !up => self.course.handle_down(),
-            (None, Turn::Whole | Turn::Part | Turn::Again) => {}
+        match turn {
+            Turn::Whole | Turn::Part if !up => self.course.handle_down(),
+            Turn::Whole | Turn::Part | Turn::Again => {}
         }
         // A dynamic weight outlives failures that take nobody down.
         let weight = if up { self.weight } else { 0 };

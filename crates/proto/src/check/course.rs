@@ -1,4 +1,4 @@
-//! Which of several urls or hosts a checker tries next.
+//! Which of several urls a checker tries next.
 
 /// What a result of one of them means for the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

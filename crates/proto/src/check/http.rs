@@ -13,7 +13,7 @@ use super::Tls;
 use super::pattern;
 use super::probe::Step;
 use super::reply::{Page, Progress, Reply, Wanted};
-use super::request::{keeps_open, request};
+use super::request::request;
 use super::words::{Text, no_answer, seconds};
 
 #[derive(Debug)]
@@ -23,9 +23,6 @@ pub(super) struct HttpProbe {
     several: bool,
     request: Vec<u8>,
     reply: Reply,
-    /// The page is judged only when the connection has ended as it should (`tls_compliant`).
-    until_end: bool,
-    judged: Option<Result<Text, Text>>,
 }
 
 impl HttpProbe {
@@ -33,13 +30,10 @@ impl HttpProbe {
     pub(super) fn new(http: &HttpCheck, place: u16, target: SocketAddr) -> HttpProbe {
         let url = http.urls.get(usize::from(place)).or(http.urls.first());
         let url = url.cloned().unwrap_or_default();
-        let compliant = http.tls.as_ref().is_some_and(|tls| tls.compliant);
         HttpProbe {
             several: http.urls.len() > 1,
             request: request(http.version, &url, target),
             reply: Reply::new(Wanted { digest: url.digest.is_some(), body: url.pattern.is_some() }),
-            until_end: compliant && !keeps_open(http.version),
-            judged: None,
             url,
         }
     }
@@ -60,30 +54,19 @@ impl HttpProbe {
     }
 
     pub(super) fn handle_bytes(&mut self, bytes: &[u8]) -> Step {
-        // What follows a complete page is not looked at.
-        if self.judged.is_some() {
-            return Step::Wait;
-        }
         let progress = self.reply.handle_bytes(bytes);
-        self.follow(progress, false)
+        self.follow(progress)
     }
 
     pub(super) fn handle_end(&mut self) -> Step {
-        match self.judged.take() {
-            Some(result) => conclude(result),
-            None => {
-                let progress = self.reply.handle_end();
-                self.follow(progress, true)
-            }
-        }
+        let progress = self.reply.handle_end();
+        self.follow(progress)
     }
 
     pub(super) fn handle_late(&self, within: Duration) -> Step {
-        let within_text = seconds(within);
-        let text = match (&self.judged, self.reply.has_begun()) {
-            (Some(_), _) => format!("connection not closed within {within_text}").into(),
-            (None, true) => format!("answer not complete within {within_text}").into(),
-            (None, false) => no_answer(within),
+        let text = match self.reply.has_begun() {
+            true => format!("answer not complete within {}", seconds(within)).into(),
+            false => no_answer(within),
         };
         Step::Fail(self.at_url(text))
     }
@@ -93,28 +76,16 @@ impl HttpProbe {
         if self.several { format!("{}: {cause}", self.url.path).into() } else { cause }
     }
 
-    fn follow(&mut self, progress: Progress, ended: bool) -> Step {
+    fn follow(&self, progress: Progress) -> Step {
         let result = match progress {
             Progress::More => return Step::Wait,
             Progress::Broken(reason) => Err(reason),
             Progress::Page(page) => judge(&self.url, &page),
         };
-        let result = match result {
-            Ok(text) => Ok(self.at_url(text)),
-            Err(text) => Err(self.at_url(text)),
-        };
-        if self.until_end && !ended && result.is_ok() {
-            self.judged = Some(result);
-            return Step::Wait;
+        match result {
+            Ok(text) => Step::Pass(self.at_url(text)),
+            Err(text) => Step::Fail(self.at_url(text)),
         }
-        conclude(result)
-    }
-}
-
-fn conclude(result: Result<Text, Text>) -> Step {
-    match result {
-        Ok(text) => Step::Pass(text),
-        Err(text) => Step::Fail(text),
     }
 }
 

@@ -110,7 +110,8 @@ pub enum Output {
 pub struct Tls {
     /// Server Name Indication, if any is sent.
     pub server_name: Option<String>,
-    /// An end without close_notify is to be reported as an error (`tls_compliant`).
+    /// close_notify is sent before the connection is closed (`tls_compliant`). However the
+    /// server ends it is well.
     pub compliant: bool,
 }
 

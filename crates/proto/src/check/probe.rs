@@ -44,8 +44,6 @@ pub(super) enum Step {
     Wait,
     /// Ask this.
     Send(Vec<u8>),
-    /// Close, and open this next.
-    Open(Output),
     /// The server is well.
     Pass(Text),
     /// It is not.
@@ -53,7 +51,7 @@ pub(super) enum Step {
 }
 
 impl Probe {
-    /// The try of a checker's url or host at this place.
+    /// The try of a checker's url at this place.
     pub(super) fn begin<'a>(plan: &'a Plan, place: u16, random: &mut Random) -> Begin<'a> {
         let (target, source) = (plan.target, plan.source.clone());
         match &plan.kind {
@@ -66,8 +64,8 @@ impl Probe {
                 Begin::Open(connect, Probe::Http(Box::new(probe)))
             }
             CheckKind::Smtp(smtp) => {
-                let (probe, connect) = SmtpProbe::begin(smtp, target, &source, place);
-                Begin::Open(connect, Probe::Smtp(Box::new(probe)))
+                let probe = Probe::Smtp(Box::new(SmtpProbe::new(smtp)));
+                Begin::Open(Output::Connect { target, source, tls: None }, probe)
             }
             CheckKind::Dns(dns) => {
                 let probe = Probe::Dns(Box::new(DnsProbe::new(dns, random)));
@@ -83,14 +81,6 @@ impl Probe {
             }
             CheckKind::Misc(misc) => Begin::Run(&misc.command),
             CheckKind::Bfd(_) | CheckKind::File(_) => Begin::Listen,
-        }
-    }
-
-    /// Whose turn it is of several hosts that are tried within one probe.
-    pub(super) fn place(&self) -> Option<u16> {
-        match self {
-            Probe::Smtp(smtp) => Some(smtp.place()),
-            Probe::Tcp | Probe::Http(_) | Probe::Dns(_) | Probe::Udp(_) | Probe::Ping(_) => None,
         }
     }
 
@@ -130,8 +120,9 @@ impl Probe {
     pub(super) fn handle_broken(&mut self, cause: Text) -> Step {
         match self {
             Probe::Http(http) => Step::Fail(http.at_url(cause)),
-            Probe::Smtp(smtp) => Step::Fail(smtp.at_host(cause)),
-            Probe::Tcp | Probe::Dns(_) | Probe::Udp(_) | Probe::Ping(_) => Step::Fail(cause),
+            Probe::Tcp | Probe::Smtp(_) | Probe::Dns(_) | Probe::Udp(_) | Probe::Ping(_) => {
+                Step::Fail(cause)
+            }
         }
     }
 

@@ -35,11 +35,3 @@ pub(super) fn request(version: HttpVersion, url: &UrlCheck, target: SocketAddr) 
     text.push_str("\r\n\r\n");
     text.into_bytes()
 }
-
-/// The server keeps the connection open after its answer.
-pub(super) fn keeps_open(version: HttpVersion) -> bool {
-    match version {
-        HttpVersion::Http10KeepAlive | HttpVersion::Http11KeepAlive => true,
-        HttpVersion::Http10 | HttpVersion::Http10Close | HttpVersion::Http11 => false,
-    }
-}

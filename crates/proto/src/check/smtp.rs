@@ -3,14 +3,12 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 use core::time::Duration;
 
-use model::check::{SmtpCheck, Source};
+use model::check::SmtpCheck;
 
-use super::Output;
 use super::probe::Step;
-use super::words::{Text, no_answer, seconds};
+use super::words::{no_answer, seconds};
 
 /// Longest reply, all its lines together. RFC 5321 4.5.3.1.5 allows 512 bytes for a line.
 const REPLY_MAX: usize = 8 << 10;
@@ -29,32 +27,13 @@ pub(super) struct SmtpProbe {
     helo: Vec<u8>,
     /// Bytes that are no whole reply yet.
     unread: Vec<u8>,
-    /// All hosts, in order; the one in question is at `place`.
-    hosts: Vec<(SocketAddr, Source)>,
-    place: u16,
 }
 
 impl SmtpProbe {
-    /// Begins with the host at this place, and goes on to the last.
-    pub(super) fn begin(
-        smtp: &SmtpCheck,
-        target: SocketAddr,
-        source: &Source,
-        place: u16,
-    ) -> (SmtpProbe, Output) {
-        let mut hosts = Vec::with_capacity(1 + smtp.hosts.len());
-        hosts.push((target, source.clone()));
-        hosts.extend(smtp.hosts.iter().cloned());
-        let place = if usize::from(place) < hosts.len() { place } else { 0 };
+    pub(super) fn new(smtp: &SmtpCheck) -> SmtpProbe {
         let name: String = smtp.helo_name.chars().filter(|it| !it.is_control()).collect();
         let helo = format!("HELO {name}\r\n").into_bytes();
-        let (target, source) = hosts[usize::from(place)].clone();
-        let probe = SmtpProbe { stage: Stage::Banner, helo, unread: Vec::new(), hosts, place };
-        (probe, Output::Connect { target, source, tls: None })
-    }
-
-    pub(super) fn place(&self) -> u16 {
-        self.place
+        SmtpProbe { stage: Stage::Banner, helo, unread: Vec::new() }
     }
 
     pub(super) fn handle_bytes(&mut self, bytes: &[u8]) -> Step {
@@ -63,10 +42,10 @@ impl SmtpProbe {
             Ok(Some(code)) => code,
             Ok(None) if self.unread.len() > REPLY_MAX => {
                 let text = format!("reply longer than {REPLY_MAX} bytes");
-                return Step::Fail(self.at_host(text.into()));
+                return Step::Fail(text.into());
             }
             Ok(None) => return Step::Wait,
-            Err(Malformed) => return Step::Fail(self.at_host("not an SMTP reply".into())),
+            Err(Malformed) => return Step::Fail("not an SMTP reply".into()),
         };
         // Nothing more was asked for: what follows a reply belongs to no question of ours.
         self.unread.clear();
@@ -80,7 +59,7 @@ impl SmtpProbe {
             Stage::Helo => "connection closed without an answer to HELO",
             Stage::Quit => "connection closed without an answer to QUIT",
         };
-        Step::Fail(self.at_host(text.into()))
+        Step::Fail(text.into())
     }
 
     pub(super) fn handle_late(&self, within: Duration) -> Step {
@@ -91,15 +70,7 @@ impl SmtpProbe {
             (Stage::Helo, _) => format!("no answer to HELO within {waited}").into(),
             (Stage::Quit, _) => format!("no answer to QUIT within {waited}").into(),
         };
-        Step::Fail(self.at_host(text))
-    }
-
-    /// A cause, with the host in front when there are several.
-    pub(super) fn at_host(&self, cause: Text) -> Text {
-        match self.hosts.get(usize::from(self.place)) {
-            Some((host, _)) if self.hosts.len() > 1 => format!("{host}: {cause}").into(),
-            Some(_) | None => cause,
-        }
+        Step::Fail(text)
     }
 
     fn follow(&mut self, code: u16) -> Step {
@@ -108,29 +79,13 @@ impl SmtpProbe {
                 self.stage = Stage::Helo;
                 Step::Send(self.helo.clone())
             }
-            (Stage::Banner, code) => {
-                Step::Fail(self.at_host(format!("greeting with code {code}").into()))
-            }
+            (Stage::Banner, code) => Step::Fail(format!("greeting with code {code}").into()),
             (Stage::Helo, 250) => {
                 self.stage = Stage::Quit;
                 Step::Send(Vec::from(b"QUIT\r\n"))
             }
-            (Stage::Helo, code) => {
-                Step::Fail(self.at_host(format!("HELO answered with code {code}").into()))
-            }
-            (Stage::Quit, _) => self.next_host(),
-        }
-    }
-
-    fn next_host(&mut self) -> Step {
-        self.place += 1;
-        self.stage = Stage::Banner;
-        match self.hosts.get(usize::from(self.place)) {
-            Some((target, source)) => {
-                let (target, source) = (*target, source.clone());
-                Step::Open(Output::Connect { target, source, tls: None })
-            }
-            None => Step::Pass("greeting, HELO and QUIT answered".into()),
+            (Stage::Helo, code) => Step::Fail(format!("HELO answered with code {code}").into()),
+            (Stage::Quit, _) => Step::Pass("greeting, HELO and QUIT answered".into()),
         }
     }
 }

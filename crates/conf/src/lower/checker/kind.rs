@@ -1,7 +1,6 @@
 //! What a checker tries.
 
 use alloc::string::ToString;
-use alloc::vec::Vec;
 
 use model::check::{CheckKind, FileCheck, HttpCheck, MiscCheck, SmtpCheck, UrlCheck};
 use model::vrrp::Command;
@@ -66,7 +65,7 @@ fn pages(place: &Place<'_>, http: &Http) -> HttpCheck {
 
 fn mail(smtp: &Smtp) -> SmtpCheck {
     let helo_name = smtp.helo_name.clone().unwrap_or_else(|| HELO.to_string());
-    SmtpCheck { helo_name, hosts: Vec::new() }
+    SmtpCheck { helo_name }
 }
 
 fn program(place: &Place<'_>, misc: &Misc) -> MiscCheck {

@@ -36,7 +36,7 @@ fn servers_that_drip_fail_at_the_deadline() {
     drip(&bench.server, target(443), b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xfb\x03\x03", 0);
     drip(&bench.server, target(25), b"220-mail", b'x');
     let secure = HttpCheck { tls: Some(TlsCheck::default()), ..HttpCheck::plain(vec![url("/")]) };
-    let smtp = SmtpCheck { helo_name: "director".into(), hosts: Vec::new() };
+    let smtp = SmtpCheck { helo_name: "director".into() };
     let begun = Instant::now();
     let results = bench.results(vec![
         (CheckKind::Tcp, target(80)),

@@ -1,6 +1,8 @@
 //! TCP_CHECK against nginx, and the options that all checkers which connect have.
 
-use model::check::{CheckKind, Source};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+
+use model::check::{CheckKind, Checker, Source, UdpCheck};
 
 use super::{Bench, checker, one_each, server, target};
 use crate::webserver::Nginx;
@@ -92,4 +94,48 @@ fn servers_are_checked_over_ipv6() {
     let _nginx = Nginx::start(&bench.server, open, &[]);
     let results = bench.results(vec![(CheckKind::Tcp, open), (CheckKind::Tcp, closed)]);
     assert_eq!(results, ["true: connection accepted", "false: connection refused"]);
+}
+
+#[test]
+fn link_local_servers_are_checked_through_the_interface() {
+    let Some(bench) = Bench::new("tcplocal") else { return };
+    bench.director.ip("addr add fe80::71/64 dev eth0 nodad").unwrap();
+    bench.server.ip("addr add fe80::72/64 dev eth0 nodad").unwrap();
+    let listen = || TcpListener::bind("[::]:80");
+    let _listener = bench.server.enter(listen).unwrap().unwrap();
+    let from = |kind: CheckKind, port: u16, interface: &str, bind: Option<&str>| {
+        let target = SocketAddr::new(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x72).into(), port);
+        let bind = bind.map(|address| address.parse().unwrap());
+        let source = Source { bind, interface: Some(interface.into()), mark: 0 };
+        Checker { source, ..checker(kind, target) }
+    };
+    let udp = || CheckKind::Udp(UdpCheck::default());
+    let ours = Some("[fe80::71]:0");
+    // Echoes by sockets of net.ipv4.ping_group_range, then by raw ones.
+    for range in ["0 2147483647", "1 0"] {
+        bench.director.sysctl("net/ipv4/ping_group_range", range).unwrap();
+        let results = bench.results_of(one_each(vec![
+            from(CheckKind::Tcp, 80, "eth0", None),
+            from(CheckKind::Tcp, 80, "eth0", ours),
+            from(CheckKind::Tcp, 81, "eth0", ours),
+            from(CheckKind::Tcp, 80, "eth7", None),
+            from(CheckKind::Ping, 0, "eth0", None),
+            from(CheckKind::Ping, 0, "eth0", ours),
+            from(udp(), 81, "eth0", None),
+            from(udp(), 81, "eth0", ours),
+        ]));
+        assert_eq!(
+            results,
+            [
+                "true: connection accepted",
+                "true: connection accepted",
+                "false: connection refused",
+                "false: no such interface",
+                "true: echo answered",
+                "true: echo answered",
+                "false: port unreachable",
+                "false: port unreachable",
+            ]
+        );
+    }
 }

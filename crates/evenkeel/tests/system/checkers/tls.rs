@@ -1,13 +1,21 @@
 //! SSL_GET against nginx, with certificates of the test's own.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 
 use model::check::{CheckKind, HttpCheck, ServerName, TlsCheck, UrlCheck};
 use model::layer4::TlsFiles;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::{Bench, checker, matching, one_each, target, url};
+use crate::director_role::PATIENCE;
 use crate::webserver::Nginx;
 
 /// A directory of keys and certificates; removed when dropped.
@@ -108,11 +116,10 @@ fn ssl_get_names_the_server_it_wants() {
 }
 
 #[test]
-fn ssl_get_shows_its_certificate_and_verifies_where_authorities_are_given() {
+fn ssl_get_shows_its_certificate_and_takes_anybodys() {
     let Some(bench) = Bench::new("mutual") else { return };
     let directory = Path::new("/tmp").join(bench.server.name());
     let authority = Authority::new(directory.with_extension("ca"), "ours");
-    let stranger = Authority::new(directory.with_extension("stranger"), "theirs");
     ["one.test", "director.test"].iter().for_each(|name| authority.issue(name));
     let verify =
         format!("ssl_verify_client on; ssl_client_certificate {};", authority.path("ca.crt"));
@@ -133,15 +140,56 @@ fn ssl_get_shows_its_certificate_and_verifies_where_authorities_are_given() {
     let (good, shown) = ("true: HTTP status 200", "false: HTTP status 400");
     assert_eq!(results(TlsFiles::default()), [good, good, good, shown]);
     let ours = TlsFiles {
-        authorities: Some(authority.path("ca.crt")),
         certificate: Some(authority.path("director.test.crt")),
         key: Some(authority.path("director.test.key")),
     };
-    let verified = results(ours);
-    assert_eq!([&verified[0], &verified[1], &verified[3]], [good; 3]);
-    assert!(verified[2].contains("not valid for name \"two.test\""), "{}", verified[2]);
-    let foreign = TlsFiles { authorities: Some(stranger.path("ca.crt")), ..TlsFiles::default() };
-    for result in results(foreign) {
-        assert_eq!(result, "false: TLS: invalid peer certificate: UnknownIssuer");
-    }
+    assert_eq!(results(ours), [good; 4]);
+}
+
+/// Gives every client a page that ends with the connection, which it closes without close_notify;
+/// tells whether the client ended with one.
+fn rude_server(bench: &Bench, port: u16, config: &Arc<ServerConfig>) -> Receiver<bool> {
+    let listener = bench.server.enter(|| TcpListener::bind(target(port))).unwrap().unwrap();
+    let (ends, seen) = channel();
+    let config = config.clone();
+    // It ends with the test's process.
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let session = ServerConnection::new(config.clone()).unwrap();
+            let mut stream = StreamOwned::new(session, socket);
+            let mut buffer = [0; 1000];
+            if stream.read(&mut buffer).is_err() {
+                continue;
+            }
+            let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nok");
+            let _ = stream.sock.shutdown(Shutdown::Write);
+            let _ = ends.send(matches!(stream.read(&mut buffer), Ok(0)));
+        }
+    });
+    seen
+}
+
+#[test]
+fn tls_compliant_says_goodbye_and_no_server_has_to() {
+    let Some(bench) = Bench::new("goodbye") else { return };
+    let authority =
+        Authority::new(Path::new("/tmp").join(bench.server.name()).with_extension("ca"), "ours");
+    authority.issue("one.test");
+    let certificate = CertificateDer::from_pem_file(authority.path("one.test.crt")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(authority.path("one.test.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key);
+    let config = Arc::new(config.unwrap());
+    let (loose, compliant) = (rude_server(&bench, 443, &config), rude_server(&bench, 444, &config));
+    let results = bench.results(vec![
+        (secure(url("/"), ServerName::Absent, false), target(443)),
+        (secure(url("/"), ServerName::Absent, true), target(444)),
+    ]);
+    assert_eq!(results, ["true: HTTP status 200"; 2]);
+    assert!(!loose.recv_timeout(PATIENCE).unwrap());
+    assert!(compliant.recv_timeout(PATIENCE).unwrap());
 }

@@ -36,7 +36,7 @@ fn a_byte_a_second_ends_every_kind_at_its_deadline() {
             "answer not complete within 3 s",
         ),
         (
-            CheckKind::Smtp(SmtpCheck { helo_name: "a".to_string(), hosts: Vec::new() }),
+            CheckKind::Smtp(SmtpCheck { helo_name: "a".to_string() }),
             b"220 mail\r\n",
             "greeting not complete within 3 s",
         ),
