@@ -148,10 +148,13 @@ fn slow_checks<'c>(
 /// tried.
 fn worst_case(checker: &Checker) -> Option<Duration> {
     let rounds = match &checker.kind {
-        CheckKind::Tcp | CheckKind::Dns(_) | CheckKind::Udp(_) | CheckKind::Ping => 1,
+        CheckKind::Tcp
+        | CheckKind::Smtp(_)
+        | CheckKind::Dns(_)
+        | CheckKind::Udp(_)
+        | CheckKind::Ping
+        | CheckKind::Misc(_) => 1,
         CheckKind::Http(check) => check.urls.len(),
-        CheckKind::Smtp(check) => 1 + check.hosts.len(),
-        CheckKind::Misc(_) => 1,
         CheckKind::Bfd(_) | CheckKind::File(_) => return None,
     };
     let tries = checker.pace.fall;

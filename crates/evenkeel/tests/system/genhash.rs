@@ -230,7 +230,7 @@ fn digests_of_nginxs_pages_are_those_of_debians_plain_and_over_tls() {
         return println!("skipped: {reason}");
     }
     let place = Place::new("nginx");
-    let binary: Vec<u8> = (0..3_000_000_u32).map(|number| (number * 7 >> 3) as u8).collect();
+    let binary: Vec<u8> = (0..3_000_000_u32).map(|number| ((number * 7) >> 3) as u8).collect();
     for (name, content) in
         [("empty", &b""[..]), ("small", b"one page\n"), ("large", &binary), ("b", &binary[..5_000])]
     {

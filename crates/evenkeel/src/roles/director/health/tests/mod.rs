@@ -162,7 +162,7 @@ fn scripts(outcomes: &[Outcome]) -> Vec<String> {
 
 fn lines(outcomes: &[Outcome]) -> Vec<&str> {
     let line = |outcome| match outcome {
-        &Outcome::Line(ref line) => Some(line.as_str()),
+        Outcome::Line(line) => Some(line.as_str()),
         _ => None,
     };
     outcomes.iter().filter_map(line).collect()
