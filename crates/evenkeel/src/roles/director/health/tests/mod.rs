@@ -161,11 +161,11 @@ fn scripts(outcomes: &[Outcome]) -> Vec<String> {
 }
 
 fn lines(outcomes: &[Outcome]) -> Vec<&str> {
-    let line = |outcome| match outcome {
+    let lines = outcomes.iter().filter_map(|outcome| match outcome {
         Outcome::Line(line) => Some(line.as_str()),
         _ => None,
-    };
-    outcomes.iter().filter_map(line).collect()
+    });
+    lines.collect()
 }
 
 fn logged(outcomes: &[Outcome]) -> Vec<&str> {
