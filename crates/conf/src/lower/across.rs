@@ -9,6 +9,7 @@ use core::net::{IpAddr, SocketAddr};
 use model::layer4::{Layer4Plan, Protocol, ServiceKey, VirtualServer};
 use model::proxy::ProxyPlan;
 
+use super::notices::Few;
 use super::vrrp;
 use crate::diagnostic::Diagnostic;
 use crate::keepalived::ast::Configuration;
@@ -52,6 +53,7 @@ pub(super) fn interfaces(
 ) {
     let mut interfaces: BTreeMap<&str, ()> = BTreeMap::new();
     let mut unheld: BTreeMap<IpAddr, ()> = BTreeMap::new();
+    let mut findings = Vec::new();
     for (source, server) in from.virtual_servers.iter().zip(&plan.virtual_servers) {
         let mut first_unheld = None;
         for address in server.services.iter().map(|key| key.address) {
@@ -62,9 +64,10 @@ pub(super) fn interfaces(
                 None => first_unheld = first_unheld.or(Some(address)),
             }
         }
-        let finding = first_unheld.map(|address| unheld_address(address, source.span(), held));
-        diagnostics.extend(finding);
+        findings.extend(first_unheld.map(|address| (address, source.span())));
     }
+    let findings = findings.into_iter();
+    Few::new(findings.map(|(address, span)| unheld_address(address, span, held))).tell(diagnostics);
     if !unheld.is_empty() {
         // Somebody else brings these addresses up; their packets may arrive on any interface.
         interfaces.extend(held.values().filter_map(|held| held.interface).map(|name| (name, ())));

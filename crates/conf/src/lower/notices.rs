@@ -41,13 +41,13 @@ pub(super) fn find(
 }
 
 /// The first findings of one kind, and the number of the others.
-struct Few {
+pub(super) struct Few {
     found: Vec<Diagnostic>,
     more: usize,
 }
 
 impl Few {
-    fn new(found: impl Iterator<Item = Diagnostic>) -> Few {
+    pub(super) fn new(found: impl Iterator<Item = Diagnostic>) -> Few {
         let mut few = Few { found: Vec::new(), more: 0 };
         for diagnostic in found {
             if few.found.len() < EACH_MOST {
@@ -59,7 +59,7 @@ impl Few {
         few
     }
 
-    fn tell(mut self, diagnostics: &mut Vec<Diagnostic>) {
+    pub(super) fn tell(mut self, diagnostics: &mut Vec<Diagnostic>) {
         if let (Some(last), 1..) = (self.found.last_mut(), self.more) {
             last.message += &format!(" (and {} more like this)", self.more);
         }
