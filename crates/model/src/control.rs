@@ -315,6 +315,25 @@ pub enum Event {
         up: bool,
         /// The check's last result.
         reason: String,
+        /// The checker that made the difference: its place among those of the server.
+        check: Option<usize>,
+        /// It is to be mailed.
+        alert: bool,
+    },
+    /// One of several checkers changed its verdict, which left the server as it was.
+    Check {
+        /// `TCP 192.0.2.1:80`
+        service: String,
+        /// `10.0.0.2:80`
+        server: String,
+        /// The server is up.
+        up: bool,
+        /// The checker: its place among those of the server.
+        check: usize,
+        /// It passes now.
+        passed: bool,
+        /// Its last result.
+        reason: String,
         /// It is to be mailed.
         alert: bool,
     },
@@ -330,6 +349,8 @@ pub enum Event {
         needed: u32,
         /// The hysteresis.
         hysteresis: u32,
+        /// It is so from the start, or a reload made it so.
+        starting: bool,
         /// It is to be mailed.
         alert: bool,
     },

@@ -65,7 +65,7 @@ pub(crate) enum News {
     Verdict(Verdict),
     /// What it adds to the weight of its server is this now.
     Weight(i32),
-    /// A failure that changed no verdict, and its cause (`log_all_failures`).
+    /// A failure that changed no verdict, and its cause (`log_all_failures`, `alpha`).
     Failure(String),
 }
 

@@ -5,7 +5,7 @@ use model::control::{Event, FromRole};
 use crate::cli::Role;
 
 use super::Supervisor;
-use super::alerts::QuorumChange;
+use super::alerts::{QuorumChange, ServerChange};
 
 impl Supervisor {
     pub(super) fn on_message(&mut self, role: Role, message: FromRole) {
@@ -28,16 +28,34 @@ impl Supervisor {
         self.note_event(role.name(), event);
         let host = crate::machine::host_name();
         match (role, event) {
-            (Role::Director, Event::Health { service, server, up, reason, alert: true }) => {
-                self.alerts.real_server(&self.plan, &host, service, server, *up, reason);
+            (Role::Director, Event::Health { service, server, up, reason, check, alert: true }) => {
+                let (up, check) = (*up, *check);
+                let change = ServerChange { service, server, up, check, passed: up, reason };
+                self.alerts.real_server(&self.plan, &host, &change);
             }
             (
                 Role::Director,
-                Event::Quorum { service, gained, living, needed, hysteresis, alert: true },
+                Event::Check { service, server, up, check, passed, reason, alert: true },
             ) => {
-                let (gained, living) = (*gained, *living);
+                let (up, check, passed) = (*up, Some(*check), *passed);
+                let change = ServerChange { service, server, up, check, passed, reason };
+                self.alerts.real_server(&self.plan, &host, &change);
+            }
+            (
+                Role::Director,
+                Event::Quorum {
+                    service,
+                    gained,
+                    living,
+                    needed,
+                    hysteresis,
+                    starting,
+                    alert: true,
+                },
+            ) => {
+                let (gained, living, starting) = (*gained, *living, *starting);
                 let (needed, hysteresis) = (*needed, *hysteresis);
-                let change = QuorumChange { service, gained, living, needed, hysteresis };
+                let change = QuorumChange { service, gained, living, needed, hysteresis, starting };
                 self.alerts.quorum(&self.plan, &host, &change);
             }
             (Role::Helper, Event::Notice(notice)) => {
@@ -64,6 +82,7 @@ pub(super) fn log(role: Role, event: &Event) {
         Event::TwoMasters { over: false, .. } => tracing::error!("{text}"),
         Event::TwoMasters { over: true, .. }
         | Event::Health { .. }
+        | Event::Check { .. }
         | Event::Quorum { .. }
         | Event::Sorry { .. } => tracing::warn!("{text}"),
         // The vrrp role has said it already.
@@ -89,6 +108,14 @@ pub(super) fn words(event: &Event) -> String {
         Event::Health { service, server, up, reason, .. } => {
             let state = if *up { "up" } else { "down" };
             format!("{service}: server {server} is {state}: {reason}")
+        }
+        Event::Check { service, server, up, check, passed, reason, .. } => {
+            let what = if *passed { "passes" } else { "fails" };
+            let state = if *up { "up" } else { "down" };
+            let number = check + 1;
+            format!(
+                "{service}: check {number} of server {server} {what}, which stays {state}: {reason}"
+            )
         }
         Event::TwoMasters { instance, rival, priority, over: false } => {
             format!("({instance}) two masters: {rival} with priority {priority} is one as well")

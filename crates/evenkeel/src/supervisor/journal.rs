@@ -66,7 +66,10 @@ impl Supervisor {
         }
         let mut event = event.clone();
         let text = words(&event);
-        if let Event::Log { text, .. } | Event::Health { reason: text, .. } = &mut event {
+        if let Event::Log { text, .. }
+        | Event::Health { reason: text, .. }
+        | Event::Check { reason: text, .. } = &mut event
+        {
             shorten(text);
         }
         self.journal.note(&mut self.clients, role, bounded(text), Happening::Role(event));

@@ -256,8 +256,9 @@ impl Checker {
             ) => return,
         };
         let passed = result.is_ok();
+        let first = self.pacer.is_untried();
         let changed = self.pacer.handle_told(passed);
-        self.report(now, result, changed, weight);
+        self.report(now, result, changed, weight, first);
     }
 
     /// No probe begins any more; one under way is given up without a result (`ha_suspend`).
@@ -347,6 +348,7 @@ impl Checker {
         self.outputs.push_back(Output::Close);
         self.phase = Phase::Waiting;
         let (pace, fast) = (&self.plan.pace, self.fast_recovery());
+        let first = self.pacer.is_untried();
         let changed = match self.course.handle_pass(self.urls()) {
             Turn::Whole => {
                 let (changed, next) = self.pacer.handle_result(pace, now, true);
@@ -359,14 +361,15 @@ impl Checker {
                 false
             }
         };
-        self.report(now, Ok(text), changed, weight);
+        self.report(now, Ok(text), changed, weight, first);
     }
 
     fn conclude_failure(&mut self, now: Time, text: Text) {
         self.outputs.push_back(Output::Close);
         self.phase = Phase::Waiting;
         let pace = &self.plan.pace;
-        let settled_down = !self.pacer.is_up() && !self.pacer.is_untried();
+        let untried = self.pacer.is_untried();
+        let settled_down = !self.pacer.is_up() && !untried;
         let turn = self.course.handle_failure(self.urls(), settled_down);
         let changed = match turn {
             Turn::Whole => {
@@ -386,7 +389,8 @@ impl Checker {
         }
         // A dynamic weight outlives failures that take nobody down.
         let weight = if up { self.weight } else { 0 };
-        self.report(now, Err(text), changed, weight);
+        let first = untried && !self.pacer.is_untried();
+        self.report(now, Err(text), changed, weight, first);
     }
 
     /// Of a server that is down Keepalived asks for a page no sooner than after a retry's wait,
@@ -438,8 +442,16 @@ impl Checker {
     }
 
     /// Writes a result down and tells what it has changed: a weight before the server comes up with
-    /// it, and after it has gone down.
-    fn report(&mut self, now: Time, result: Result<Text, Text>, changed: bool, weight: i32) {
+    /// it, and after it has gone down. The first result of all is told as a failure too when it
+    /// finds a server down that began so.
+    fn report(
+        &mut self,
+        now: Time,
+        result: Result<Text, Text>,
+        changed: bool,
+        weight: i32,
+        first: bool,
+    ) {
         let was_up = self.pacer.is_up() != changed;
         let weighed = (weight != self.weight).then_some(Output::Weight(weight));
         self.weight = weight;
@@ -447,7 +459,8 @@ impl Checker {
         let (Ok(text) | Err(text)) = result;
         let reason = || String::from(&*text);
         let verdict = changed.then(|| Output::Verdict(Verdict { up, reason: reason() }));
-        let told = !up && !changed && was_up && self.plan.log_all_failures;
+        let wanted = if was_up { self.plan.log_all_failures } else { first };
+        let told = !up && !changed && wanted;
         let failure = told.then(|| Output::Failure(reason()));
         let (before, after) = if up { (weighed, verdict) } else { (verdict, weighed) };
         self.outputs.extend(before.into_iter().chain(after).chain(failure));

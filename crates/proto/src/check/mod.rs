@@ -101,7 +101,8 @@ pub enum Output {
     Verdict(Verdict),
     /// What this checker adds to the weight of its server has become this.
     Weight(i32),
-    /// A failure that changed no verdict, and its cause (`log_all_failures`).
+    /// A failure that changed no verdict, and its cause: each one of a server that is up when that
+    /// is wanted (`log_all_failures`), the very first of one that began down (`alpha`).
     Failure(String),
 }
 

@@ -143,7 +143,8 @@ impl Driver {
         for change in self.health.run(now, &shape)? {
             health::log(&shape, &change);
             let health::Change { backend, server, up, reason } = change;
-            let event = Notice::Health { service: backend, server, up, reason, alert: false };
+            let event =
+                Notice::Health { service: backend, server, up, reason, check: None, alert: false };
             self.say(&FromRole::Event(event))?;
         }
         Ok(())

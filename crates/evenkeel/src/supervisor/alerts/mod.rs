@@ -46,6 +46,22 @@ struct Mail {
     helo: String,
 }
 
+/// A real server that went down or came back, or a checker of it that changed its verdict.
+pub(super) struct ServerChange<'a> {
+    /// As events name the virtual server.
+    pub(super) service: &'a str,
+    /// As events name the server.
+    pub(super) server: &'a str,
+    /// The server is up.
+    pub(super) up: bool,
+    /// Which of its checkers made the difference.
+    pub(super) check: Option<usize>,
+    /// That checker passes.
+    pub(super) passed: bool,
+    /// Its last result.
+    pub(super) reason: &'a str,
+}
+
 /// A quorum that was gained or lost.
 pub(super) struct QuorumChange<'a> {
     /// As events name the virtual server.
@@ -54,6 +70,8 @@ pub(super) struct QuorumChange<'a> {
     pub(super) living: u32,
     pub(super) needed: u32,
     pub(super) hysteresis: u32,
+    /// It is so from the start, or since a reload.
+    pub(super) starting: bool,
 }
 
 /// What became of mails.
@@ -131,16 +149,9 @@ impl Alerts {
         self.send(global, subject, format!("=> {rival} with priority {priority} {how} <=\r\n"));
     }
 
-    /// A real server of a virtual server went down or came back.
-    pub(super) fn real_server(
-        &self,
-        plan: &Plan,
-        host: &str,
-        service: &str,
-        server: &str,
-        up: bool,
-        reason: &str,
-    ) {
+    /// A real server of a virtual server went down or came back, or one of its checkers did.
+    pub(super) fn real_server(&self, plan: &Plan, host: &str, change: &ServerChange<'_>) {
+        let ServerChange { service, server, up, check, passed, reason } = *change;
         let Some((id, endpoint)) = names::of_event(plan, service, server) else { return };
         let router = plan.global.router_id.as_deref().unwrap_or(host);
         let subject = format!(
@@ -150,7 +161,8 @@ impl Alerts {
             if up { "UP" } else { "DOWN" }
         );
         // Keepalived's line, and below it what it does not tell.
-        let body = format!("{}\r\n{reason}\r\n", words::check(plan, &id, endpoint, up));
+        let line = words::check(plan, &id, endpoint, check, passed, reason);
+        let body = format!("{line}\r\n{reason}\r\n");
         self.send(&plan.global, subject, body);
     }
 
@@ -161,8 +173,7 @@ impl Alerts {
         let name = words::virtual_server(plan, &id);
         let state = if change.gained { "UP" } else { "DOWN" };
         let subject = format!("[{router}] Virtualserver {name} - {state}");
-        let QuorumChange { gained, needed, hysteresis, living, .. } = *change;
-        let body = words::quorum(gained, needed, hysteresis, living);
+        let body = words::quorum(change);
         self.send(&plan.global, subject, format!("{body}\r\n"));
     }
 
@@ -316,13 +327,17 @@ mod tests {
         plan
     }
 
+    fn death(reason: &str) -> ServerChange<'_> {
+        let (service, server) = ("TCP 192.0.2.1:80", "10.0.0.2:80");
+        ServerChange { service, server, up: false, check: None, passed: false, reason }
+    }
+
     #[test]
     fn a_real_servers_death_is_one_mail_with_keepaliveds_subject() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let plan = plan(global(listener.local_addr().unwrap().port()));
         let alerts = Alerts::start();
-        let (service, server) = ("TCP 192.0.2.1:80", "10.0.0.2:80");
-        alerts.real_server(&plan, "host", service, server, false, "connection refused");
+        alerts.real_server(&plan, "host", &death("connection refused"));
         let lines = sink(&listener);
         // A long header may be folded.
         let text = lines.join("\n").replace("\n ", " ");
@@ -339,7 +354,9 @@ mod tests {
         let plan = plan(global(listener.local_addr().unwrap().port()));
         let alerts = Alerts::start();
         let (gained, living, needed, hysteresis) = (false, 1, 3, 1);
-        let change = |service| QuorumChange { service, gained, living, needed, hysteresis };
+        let starting = false;
+        let change =
+            |service| QuorumChange { service, gained, living, needed, hysteresis, starting };
         alerts.quorum(&plan, "host", &change("TCP 192.0.2.1:80"));
         alerts.quorum(&plan, "host", &QuorumChange { gained: true, ..change("UDP group web") });
         let text = sink(&listener).join("\n").replace("\n ", " ");
@@ -370,7 +387,7 @@ mod tests {
         let began = std::time::Instant::now();
         for number in 0..3 * WAITING_MAX {
             let reason = format!("failure {number}");
-            alerts.real_server(&plan, "h", "TCP 192.0.2.1:80", "10.0.0.2:80", false, &reason);
+            alerts.real_server(&plan, "h", &death(&reason));
         }
         assert!(began.elapsed() < Duration::from_secs(20));
         let AlertStatus { waiting, dropped, .. } = alerts.status();

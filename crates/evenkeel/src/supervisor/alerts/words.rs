@@ -5,6 +5,7 @@ use model::check::{CheckKind, Checker};
 use model::control::NoticeKind;
 use model::layer4::{Endpoint, Protocol, VirtualServerId};
 
+use super::QuorumChange;
 use crate::supervisor::names;
 
 /// Keepalived's names of a virtual server and a real server of it, as events name them:
@@ -41,16 +42,25 @@ fn trio(endpoint: Endpoint, protocol: Protocol) -> String {
     format!("[{}]:{protocol}:{}", endpoint.address, endpoint.port)
 }
 
-/// What a mail about a real server says: in the words of its first checker.
-pub(super) fn check(plan: &Plan, id: &VirtualServerId, server: Endpoint, up: bool) -> String {
+/// What a mail about a real server says: in the words of the checker that changed, or of the first
+/// one where none did.
+pub(super) fn check(
+    plan: &Plan,
+    id: &VirtualServerId,
+    server: Endpoint,
+    place: Option<usize>,
+    up: bool,
+    reason: &str,
+) -> String {
     let succeed = if up { "succeed" } else { "failed" };
     let succeeded = if up { "succeeded" } else { "failed" };
-    let checker: Option<&Checker> = names::checkers(plan, id, server).first();
+    let checker: Option<&Checker> = names::checkers(plan, id, server).get(place.unwrap_or(0));
     match checker.map(|checker| &checker.kind) {
         Some(CheckKind::Tcp) => format!("=> TCP CHECK {succeed} on service <="),
         Some(CheckKind::Http(_)) if !up => {
             "=> CHECK failed on service : HTTP request failed <=".to_owned()
         }
+        Some(CheckKind::Smtp(_)) if !up => format!("=> CHECK failed on service : {reason} <="),
         Some(CheckKind::Dns(_)) => format!("=> DNS_CHECK: {succeed} on service <="),
         Some(CheckKind::Udp(_)) => format!("=> UDP CHECK {succeed} on service <="),
         Some(CheckKind::Ping) => format!("=> ICMP CHECK {succeed} on service <="),
@@ -63,11 +73,14 @@ pub(super) fn check(plan: &Plan, id: &VirtualServerId, server: Endpoint, up: boo
 }
 
 /// What a mail about a quorum says.
-pub(super) fn quorum(gained: bool, needed: u32, hysteresis: u32, living: u32) -> String {
+pub(super) fn quorum(change: &QuorumChange<'_>) -> String {
+    let QuorumChange { gained, needed, hysteresis, living, starting, .. } = *change;
     let (needed_wide, hysteresis_wide) = (i64::from(needed), i64::from(hysteresis));
-    let (what, bound) = match gained {
-        true => ("Gained quorum", needed_wide + hysteresis_wide),
-        false => ("Lost quorum", needed_wide - hysteresis_wide),
+    let (what, bound) = match (gained, starting) {
+        (true, true) => ("Starting with quorum up", needed_wide + hysteresis_wide),
+        (true, false) => ("Gained quorum", needed_wide + hysteresis_wide),
+        (false, true) => ("Starting with quorum down", needed_wide - hysteresis_wide),
+        (false, false) => ("Lost quorum", needed_wide - hysteresis_wide),
     };
     format!("=> {what} {needed}+{hysteresis}={bound} <= {living} <=")
 }
@@ -103,4 +116,42 @@ pub(super) fn vrrp(group: bool, kind: NoticeKind) -> Option<(&'static str, &'sta
             NoticeKind::MasterRxLowerPri | NoticeKind::MasterPriority | NoticeKind::BackupPriority,
         ) => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use model::layer4::{RealServer, ServiceKey, VirtualServer};
+
+    use super::*;
+
+    #[test]
+    fn a_mail_speaks_of_the_checker_that_changed() {
+        let target = "10.0.0.1:80".parse().unwrap();
+        let pace = model::check::Pace::default();
+        let second = core::time::Duration::from_secs(1);
+        let checker = |kind| Checker::new(kind, target, second, pace);
+        let endpoint = Endpoint { address: [10, 0, 0, 1].into(), port: 80 };
+        let key = ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp };
+        let checkers = vec![checker(CheckKind::Ping), checker(CheckKind::Tcp)];
+        let real_servers = vec![RealServer { checkers, ..RealServer::new(endpoint) }];
+        let service = VirtualServer { real_servers, ..VirtualServer::new(key) };
+        let mut plan = Plan::default();
+        plan.layer4.virtual_servers = vec![service];
+        let id = VirtualServerId::Service(key);
+        let line = |place, up| check(&plan, &id, endpoint, place, up, "refused");
+        assert_eq!(line(Some(1), false), "=> TCP CHECK failed on service <=");
+        assert_eq!(line(Some(0), true), "=> ICMP CHECK succeed on service <=");
+    }
+
+    #[test]
+    fn a_quorum_says_whether_it_changed_or_is_so_from_the_start() {
+        let line = |gained, starting| {
+            let (needed, hysteresis, living) = (3, 1, 4);
+            quorum(&QuorumChange { service: "", gained, living, needed, hysteresis, starting })
+        };
+        assert_eq!(line(true, true), "=> Starting with quorum up 3+1=4 <= 4 <=");
+        assert_eq!(line(false, true), "=> Starting with quorum down 3+1=2 <= 4 <=");
+        assert_eq!(line(true, false), "=> Gained quorum 3+1=4 <= 4 <=");
+        assert_eq!(line(false, false), "=> Lost quorum 3+1=2 <= 4 <=");
+    }
 }

@@ -105,6 +105,20 @@ fn every_failure_of_a_server_that_is_up_is_told_when_wanted() {
 }
 
 #[test]
+fn the_first_failure_of_a_server_that_began_down_is_told_and_no_other() {
+    let mut plan = plan(CheckKind::Tcp);
+    plan.pace.initially_up = false;
+    let mut checker = Checker::new(plan, at(0), 0);
+    let mut fail = || {
+        let now = begin(&mut checker);
+        checker.handle_connected(now, refused());
+        outputs(&mut checker)
+    };
+    assert_eq!(fail(), [Output::Close, Output::Failure("connection refused".to_string())]);
+    assert_eq!(fail(), [Output::Close]);
+}
+
+#[test]
 fn a_suspended_checker_gives_up_its_probe_and_begins_none() {
     let mut checker = checker(CheckKind::Tcp);
     let now = begin(&mut checker);

@@ -67,6 +67,8 @@ pub(super) enum Outcome {
 #[derive(Debug, Default)]
 pub(super) struct Health {
     plan: Layer4Plan,
+    /// There was a plan already, however empty.
+    started: bool,
     /// One for each of the plan's, in its order.
     services: Vec<Service>,
     roster: Roster,
@@ -138,37 +140,43 @@ impl Health {
         self.next_cut.unwrap_or(Time::NEVER)
     }
 
-    /// A checker failed, but its verdict stands: told because it is to tell of each failure.
+    /// A checker failed, but its verdict stands. Told when it is to tell of each failure; and that
+    /// a server is down that began so is told once.
     pub(super) fn handle_failure(&mut self, id: CheckerId, cause: &str) {
-        if let Some(place) = self.roster.find(id) {
-            let (vs, rs) = (self.vs_name(place.service), self.rs_name(place.service, place.server));
+        let Some(place) = self.roster.find(id) else {
+            return;
+        };
+        let (index, server) = (place.service, place.server);
+        let first = std::mem::take(&mut self.services[index].servers[server].untold);
+        let checker = self.real_server(index, server).checkers.get(place.checker);
+        if first || checker.is_some_and(|checker| checker.log_all_failures) {
+            let (vs, rs) = (self.vs_name(index), self.rs_name(index, server));
             self.log(format!("Check of service {rs} for VS {vs} failed: {cause}"));
+        }
+        if first {
+            self.tell_down(index, server, cause);
         }
     }
 
     /// A checker has another verdict, for this reason.
     pub(super) fn handle_verdict(&mut self, now: Time, id: CheckerId, up: bool, reason: &str) {
-        self.handle_checker(now, id, reason, |tracked| tracked.up = up);
-    }
-
-    /// A checker adds something else to the weight of its server.
-    pub(super) fn handle_weight(&mut self, now: Time, id: CheckerId, weight: i32) {
-        self.handle_checker(now, id, "", |tracked| tracked.weight = weight);
-    }
-
-    fn handle_checker(
-        &mut self,
-        now: Time,
-        id: CheckerId,
-        reason: &str,
-        change: impl FnOnce(&mut Tracked),
-    ) {
         let Some(place) = self.roster.find(id) else {
             return;
         };
         let server = &mut self.services[place.service].servers[place.server];
-        change(&mut server.checkers[place.checker]);
-        self.settle(now, place.service, place.server, reason);
+        let changed = std::mem::replace(&mut server.checkers[place.checker].up, up) != up;
+        let check = changed.then_some(place.checker);
+        self.settle_for(now, place.service, place.server, reason, check);
+    }
+
+    /// A checker adds something else to the weight of its server.
+    pub(super) fn handle_weight(&mut self, now: Time, id: CheckerId, weight: i32) {
+        let Some(place) = self.roster.find(id) else {
+            return;
+        };
+        let server = &mut self.services[place.service].servers[place.server];
+        server.checkers[place.checker].weight = weight;
+        self.settle(now, place.service, place.server, "");
     }
 
     /// The addresses of this machine are these now (`ha_suspend`).
@@ -215,6 +223,18 @@ impl Health {
     /// Something about one server changed: its state, the quorum, the tables and everybody who
     /// has to know follow. `reason` is why it came up or went down.
     fn settle(&mut self, now: Time, index: usize, server: usize, reason: &str) {
+        self.settle_for(now, index, server, reason, None);
+    }
+
+    /// The same because a checker has another verdict: its place among those of the server.
+    fn settle_for(
+        &mut self,
+        now: Time,
+        index: usize,
+        server: usize,
+        reason: &str,
+        check: Option<usize>,
+    ) {
         let plan = &self.plan.virtual_servers[index];
         let service = &mut self.services[index];
         let (was_alive, former_weight) = service.update(plan, server);
@@ -237,10 +257,15 @@ impl Health {
         }
         let alive = self.services[index].servers[server].alive;
         if alive != was_alive {
-            self.services[index].servers[server].remember(now, alive, reason);
-            self.tell_server(index, server, reason);
+            let state = &mut self.services[index].servers[server];
+            state.remember(now, alive, reason);
+            state.untold = false;
+            self.tell_server(index, server, reason, check);
         } else {
             self.tell_weight(index, server, former_weight);
+            if let Some(check) = check {
+                self.tell_check(index, server, check, reason);
+            }
         }
         if turned {
             self.tell_quorum(index, Moment::Change);
@@ -257,7 +282,7 @@ impl Health {
                 let state = &mut self.services[index].servers[server];
                 if state.alive && state.shown.is_some() {
                     state.alive = false;
-                    self.tell_server(index, server, "shutting down");
+                    self.tell_server(index, server, "shutting down", None);
                 }
             }
             self.services[index].held = false;

@@ -37,6 +37,8 @@ struct Former<'a> {
     service: Option<(&'a VirtualServer, &'a Service)>,
     /// In the tables of an earlier director.
     adopted: Option<&'a ServiceTable>,
+    /// This is the first plan of all.
+    first: bool,
 }
 
 impl Health {
@@ -57,6 +59,7 @@ impl Health {
         let matched = pair(&self.plan.virtual_servers, &plan.virtual_servers, |it| &it.id);
         let mut next = Health {
             plan,
+            started: true,
             roster: self.roster.successor(),
             addresses: self.addresses.clone(),
             ..Health::default()
@@ -120,7 +123,8 @@ impl Health {
         adopted: Option<&'a Tables>,
     ) -> Former<'a> {
         let service = old.map(|old| (&self.plan.virtual_servers[old], &self.services[old]));
-        Former { service, adopted: adopted.and_then(|tables| tables.get(&plan.key())) }
+        let adopted = adopted.and_then(|tables| tables.get(&plan.key()));
+        Former { service, adopted, first: !self.started }
     }
 
     /// A virtual server of the former plan is in this one no more.
@@ -141,7 +145,7 @@ impl Health {
     fn departure_told(&self, index: usize, server: usize) -> Vec<Outcome> {
         let state = &self.services[index].servers[server];
         match state.alive && state.shown.is_some() {
-            true => self.server_told(index, server, false, REMOVED),
+            true => self.server_told(index, server, false, REMOVED, None),
             false => Vec::new(),
         }
     }
@@ -157,18 +161,22 @@ impl Health {
         let plan = &self.plan.virtual_servers[index];
         let from = former.virtual_server(old, plan, adopted);
         let was_held = from.was_held(plan, &self.services[index]);
-        let had_sorry = from.service.is_some_and(|(plan, _)| plan.quorum.sorry.is_some());
+        let place = |plan: &VirtualServer| {
+            plan.quorum.sorry.as_ref().map(|sorry| (sorry.endpoint, sorry.forwarding))
+        };
         let has_sorry = plan.quorum.sorry.is_some();
+        let new_sorry = from.service.is_some_and(|(old, _)| place(old) != place(plan));
         let held = self.services[index].held;
         if let Some((_, service)) = from.service {
             self.tell_servers(now, index, service);
         }
         match (was_held, held) {
             (None, true) => self.tell_quorum(index, Moment::Start),
-            (None, false) if has_sorry => self.tell_quorum(index, Moment::Change),
-            (Some(true), false) | (Some(false), true) => self.tell_quorum(index, Moment::Change),
-            (Some(false), false) if has_sorry && !had_sorry && from.adopted.is_none() => {
-                self.tell_sorry(index);
+            (None, false) if has_sorry => self.tell_quorum(index, Moment::Reload),
+            (Some(true), false) | (Some(false), true) => self.tell_quorum(index, Moment::Reload),
+            // Another one serves: Keepalived tells that as a quorum lost anew.
+            (Some(false), false) if has_sorry && new_sorry => {
+                self.tell_quorum(index, Moment::Reload);
             }
             (None | Some(false), false) | (Some(true), true) => {}
         }
@@ -191,7 +199,7 @@ impl Health {
             };
             if state.alive != was_alive {
                 self.services[index].servers[server].remember(now, !was_alive, CHANGED);
-                self.tell_server(index, server, CHANGED);
+                self.tell_server(index, server, CHANGED, None);
             } else {
                 self.tell_weight(index, server, weight);
             }
@@ -300,6 +308,7 @@ fn take_over_servers(
         let known = from.verdict(plan, real_server, old.map(|(old, _)| old));
         let at = |checker| Place { service: index, server: number, checker };
         server.checkers = take_over_checkers(roster, at, real_server, old, known);
+        server.untold |= from.first && known.is_none() && !server.is_up();
         service.living += server.share();
         service.servers.push(server);
     }

@@ -45,6 +45,8 @@ pub(in super::super) struct Server {
     pub(in super::super) alive: bool,
     /// Its weight, as long as it lives and the quorum is there.
     pub(in super::super) weight: u32,
+    /// It is there since the start and began down (`alpha`), which nobody has been told.
+    pub(super) untold: bool,
     /// What the tables show.
     pub(super) shown: Option<Destination>,
     /// Times it changed between up and down.
@@ -108,6 +110,7 @@ impl Server {
             checkers: Vec::new(),
             alive: false,
             weight: 0,
+            untold: false,
             shown: None,
             flaps: 0,
             history: VecDeque::new(),
@@ -126,6 +129,7 @@ impl Server {
             checkers: Vec::new(),
             alive: self.alive,
             weight: self.weight,
+            untold: self.untold,
             shown: self.shown,
             flaps: self.flaps,
             history: self.history.clone(),

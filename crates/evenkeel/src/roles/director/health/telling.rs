@@ -1,8 +1,9 @@
 //! Who is told of what: log lines in Keepalived's words, events for the supervisor, scripts and
 //! pipes.
 
+use model::check::CheckKind;
 use model::control::Event;
-use model::layer4::{Endpoint, Protocol, VirtualServerId};
+use model::layer4::{Endpoint, Protocol, RealServer, VirtualServerId};
 use model::vrrp::Command;
 
 use super::{Health, Outcome};
@@ -17,6 +18,8 @@ pub(super) enum Moment {
     Start,
     /// It was gained or lost.
     Change,
+    /// A reload, or the start with the sorry server: the sorry server goes with it.
+    Reload,
     /// A reload takes the virtual server away.
     Removal,
     /// The program ends.
@@ -51,10 +54,47 @@ impl Health {
     }
 
     /// A server came up or went down: tells it.
-    pub(super) fn tell_server(&mut self, index: usize, server: usize, reason: &str) {
+    /// `check` is the checker that made the difference, by its place among those of the server.
+    pub(super) fn tell_server(
+        &mut self,
+        index: usize,
+        server: usize,
+        reason: &str,
+        check: Option<usize>,
+    ) {
         let up = self.services[index].servers[server].alive;
-        let told = self.server_told(index, server, up, reason);
+        let told = self.server_told(index, server, up, reason, check);
         self.outcomes.extend(told);
+    }
+
+    /// The first check of a server found it down that began so: scripts, pipes and events tell it,
+    /// no mail does, as Keepalived has it.
+    pub(super) fn tell_down(&mut self, index: usize, server: usize, reason: &str) {
+        let mut told = self.server_told(index, server, false, reason, None);
+        // It never took part: nothing is removed.
+        told.retain(|outcome| !matches!(outcome, Outcome::Event(Event::Log { .. })));
+        for outcome in &mut told {
+            if let Outcome::Event(Event::Health { alert, .. }) = outcome {
+                *alert = false;
+            }
+        }
+        self.outcomes.extend(told);
+    }
+
+    /// A checker has another verdict, and its server is what it was.
+    pub(super) fn tell_check(&mut self, index: usize, server: usize, check: usize, reason: &str) {
+        let real_server = self.real_server(index, server);
+        let state = &self.services[index].servers[server];
+        let event = Event::Check {
+            service: self.plan.virtual_servers[index].id.to_string(),
+            server: real_server.endpoint.to_string(),
+            up: state.alive,
+            check,
+            passed: state.checkers[check].up,
+            reason: reason.to_string(),
+            alert: real_server.smtp_alert && is_mailed(real_server, Some(check)),
+        };
+        self.outcomes.push_back(Outcome::Event(event));
     }
 
     /// What is told of a server that came up or went down.
@@ -64,6 +104,7 @@ impl Health {
         server: usize,
         up: bool,
         reason: &str,
+        check: Option<usize>,
     ) -> Vec<Outcome> {
         let (vs, rs) = (self.vs_name(index), self.rs_name(index, server));
         let service = self.plan.virtual_servers[index].id.to_string();
@@ -80,7 +121,8 @@ impl Health {
             server: real_server.endpoint.to_string(),
             up,
             reason: reason.to_string(),
-            alert: real_server.smtp_alert,
+            check,
+            alert: real_server.smtp_alert && is_mailed(real_server, check),
         };
         let mut told =
             vec![logged(format!("{verb} service {rs} {link} VS {vs}")), Outcome::Event(event)];
@@ -119,20 +161,24 @@ impl Health {
             living: u32::try_from(living).unwrap_or(u32::MAX),
             needed,
             hysteresis,
+            starting: matches!(moment, Moment::Start | Moment::Reload),
             alert: plan.smtp_alert,
         };
         let (up, down) = (needed.saturating_add(hysteresis), needed.saturating_sub(hysteresis));
         let text = match (moment, gained) {
             (Moment::End, _) => format!("Shutting down VS {vs}"),
-            (Moment::Start | Moment::Change | Moment::Removal, true) => {
+            (Moment::Start | Moment::Change | Moment::Reload | Moment::Removal, true) => {
                 format!("Gained quorum {needed}+{hysteresis}={up} <= {living} for VS {vs}")
             }
+            (Moment::Reload, false) => format!(
+                "Starting with quorum down {needed}-{hysteresis}={down} > {living} for VS {vs}"
+            ),
             (Moment::Start | Moment::Change | Moment::Removal, false) => {
                 format!("Lost quorum {needed}-{hysteresis}={down} > {living} for VS {vs}")
             }
         };
         let mut told = vec![logged(text)];
-        if moment == Moment::Change {
+        if matches!(moment, Moment::Change | Moment::Reload) {
             told.extend(self.sorry_told(index, !gained));
         }
         told.push(Outcome::Event(event));
@@ -140,12 +186,6 @@ impl Health {
         told.extend(run(script, format!("VS {vs}")));
         told.push(Outcome::Line(format!("VS {vs} {}", state(gained))));
         told
-    }
-
-    /// The sorry server that a virtual server has now serves, or does not: tells it.
-    pub(super) fn tell_sorry(&mut self, index: usize) {
-        let told = self.sorry_told(index, !self.services[index].held);
-        self.outcomes.extend(told);
     }
 
     /// The sorry server, if there is one, took the place of the real servers or gave it back.
@@ -170,6 +210,12 @@ impl Health {
             Outcome::Event(Event::Sorry { service, server, serves }),
         ]
     }
+}
+
+/// Keepalived's FILE_CHECK sends no mails.
+fn is_mailed(real_server: &RealServer, check: Option<usize>) -> bool {
+    let checker = check.and_then(|check| real_server.checkers.get(check));
+    !checker.is_some_and(|checker| matches!(checker.kind, CheckKind::File(_)))
 }
 
 fn logged(text: String) -> Outcome {

@@ -16,7 +16,8 @@ fn a_server_takes_part_while_all_of_its_checkers_agree() {
     assert_eq!(changes(&drain(&mut health)), ["-1"]);
     health.handle_verdict(at(1), second, false, "refused");
     health.handle_verdict(at(2), first, true, "fine");
-    assert_eq!(drain(&mut health), []);
+    let told = drain(&mut health);
+    assert_eq!((changes(&told), lines(&told)), (Vec::new(), Vec::new()));
     health.handle_verdict(at(2), second, true, "fine");
     assert_eq!(changes(&drain(&mut health)), ["+1=1"]);
     health.handle_verdict(at(3), 99, false, "nobody knows this checker");
@@ -343,4 +344,86 @@ fn thresholds_reach_the_tables() {
     let file = plan(vec![virtual_server(1, vec![bounded(50)])]);
     let mut next = health.successor(at(1), file, None);
     assert_eq!(changes(&drain(&mut next)), ["~1=1"]);
+}
+
+#[test]
+fn the_first_failure_under_alpha_is_told_once_without_a_mail_and_changes_no_table() {
+    let mut alpha = server(1, 1, &[80, 81]);
+    alpha.checkers = alpha.checkers.into_iter().map(pessimistic).collect();
+    alpha.notify_down = script("dead");
+    let plans = || plan(vec![virtual_server(1, vec![alpha.clone(), server(2, 1, &[])])]);
+    let mut health = Health::default().successor(at(0), plans(), None);
+    drain(&mut health);
+    let id = ids(&health, 1);
+    health.handle_failure(id[0], "connection refused");
+    let told = drain(&mut health);
+    assert_eq!(lines(&told), ["RS [10.0.0.1]:tcp:80 [192.0.2.1]:tcp:80 DOWN"]);
+    assert_eq!(scripts(&told), ["dead"]);
+    assert_eq!(changes(&told), Vec::<String>::new());
+    let mailed = |outcome: &Outcome| {
+        matches!(
+            outcome,
+            Outcome::Event(Event::Health { alert: true, .. } | Event::Check { alert: true, .. })
+        )
+    };
+    assert!(!told.iter().any(mailed));
+    health.handle_failure(id[1], "connection refused");
+    assert_eq!(drain(&mut health), []);
+    // One that a reload brings is not told of.
+    let empty = Health::default().successor(at(0), plan(Vec::new()), None);
+    let mut health = empty.successor(at(1), plans(), None);
+    drain(&mut health);
+    health.handle_failure(ids(&health, 1)[0], "connection refused");
+    assert_eq!(drain(&mut health), []);
+}
+
+#[test]
+fn each_checker_that_changes_is_told_and_a_file_is_never_mailed() {
+    let mut both = server(1, 1, &[80, 81]);
+    let file =
+        model::check::FileCheck { name: "f".into(), weight: 0, reverse: false, dynamic: false };
+    both.checkers[1].kind = CheckKind::File(file);
+    let mut health = started(virtual_server(1, vec![both, server(2, 1, &[])]));
+    let id = ids(&health, 1);
+    let mut tell = |checker: usize, up: bool| {
+        health.handle_verdict(at(1), id[checker], up, "so");
+        let told = drain(&mut health).into_iter().filter_map(|outcome| match outcome {
+            Outcome::Event(Event::Health { up, check, alert, .. }) => {
+                Some((true, up, check, alert))
+            }
+            Outcome::Event(Event::Check { up, check, alert, .. }) => {
+                Some((false, up, Some(check), alert))
+            }
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(tell(0, false), [(true, false, Some(0), true)]);
+    assert_eq!(tell(1, false), [(false, false, Some(1), false)]);
+    assert_eq!(tell(0, true), [(false, false, Some(0), true)]);
+    assert_eq!(tell(1, true), [(true, true, Some(1), false)]);
+}
+
+#[test]
+fn a_sorry_server_that_a_reload_brings_while_it_is_needed_is_a_quorum_lost_anew() {
+    let servers = || vec![server(1, 1, &[80])];
+    let mut health = started(virtual_server(1, servers()));
+    set(&mut health, 1, false);
+    let of = |last| plan(vec![with_sorry(virtual_server(1, servers()), last, false)]);
+    let mut next = health.successor(at(2), of(5), None);
+    let told = drain(&mut next);
+    assert_eq!(
+        (changes(&told), lines(&told)),
+        (vec!["+5=1".into()], vec!["VS [192.0.2.1]:tcp:80 DOWN".into()])
+    );
+    assert_eq!(scripts(&told), ["down"]);
+    assert!(told.iter().any(|it| matches!(
+        it,
+        Outcome::Event(Event::Quorum { starting: true, gained: false, .. })
+    )));
+    let told = drain(&mut next.successor(at(3), of(6), None));
+    assert_eq!(lines(&told), ["VS [192.0.2.1]:tcp:80 DOWN"]);
+    // None any more: nothing to tell of the quorum.
+    let told = drain(&mut next.successor(at(3), plan(vec![virtual_server(1, servers())]), None));
+    assert_eq!((changes(&told), lines(&told)), (vec!["-5".into()], Vec::new()));
 }
