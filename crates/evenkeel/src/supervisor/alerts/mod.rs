@@ -11,7 +11,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use lettre::message::Mailbox;
+use lettre::message::header::ContentTransferEncoding;
+use lettre::message::{Body, Mailbox};
 use lettre::transport::smtp::SmtpTransport;
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{Message, Transport};
@@ -33,6 +34,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long mails that wait may take when the program ends.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Longest line of a mail, without its end (RFC 5321, section 4.5.3.1.6).
+const LINE_MAX: usize = 998;
 
 /// One mail on its way.
 struct Mail {
@@ -263,7 +267,7 @@ fn post(mail: &Mail) -> Result<(), String> {
     for to in &mail.to {
         message = message.to(to.clone());
     }
-    let message = message.body(mail.body.clone()).map_err(|error| error.to_string())?;
+    let message = message.body(plain(&mail.body)).map_err(|error| error.to_string())?;
     SmtpTransport::builder_dangerous(&mail.host)
         .port(mail.port)
         .timeout(Some(mail.timeout))
@@ -272,6 +276,17 @@ fn post(mail: &Mail) -> Result<(), String> {
         .send(&message)
         .map(|_| ())
         .map_err(|error| format!("{} port {}: {error}", mail.host, mail.port))
+}
+
+/// The text as it is, where mail can carry it: filters look for Keepalived's lines, and a reason
+/// longer than a line of quoted-printable would have them encoded.
+fn plain(body: &str) -> Body {
+    let is_text = |byte: u8| matches!(byte, b'\t' | b' '..=b'~');
+    let fits = |line: &str| line.len() <= LINE_MAX && line.bytes().all(is_text);
+    match body.split("\r\n").all(fits) {
+        true => Body::dangerous_pre_encoded(body.into(), ContentTransferEncoding::SevenBit),
+        false => Body::new(body.to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -346,6 +361,22 @@ mod tests {
         assert!(text.contains(subject), "{text}");
         assert!(text.contains("RCPT TO:<b@example.com>"), "{text}");
         assert!(text.contains("\n\n=> CHECK failed on service <=\nconnection refused\n"), "{text}");
+    }
+
+    #[test]
+    fn a_long_reason_leaves_the_lines_of_a_mail_as_they_are() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let plan = plan(global(listener.local_addr().unwrap().port()));
+        let alerts = Alerts::start();
+        let reason = format!("/x: digest {} instead of {}", "0".repeat(32), "f".repeat(32));
+        alerts.real_server(&plan, "host", &death(&reason));
+        let text = sink(&listener).join("\n");
+        let body = format!("\n\n=> CHECK failed on service <=\n{reason}\n");
+        assert!(text.contains(&body), "{text}");
+        // What mail cannot carry so is encoded.
+        alerts.real_server(&plan, "host", &death("no \u{e9}lan"));
+        let text = sink(&listener).join("\n");
+        assert!(text.contains("Content-Transfer-Encoding: quoted-printable"), "{text}");
     }
 
     #[test]

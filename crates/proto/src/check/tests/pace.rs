@@ -41,7 +41,9 @@ fn in_alpha_mode_a_server_is_down_until_its_first_success() {
     assert!(!checker.is_up());
     let now = begin(&mut checker);
     checker.handle_connected(now, refused());
-    assert_eq!(outputs(&mut checker), [Output::Close]);
+    // That it began down is told with its first failure.
+    let failure = Output::Failure("connection refused".to_string());
+    assert_eq!(outputs(&mut checker), [Output::Close, failure]);
     let now = begin(&mut checker);
     assert_eq!(now, at(6000));
     checker.handle_connected(now, Ok(()));
