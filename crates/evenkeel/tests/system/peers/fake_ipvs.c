@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: MIT OR Apache-2.0
+// SPDX-License-Identifier: Apache-2.0 OR MIT
 /* The kernel's side of IPVS, for a Keepalived on a machine without it.
  *
  * Loaded with LD_PRELOAD, it stands before the few functions of libnl that Keepalived speaks to the

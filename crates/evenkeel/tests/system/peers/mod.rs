@@ -1,6 +1,7 @@
 //! Pairs with Debian's keepalived in either role: elections come out the same, and after each step
 //! addresses, labels, routes and rules are what Keepalived leaves.
 
+mod lvs;
 pub(crate) mod record;
 pub(crate) mod scenario;
 mod split;
