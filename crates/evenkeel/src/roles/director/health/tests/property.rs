@@ -1,5 +1,6 @@
 //! Wherever it comes from, the same configuration, health and run-time changes give the same
-//! tables; and the changes that were told lead there.
+//! tables; and the changes that were told lead there. On the way quorum and sorry server obey the
+//! manual.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -141,7 +142,7 @@ fn note(
         ServerAction::Ready => {
             *one = InForce { added: one.added.take(), ..InForce::default() };
         }
-        ServerAction::Add { weight, .. } if one.deleted => {
+        ServerAction::Add { weight, .. } if one.deleted && in_file => {
             *one = InForce { weight: Some(weight), ..InForce::default() };
         }
         ServerAction::Add { .. } => *one = InForce { added: Some(action), ..InForce::default() },
@@ -189,6 +190,35 @@ fn follow(health: &mut Health, tables: &mut Tables) {
     assert_eq!(sorted(tables.clone()), sorted(health.wanted()));
 }
 
+/// The quorum is where keepalived.conf(5) has it, and the tables show whom it asks for.
+fn judge(health: &Health) {
+    for (plan, service) in health.services() {
+        let living: u64 =
+            service.servers.iter().filter(|it| it.alive).map(|it| u64::from(it.weight)).sum();
+        let (needed, hysteresis) =
+            (u64::from(plan.quorum.weight), u64::from(plan.quorum.hysteresis));
+        let (gained, lost) = (needed + hysteresis, needed.saturating_sub(hysteresis));
+        match service.held {
+            true => assert!(living > 0 && living >= lost, "held with {living} of {needed}"),
+            false => assert!(living < gained, "lost with {living} of {needed}"),
+        }
+        let Some(sorry) = &plan.quorum.sorry else { continue };
+        let table = &health.wanted()[&plan.key()];
+        let weight = |endpoint| table.find(endpoint).map(|it| it.weight);
+        let is_real = service.find(sorry.endpoint).is_some();
+        match (service.held, sorry.inhibit) {
+            (false, _) => {
+                assert_eq!(weight(sorry.endpoint), Some(1), "the sorry server serves");
+                let others = table.destinations.iter().filter(|it| it.endpoint != sorry.endpoint);
+                assert_eq!(others.filter(|it| it.weight > 0).count(), 0, "nobody else does");
+            }
+            (true, _) if is_real => {}
+            (true, true) => assert_eq!(weight(sorry.endpoint), Some(0)),
+            (true, false) => assert_eq!(weight(sorry.endpoint), None),
+        }
+    }
+}
+
 /// What a start with this configuration, health and these changes comes to.
 fn fresh(health: &Health, changes: &Changes, addresses: &BTreeSet<IpAddr>, now: Time) -> Health {
     let mut fresh = Health::default();
@@ -227,6 +257,7 @@ proptest! {
         health.handle_addresses(BTreeSet::new());
         health = health.successor(now, first, None);
         follow(&mut health, &mut tables);
+        judge(&health);
         for step in steps {
             match step {
                 Step::Reload(plan) => {
@@ -270,6 +301,7 @@ proptest! {
                 }
             }
             follow(&mut health, &mut tables);
+            judge(&health);
         }
         let fresh = fresh(&health, &changes, &here, now);
         prop_assert_eq!(sorted(tables), sorted(fresh.wanted()));

@@ -414,7 +414,7 @@ fn a_sorry_server_that_a_reload_brings_while_it_is_needed_is_a_quorum_lost_anew(
     let told = drain(&mut next);
     assert_eq!(
         (changes(&told), lines(&told)),
-        (vec!["+5=1".into()], vec!["VS [192.0.2.1]:tcp:80 DOWN".into()])
+        (vec!["+5=1".into()], vec!["VS [192.0.2.1]:tcp:80 DOWN"])
     );
     assert_eq!(scripts(&told), ["down"]);
     assert!(told.iter().any(|it| matches!(
