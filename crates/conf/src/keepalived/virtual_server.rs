@@ -61,6 +61,11 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .default("255.255.255.255")
         .doc("Clients of one such network count as one client for persistence.")
         .parse(Rule::value(Fill::VirtualServer(persistence_granularity))),
+    keyword("nat_mask", &[VIRTUAL_SERVER])
+        .example("255.255.255.0")
+        .syntax("NETMASK")
+        .doc("Netmask of NAT.")
+        .no_effect("it never had one, and Keepalived removed it", Rule::value(Fill::Check(nat_mask))),
     keyword("protocol", &[VIRTUAL_SERVER])
         .example("UDP")
         .syntax("TCP|UDP")
@@ -206,6 +211,10 @@ fn persistence_granularity(
         reader.error(word.span, message, "write a netmask like 255.255.255.0");
     }
     server.persistence_prefix = prefix.map(|value| Spanned { value, span: statement.header() });
+}
+
+fn nat_mask(reader: &mut Reader<'_>, statement: &Statement<'_>) {
+    reader.argument(statement, "a netmask");
 }
 
 /// Leading ones of a netmask that is not empty and has no gaps.

@@ -187,6 +187,8 @@ fn a_quorum_that_cannot_be_is_what_keepalived_makes_of_it() {
     );
     warned("quorum 3\nhysteresis 1", 3, 1, "the quorum is never gained: that takes weight 4");
     warned("weight 4\nquorum 9\nhysteresis 3", 9, 3, "");
+    warned("quorum 0", 1, 0, "2:1 warning: quorum 0 says nothing: it is 1");
+    warned("nat_mask 255.255.255.0", 1, 0, "2:1 note: nat_mask has no effect; it never had one");
 }
 
 #[test]

@@ -32,5 +32,4 @@ pub(crate) static TABLES: &[&[KeywordRow]] = &[
     vrrp::GROUPS,
     servers::SCHEDULING,
     servers::BEHAVIOUR,
-    servers::OBSOLETE,
 ];

@@ -22,8 +22,3 @@ pub(super) const SCHEDULING: &[KeywordRow] = refused![&[VIRTUAL_SERVER], "remove
 pub(super) const BEHAVIOUR: &[KeywordRow] = refused![&[VIRTUAL_SERVER], "remove it: a virtual server has the family of its address";
     "ip_family": "Address family of a firewall mark.",
 ];
-
-#[rustfmt::skip]
-pub(super) const OBSOLETE: &[KeywordRow] = refused![&[VIRTUAL_SERVER], "remove it, as Keepalived did: it never had an effect";
-    "nat_mask": "Netmask of NAT.",
-];

@@ -1,5 +1,7 @@
 //! `quorum`, the scripts that are told of it, and the sorry server.
 
+use alloc::string::ToString;
+
 use crate::keepalived::ast::{Location, VirtualServer};
 use crate::keepalived::keyword::section::VIRTUAL_SERVER;
 use crate::keepalived::keyword::{Fill, KeywordRow, Rule, keyword};
@@ -42,8 +44,14 @@ pub(crate) const ROWS: &[KeywordRow] = &[
 ];
 
 fn quorum(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut VirtualServer) {
-    let weight = reader.number(statement, "a total weight", 1..=u32::MAX);
-    to.quorum.weight = weight.map(|value| Spanned { value, span: statement.header() });
+    let weight = reader.number(statement, "a total weight", 0..=u32::MAX);
+    if weight == Some(0) {
+        let message = "quorum 0 says nothing: it is 1".to_string();
+        reader.warning(statement.header(), message, "write quorum 1, or remove it");
+    }
+    to.quorum.weight = weight
+        .filter(|&weight| weight > 0)
+        .map(|value| Spanned { value, span: statement.header() });
 }
 
 fn hysteresis(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut VirtualServer) {
