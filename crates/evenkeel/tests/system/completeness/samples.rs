@@ -380,6 +380,7 @@ const DEFAULTS: &[(&str, &str)] = &[
 
 /// Where `check` and `keepalived -t` differ on purpose: block, keyword, reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("virtual_server", "nat_mask", "laxer: it is unknown there, and old files that have it start"),
     ("global_defs", "smtp_helo_name", "stricter: a name that is left out was forgotten"),
     ("global_defs", "random_seed", "laxer: the number that is left out is never asked for"),
     ("vrrp_sync_group", "global_tracking", "laxer: it is deprecated there and works here"),
