@@ -65,13 +65,18 @@ impl Fifos {
     ) -> Readers {
         let mut former = std::mem::take(&mut self.pipes);
         let mut missing = Vec::new();
+        let mut readers = Readers::default();
         for plan in plans {
-            match former.iter().position(|pipe| pipe.plan == *plan) {
-                Some(index) => self.pipes.push(former.remove(index)),
+            let same = |pipe: &Pipe| pipe.plan.path == plan.path && pipe.plan.user == plan.user;
+            match former.iter().position(same) {
+                Some(index) => {
+                    let mut pipe = former.remove(index);
+                    pipe.change_reader(plan, &mut readers);
+                    self.pipes.push(pipe);
+                }
                 None => missing.push(plan),
             }
         }
-        let mut readers = Readers::default();
         // Before new ones are made: one may have the same path.
         for pipe in former {
             readers.end.push(pipe.plan.path.clone());
@@ -142,6 +147,15 @@ impl Pipe {
         let descriptor = opened?;
         let (waiting, lost) = (VecDeque::new(), 0);
         Ok(Pipe { plan: plan.clone(), token, descriptor, ours, waiting, lost })
+    }
+
+    /// Another program reads the pipe, or none: others may have it open.
+    fn change_reader(&mut self, plan: &Fifo, readers: &mut Readers) {
+        let former = std::mem::replace(&mut self.plan, plan.clone());
+        if former.script != plan.script {
+            readers.end.extend(former.script.map(|_| former.path));
+            readers.start.extend(plan.script.clone().map(|script| (script, plan.path.clone())));
+        }
     }
 
     fn write(&mut self, line: &str, poll: &Poll, log: &mut Log) {

@@ -23,8 +23,12 @@ impl Supervisor {
         }
     }
 
-    /// A BFD session changed, or the vrrp role tells how it is.
+    /// A BFD session changed, or the vrrp role tells how it is. One that was never up takes no
+    /// server out, as with Keepalived.
     pub(super) fn bfd_changed(&mut self, name: &str, up: bool) {
+        if !up && !self.sessions.0.contains_key(name) {
+            return;
+        }
         self.sessions.0.insert(name.to_owned(), up);
         self.tell_director_of_bfd(name.to_owned(), up);
     }

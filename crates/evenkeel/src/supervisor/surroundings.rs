@@ -79,10 +79,10 @@ pub(super) struct Pipes {
 }
 
 impl Pipes {
-    /// Notes which pipes are there already. Before the helper hears of this Plan.
+    /// Notes which pipes are there already. Before a role hears of this Plan.
     pub(super) fn note(&mut self, plan: &Plan) {
         let fifos = &plan.global.fifos;
-        for fifo in fifos.all.iter().chain(&fifos.vrrp) {
+        for fifo in fifos.all.iter().chain(&fifos.vrrp).chain(&fifos.lvs) {
             let there = || fs::symlink_metadata(&fifo.path).is_ok();
             self.known.entry(fifo.path.clone()).or_insert_with(there);
         }

@@ -26,6 +26,8 @@ mod quiet_reload;
 mod role;
 mod scripts;
 mod security;
+mod server_commands;
+mod server_pipes;
 mod site;
 mod site_server;
 mod vrrp;

@@ -5,7 +5,7 @@ use alloc::collections::BTreeSet;
 use model::Plan;
 use model::check::CheckKind;
 use model::layer4::{Layer4Plan, Outside, TlsFiles};
-use model::vrrp::{FINISH_WITHIN, TrackFile, UMASK};
+use model::vrrp::{FINISH_WITHIN, Fifo, TrackFile, UMASK};
 
 use crate::keepalived::ast::File;
 
@@ -22,13 +22,20 @@ pub(in crate::lower) fn outside(files: &[File], tls: TlsFiles, plan: &Plan) -> O
                 init: file.init,
             })
             .collect(),
-        fifos: global.fifos.all.iter().chain(&global.fifos.lvs).cloned().collect(),
+        fifos: common_fifo(plan).into_iter().chain(global.fifos.lvs.clone()).collect(),
         script_user: global.script_user.clone(),
         script_security: global.script_security,
         finish_within: global.child_wait_time.unwrap_or(FINISH_WITHIN),
         umask: global.umask.unwrap_or(UMASK),
         tls,
     }
+}
+
+/// `notify_fifo`. With VRRP the helper role writes to it too, and starts the program that reads it.
+fn common_fifo(plan: &Plan) -> Option<Fifo> {
+    let fifo = plan.global.fifos.all.clone()?;
+    let script = fifo.script.filter(|_| plan.vrrp.instances.is_empty());
+    Some(Fifo { script, ..fifo })
 }
 
 /// Names of the files that some FILE_CHECK follows.

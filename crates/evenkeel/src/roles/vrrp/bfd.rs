@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use edge::clock;
 use edge::poll::{Interest, Poll};
@@ -17,7 +18,11 @@ use proto::bfd::{Bfd, Output, PORT, SOURCE_PORTS};
 /// Most packets read from one socket before timers are looked at again.
 const PACKETS_AT_ONCE: usize = 256;
 
-/// A session came up or went down.
+/// A session has this long to come up before it is told that it did not; or three of its packets,
+/// if those take longer.
+const FIRST_WORD: Duration = Duration::from_secs(3);
+
+/// A session came up or went down, or did not come up.
 pub(super) struct Change {
     /// Its name.
     pub(super) name: Arc<str>,
@@ -33,6 +38,10 @@ pub(super) struct Sessions {
     listeners: Vec<(Family, TtlSocket)>,
     speakers: BTreeMap<String, Speaker>,
     next_port: u16,
+    /// New sessions of which nothing was told yet, and when that has to be.
+    untold: Vec<(Arc<str>, Time)>,
+    /// Those whose time is up.
+    silent: Vec<Arc<str>>,
 }
 
 struct Speaker {
@@ -51,6 +60,8 @@ impl Sessions {
             listeners: Vec::new(),
             speakers: BTreeMap::new(),
             next_port: *SOURCE_PORTS.start(),
+            untold: Vec::new(),
+            silent: Vec::new(),
         }
     }
 
@@ -77,12 +88,17 @@ impl Sessions {
                 continue;
             }
             match self.speak(session) {
-                Ok(speaker) => drop(self.speakers.insert(session.name.clone(), speaker)),
+                Ok(speaker) => {
+                    let by = now + FIRST_WORD.max(session.idle_tx.saturating_mul(3));
+                    self.untold.push((session.name.as_str().into(), by));
+                    self.speakers.insert(session.name.clone(), speaker);
+                }
                 Err(error) => {
                     warnings.push(format!("no socket for BFD session {}: {error}", session.name));
                 }
             }
         }
+        self.untold.retain(|(name, _)| self.speakers.contains_key(&**name));
         self.bfd.configure(now, plan);
         warnings
     }
@@ -137,6 +153,8 @@ impl Sessions {
     /// Time passed: does all that is due.
     pub(super) fn handle_timeout(&mut self, now: Time) {
         self.bfd.handle_timeout(now);
+        let due = self.untold.extract_if(.., |(_, by)| *by <= now);
+        self.silent.extend(due.map(|(name, _)| name));
     }
 
     /// Tells every neighbour that we stop.
@@ -156,16 +174,20 @@ impl Sessions {
                     }
                 }
                 Output::Change { name, up, diagnostic } => {
+                    self.untold.retain(|(other, _)| *other != name);
+                    self.silent.retain(|other| *other != name);
                     return Some(Change { name, up, reason: diagnostic.to_string() });
                 }
             }
         }
-        None
+        let reason = || "its neighbour has not answered".to_string();
+        self.silent.pop().map(|name| Change { name, up: false, reason: reason() })
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due next.
     pub(super) fn next_deadline(&self) -> Time {
-        self.bfd.next_deadline()
+        let first_word = self.untold.iter().map(|(_, by)| *by).min();
+        self.bfd.next_deadline().min(first_word.unwrap_or(Time::NEVER))
     }
 
     /// All of it, for people.

@@ -199,6 +199,8 @@ impl Health {
         service.changes.insert(endpoint, Change { presence, ..Change::default() });
         service.added.push(RealServer { weight, forwarding, ..RealServer::new(endpoint) });
         let mut server = Server::new(endpoint);
+        // It was told of when it was added first.
+        server.alive = self.standing.remove(&(plan.id.clone(), endpoint));
         // A sorry server that is a real server as well has one place in the tables.
         if service.sorry_shown.is_some_and(|shown| shown.endpoint == endpoint) {
             server.shown = service.sorry_shown.take();

@@ -26,7 +26,7 @@ use director::{ServiceSettings, ServiceTable, TableChange, Tables};
 use model::Time;
 use model::check::Former;
 use model::control::Event;
-use model::layer4::{Endpoint, Layer4Plan, RealServer, VirtualServer};
+use model::layer4::{Endpoint, Layer4Plan, RealServer, VirtualServer, VirtualServerId};
 use model::status::{QuorumStatus, SorryStatus};
 
 use model::vrrp::Command;
@@ -76,6 +76,9 @@ pub(super) struct Health {
     listeners: HashMap<String, Vec<CheckerId>>,
     /// The addresses of this machine, once they are known.
     addresses: Option<BTreeSet<IpAddr>>,
+    /// Servers in the tables of an earlier director that the file does not have: they were added
+    /// at run time, and will be added again.
+    standing: BTreeSet<(VirtualServerId, Endpoint)>,
     /// The next drain that is over by then.
     next_cut: Option<Time>,
     outcomes: VecDeque<Outcome>,

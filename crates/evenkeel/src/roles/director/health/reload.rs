@@ -6,7 +6,7 @@ use std::hash::Hash;
 use director::{Destination, ServiceTable, TableChange, Tables, diff};
 use model::Time;
 use model::check::{CheckKind, Checker};
-use model::layer4::{Layer4Plan, RealServer, ServiceKey, VirtualServer};
+use model::layer4::{Endpoint, Layer4Plan, RealServer, ServiceKey, VirtualServer, VirtualServerId};
 
 use super::roster::{Place, Roster};
 use super::service::{Server, Service, Tracked};
@@ -58,10 +58,11 @@ impl Health {
     ) -> Health {
         let matched = pair(&self.plan.virtual_servers, &plan.virtual_servers, |it| &it.id);
         let mut next = Health {
-            plan,
             started: true,
             roster: self.roster.successor(),
             addresses: self.addresses.clone(),
+            standing: standing(&plan, adopted),
+            plan,
             ..Health::default()
         };
         let mut gathered = Gathered::default();
@@ -259,6 +260,23 @@ impl Former<'_> {
             })),
         }
     }
+}
+
+/// What the tables of an earlier director have besides the plan's servers.
+fn standing(plan: &Layer4Plan, adopted: Option<&Tables>) -> BTreeSet<(VirtualServerId, Endpoint)> {
+    let mut standing = BTreeSet::new();
+    for virtual_server in &plan.virtual_servers {
+        let Some(table) = adopted.and_then(|tables| tables.get(&virtual_server.key())) else {
+            continue;
+        };
+        let mut more: BTreeSet<Endpoint> =
+            table.destinations.iter().map(|it| it.endpoint).collect();
+        for server in &virtual_server.real_servers {
+            more.remove(&server.endpoint);
+        }
+        standing.extend(more.into_iter().map(|it| (virtual_server.id.clone(), it)));
+    }
+    standing
 }
 
 /// An earlier director left the sorry server in service.
