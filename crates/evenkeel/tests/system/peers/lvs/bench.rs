@@ -52,7 +52,7 @@ pub(super) struct Told {
     pub(super) others: Vec<String>,
     /// Each script's arguments in brackets, sorted.
     pub(super) scripts: Vec<String>,
-    /// Their subjects, sorted.
+    /// Subjects and the first lines of bodies, sorted: ours have the reason beneath.
     pub(super) mails: Vec<String>,
 }
 
@@ -224,19 +224,14 @@ impl<'a> Bench<'a> {
         told.scripts = scripts.lines().skip(self.counted[0]).map(str::to_owned).collect();
         told.scripts.sort();
         let mails = self.sink.all().into_iter().skip(self.counted[1]);
-        told.mails = mails.map(|mail| mail.subject).collect();
+        told.mails = mails.map(|mail| format!("{} {}", mail.subject, mail.body[0])).collect();
         told.mails.sort();
         told
     }
 
     fn tables(&self) -> Vec<String> {
         match &self.program {
-            Some(Program::Ours(_)) => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
-                command.args(["ipvsadm", "-Ln", "--runtime-dir", &self.place.path("run")]);
-                let output = command.output().unwrap();
-                tables::of_listing(&String::from_utf8_lossy(&output.stdout))
-            }
+            Some(Program::Ours(_)) => tables::of_listing(&ipvsadm(self.place, "-Ln")),
             Some(Program::Theirs(_)) => tables::of_requests(&self.place.read("requests")),
             None => Vec::new(),
         }
@@ -245,6 +240,13 @@ impl<'a> Bench<'a> {
     pub(super) fn log(&self) -> String {
         self.place.read("director.log")
     }
+}
+
+/// What our director lists.
+fn ipvsadm(place: &Place, flags: &str) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+    command.args(["ipvsadm", flags, "--runtime-dir", &place.path("run")]);
+    String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned()
 }
 
 /// Makes the library that takes the kernel's place.

@@ -43,7 +43,7 @@ macro_rules! server {
 
 fn life(name: &'static str, up: &[u8], services: &'static str) -> Life {
     let before = up.iter().map(|&number| Up(number)).collect();
-    Life { name, before, services, deeds: Vec::new(), mails: true }
+    Life { name, before, services, deeds: Vec::new() }
 }
 
 fn servers(told: &Told) -> Vec<&str> {
@@ -128,10 +128,10 @@ fn sorry_server_inhibit_keeps_it_with_a_weight_of_zero() {
 #[test]
 fn alpha_waits_for_the_first_success() {
     needs_peer!();
-    let services = service!("alpha", server!(1, 1, ""));
-    let told = compare(&Life { deeds: vec![Down(1), Up(1)], ..life("alpha", &[1], services) });
-    let lines = ["RS [10.0.0.1]:tcp:80 [192.0.2.1]:tcp:80 UP", "VS [192.0.2.1]:tcp:80 UP"];
-    assert_eq!(told[0].lines, lines);
+    let services = service!("alpha", server!(1, 1, ""), server!(2, 1, ""));
+    let told = compare(&Life { deeds: vec![Up(2), Down(1)], ..life("alpha", &[1], services) });
+    assert!(told[0].scripts.contains(&"[rsdown][2]".to_owned()), "{:?}", told[0]);
+    assert_eq!(servers(&told[0]), ["10.0.0.1:80 Masq 1"]);
 }
 
 #[test]
@@ -157,7 +157,6 @@ fn two_checkers_are_both_to_pass() {
     );
     let mut life = life("both", &[1, 2], services);
     life.before.push(Write("track", "0\n"));
-    life.mails = false;
     life.deeds = vec![Write("track", "1\n"), Down(1), Write("track", "0\n"), Up(1)];
     compare(&life);
 }
