@@ -243,7 +243,7 @@ impl<'a> Bench<'a> {
 }
 
 /// What our director lists.
-fn ipvsadm(place: &Place, flags: &str) -> String {
+pub(super) fn ipvsadm(place: &Place, flags: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
     command.args(["ipvsadm", flags, "--runtime-dir", &place.path("run")]);
     String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned()

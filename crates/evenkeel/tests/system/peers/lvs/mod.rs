@@ -2,6 +2,7 @@
 //! deeds, and after each of them the same tables, lines of the FIFOs, scripts and mails.
 
 mod bench;
+mod packets;
 mod scenarios;
 mod tables;
 
