@@ -54,6 +54,14 @@ fn live(life: &Life, product: Product) -> (Vec<Told>, String) {
     }
     // Keepalived has ended before its last mails are sent.
     steps.last_mut().expect("the end").mails.clear();
+    for (told, deed) in steps[1..].iter_mut().zip(&life.deeds) {
+        if matches!(deed, Deed::Reload(_)) {
+            // A server that a reload removes: Keepalived's body says so, ours has its checker's words.
+            for mail in &mut told.mails {
+                mail.truncate(mail.find(" =>").unwrap_or(mail.len()));
+            }
+        }
+    }
     if life.services.contains("MISC_CHECK") {
         // Keepalived mails the first success of MISC_CHECK, which changes nothing.
         steps[0].mails.retain(|subject| !subject.contains("Realserver"));
