@@ -76,6 +76,9 @@ pub enum ToRole {
         /// What to change.
         request: ServerRequest,
     },
+    /// Changes of real servers that are in force: they lie over the configuration that comes
+    /// next (director only, before its first one).
+    Changes(Vec<ServerRequest>),
     /// A BFD session changed, or this is how it is when the director starts (director only).
     Bfd {
         /// Its name.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use model::Plan;
 use model::control::ToRole;
 
 use crate::cli::Role;
@@ -15,8 +14,7 @@ pub(super) struct Sessions(BTreeMap<String, bool>);
 
 impl Supervisor {
     /// Tells a director that was just started what it missed.
-    pub(super) fn acquaint_director(&mut self, plan: &Plan) {
-        self.repeat_changes(plan);
+    pub(super) fn acquaint_director(&mut self) {
         let known: Vec<_> = self.sessions.0.iter().map(|(name, &up)| (name.clone(), up)).collect();
         for (name, up) in known {
             self.tell_director_of_bfd(name, up);

@@ -198,8 +198,9 @@ impl Supervisor {
                 self.connect_helper()
             }
             Role::Director => {
+                self.repeat_changes(plan);
                 self.configure(role, plan, generation)?;
-                self.acquaint_director(plan);
+                self.acquaint_director();
                 Ok(())
             }
             Role::Proxy => self.configure(role, plan, generation),

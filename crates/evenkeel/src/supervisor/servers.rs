@@ -214,12 +214,8 @@ impl Supervisor {
                 Response::Server(done)
             }
             (Some(_), Err(text)) => Response::Failed(text),
-            // A change that was told again.
-            (None, Ok(_)) => return,
-            (None, Err(text)) => {
-                tracing::warn!("a change at run time is lost: {text}");
-                return;
-            }
+            // Asked of a director that is no more.
+            (None, Ok(_) | Err(_)) => return,
         };
         self.finish_server_question(id, &response);
     }
@@ -228,12 +224,12 @@ impl Supervisor {
     pub(super) fn repeat_changes(&mut self, plan: &Plan) {
         // What the former one did not answer it did not do, or nobody knows.
         self.changes.asked.clear();
-        for request in self.changes.requests(edge::clock::now(), plan) {
-            self.last_question += 1;
-            let message = ToRole::Server { id: self.last_question, request };
-            if let Some(director) = self.slot(Role::Director).running() {
-                let _ = director.say(&message);
-            }
+        let requests = self.changes.requests(edge::clock::now(), plan);
+        if !requests.is_empty()
+            && let Some(director) = self.slot(Role::Director).running()
+        {
+            // Its end is noticed where it is heard.
+            let _ = director.say(&ToRole::Changes(requests));
         }
     }
 }

@@ -22,7 +22,7 @@ use edge::ipc::{Channel, Received};
 use edge::poll::{Event, Interest, Poll};
 use edge::signal::Signals;
 use model::Time;
-use model::control::{Event as Notice, FromRole, RolePlan, RoleReport, ToRole};
+use model::control::{Event as Notice, FromRole, RolePlan, RoleReport, ServerRequest, ToRole};
 use model::delta::Misfit;
 use model::layer4::Layer4Plan;
 
@@ -76,6 +76,8 @@ struct Director {
     seeds: RandomState,
     /// Number of the configuration in force; 0 for none.
     generation: u64,
+    /// Changes at run time that the next configuration begins with.
+    changes: Vec<ServerRequest>,
 }
 
 /// Why the loop ends.
@@ -110,6 +112,7 @@ impl Director {
             forwarding,
             seeds,
             generation: 0,
+            changes: Vec::new(),
         })
     }
 
@@ -190,6 +193,7 @@ impl Director {
                     let result = self.health.handle_request(now, &request);
                     self.say(&FromRole::Server { id, result })?;
                 }
+                ToRole::Changes(requests) => self.changes = requests,
                 ToRole::Bfd { name, up } => self.handle_bfd(now, name, up),
                 // Between the vrrp and helper roles only.
                 ToRole::Link => {}
@@ -217,6 +221,9 @@ impl Director {
         let adopted = self.tables.open(&plan)?;
         let found = adopted.map(|tables| tables.len());
         let mut next = self.health.successor(now, plan, adopted);
+        for text in next.lay_over(now, &std::mem::take(&mut self.changes)) {
+            self.tables.note(4, format!("a change at run time is lost: {text}"));
+        }
         let changes = next.take_table_changes();
         let (wanted, former) = (|| next.wanted(), || self.health.wanted());
         self.tables.change(now, &next.plan().interfaces, &changes, wanted, former)?;

@@ -298,7 +298,10 @@ impl Helper {
                     let mut descriptors = frame.descriptors.into_iter();
                     self.shared.first_network = descriptors.next().map(NetworkNamespace::from);
                 }
-                ToRole::Connections { .. } | ToRole::Server { .. } | ToRole::Bfd { .. } => {}
+                ToRole::Connections { .. }
+                | ToRole::Server { .. }
+                | ToRole::Changes(_)
+                | ToRole::Bfd { .. } => {}
                 ToRole::Stop | ToRole::Leave => return Ok(Some(End::Stop)),
             }
         }

@@ -106,7 +106,7 @@ impl Driver {
                     self.say(&FromRole::Connections { id, connections, last: true })?;
                 }
                 // Between the vrrp and helper roles only.
-                ToRole::Link | ToRole::Server { .. } | ToRole::Bfd { .. } => {}
+                ToRole::Link | ToRole::Server { .. } | ToRole::Changes(_) | ToRole::Bfd { .. } => {}
                 ToRole::Stop | ToRole::Leave => return Ok(true),
             }
         }

@@ -8,8 +8,8 @@ use model::layer4::{
     Endpoint, Forwarding, REAL_SERVERS_MAX, RealServer, VirtualServer, VirtualServerId,
 };
 
-use super::Health;
 use super::service::{Server, Service};
+use super::{Health, Outcome};
 
 /// Greatest weight that a server can have.
 const WEIGHT_MAX: u32 = 65_535;
@@ -42,6 +42,24 @@ pub(super) enum Presence {
     Added { weight: u32, forwarding: Forwarding },
     /// It is not, whatever the file says.
     Deleted,
+}
+
+impl Health {
+    /// Changes that were in force under an earlier director: the tables begin with them. What
+    /// cannot be changed, in words.
+    pub(in super::super) fn lay_over(
+        &mut self,
+        now: Time,
+        requests: &[ServerRequest],
+    ) -> Vec<String> {
+        let lost = requests.iter().filter_map(|request| self.handle_request(now, request).err());
+        let lost = lost.collect();
+        if !requests.is_empty() {
+            // They lead from tables that never were; the whole is compared instead.
+            self.outcomes.retain(|outcome| !matches!(outcome, Outcome::Table(_)));
+        }
+        lost
+    }
 }
 
 impl Change {

@@ -54,6 +54,22 @@ fn changes_outlive_reloads_until_their_virtual_server_goes() {
 }
 
 #[test]
+fn a_new_director_begins_with_the_changes_and_never_with_the_file_alone() {
+    let file = || plan(vec![virtual_server(1, vec![server(1, 5, &[80]), server(2, 1, &[])])]);
+    let mut former = Health::default().successor(at(0), file(), None);
+    let add = ServerAction::Add { weight: 3, forwarding: None };
+    let requests = [request(1, ServerAction::Weight(9)), request(7, add)];
+    requests.iter().for_each(|it| assert!(former.handle_request(at(1), it).is_ok()));
+    let adopted = former.wanted();
+    let mut health = Health::default().successor(at(2), file(), Some(&adopted));
+    assert_eq!(health.lay_over(at(2), &requests), [""; 0]);
+    assert_eq!(health.wanted(), adopted);
+    assert_eq!(changes(&drain(&mut health)), [""; 0]);
+    let lost = health.lay_over(at(3), &[request(8, ServerAction::Weight(1))]);
+    assert_eq!(lost.len(), 1);
+}
+
+#[test]
 fn an_added_server_that_is_deleted_leaves_nothing() {
     let mut health = started(virtual_server(1, vec![server(1, 5, &[80])]));
     let add = ServerAction::Add { weight: 3, forwarding: None };
