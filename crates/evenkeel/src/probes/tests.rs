@@ -162,16 +162,20 @@ fn ten_thousand_checkers_come_and_go_and_leave_no_descriptor() {
         set.add(key, plan.clone(), now(), 1);
         if key % 50 == 49 {
             set.run(now()).unwrap();
-            most = most.max(registered(&set));
+            most = most.max(set.under_way);
             set.retain(|it| key - it < 200);
             while listener.accept().is_ok() {}
         }
     }
-    assert!((50..=101).contains(&most), "{most}");
+    assert!((50..=100).contains(&most), "{most}");
     set.retain(|_| false);
     assert_eq!((set.under_way, set.places.len(), set.next_deadline()), (0, 0, Time::NEVER));
     assert!(set.entries.len() <= 400);
-    // The programs' own.
+    // The programs' own is left. Programs that other tests start have copies for a moment.
+    let patience = now() + Duration::from_secs(5);
+    while registered(&set) > 1 && now() < patience {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     assert_eq!(registered(&set), 1);
 }
 
