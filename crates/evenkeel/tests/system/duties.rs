@@ -78,7 +78,10 @@ impl Drop for Running {
         if let Ok(None) = self.0.try_wait() {
             // In order, so that its roles end too.
             self.signal(rustix::process::Signal::TERM);
-            std::thread::sleep(Duration::from_millis(500));
+            let patience = Instant::now() + Duration::from_secs(5);
+            while matches!(self.0.try_wait(), Ok(None)) && Instant::now() < patience {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             let _ = self.0.kill();
             let _ = self.0.wait();
         }
