@@ -56,7 +56,7 @@ fn measure(pins: &Path) -> Vec<f64> {
         engine.test_next_hop(key, endpoint, 77, mac, OURS).expect("its next hop");
     }
     let mut object = EbpfLoader::new()
-        .default_map_pin_directory(pins.join("v1"))
+        .default_map_pin_directory(pins.join("v2"))
         .map_pin_path("gate", pins.join("gate"))
         .load(OBJECT)
         .expect("the benchmark's object");

@@ -4,18 +4,26 @@
 COUNTER(passed_not_ours)         /* no connection, no service: the kernel's business */
 COUNTER(passed_other_mac)        /* addressed to another machine's MAC address */
 COUNTER(passed_gate_closed)      /* this director is not master of the address */
-COUNTER(passed_fragment)         /* a fragment: it has no ports, the kernel decides */
+COUNTER(passed_fragment)         /* a later fragment whose first one did not come by before */
 COUNTER(passed_no_connection)    /* TCP to a service, neither SYN nor known: the kernel resets it */
 COUNTER(passed_to_resolve)       /* the next hop is unknown: the kernel resolves and forwards */
+COUNTER(passed_to_fragment)      /* too big for the way to the server: the kernel splits it */
+COUNTER(passed_to_answer)        /* an answer too big or out of hops: the kernel tells the server */
 COUNTER(passed_to_self)          /* the server is this machine */
 COUNTER(forwarded_to_server)
 COUNTER(forwarded_to_client)
 COUNTER(forwarded_by_kernel)     /* replies rewritten on their way out of the kernel */
+COUNTER(errors_to_server)        /* ICMP errors about answers */
+COUNTER(errors_to_client)        /* ICMP errors about requests */
+COUNTER(answered_too_big)        /* the client was told which size fits */
+COUNTER(answered_ttl)            /* the client was told that a packet had no hop left */
 COUNTER(dropped_no_destination)  /* no server with a weight above zero */
 COUNTER(dropped_server_removed)  /* its server left the tables */
 COUNTER(dropped_no_neighbour)    /* direct routing, and the server's MAC is unknown */
 COUNTER(dropped_no_route)
-COUNTER(dropped_ttl)
+COUNTER(dropped_ttl)             /* no hop left, and nobody is told */
+COUNTER(dropped_too_big)         /* by direct routing, and not to be answered */
+COUNTER(dropped_unanswered)      /* too big or out of hops, from an address that is nobody's */
 COUNTER(dropped_table_full)
 COUNTER(dropped_port_clash)      /* the same client port already talks to that server */
 COUNTER(dropped_loopback)        /* to 127.0.0.0/8, from outside */

@@ -5,43 +5,19 @@
  * evenkeel_tc     rewrites the answers that the kernel forwards instead, as they leave
  * evenkeel_reap   user space runs it to remove connections whose time is over
  *
- * IPv4 TCP and UDP without IP options. Fragments pass to the kernel, counted: they carry no ports.
- * ICMP passes. A packet larger than the next link takes is dropped by the kernel's redirect. */
+ * IPv4 TCP and UDP, whole or in fragments, and the ICMP errors about them; other ICMP passes. */
 #include "maps.h"
 #include "states.h"
 #include "conn.h"
 #include "packet.h"
 #include "schedule.h"
 #include "forward.h"
-#include <linux/pkt_cls.h>
+#include "ours.h"
+#include "errors.h"
+#include "fragments.h"
+#include "leaving.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-/* Whether this director is master of a virtual address. */
-static __always_inline int gate_is_open(__be32 address)
-{
-	struct gate_key key = { .prefix = { 0, 0, bpf_htonl(0xffff) }, .address = address };
-	__u32 *open = bpf_map_lookup_elem(&gate, &key);
-
-	return !open || *open;
-}
-
-/* Interfaces see frames for other machines when the wire floods them. */
-static __always_inline int is_for_us(struct xdp_md *ctx, const struct packet *packet)
-{
-	__u32 ifindex = ctx->ingress_ifindex;
-	struct interface *interface;
-	const __u16 *mine, *its = (const __u16 *)packet->ethernet->h_dest;
-
-	if (ifindex < INTERFACES_LOW)
-		interface = bpf_map_lookup_elem(&low_interfaces, &ifindex);
-	else
-		interface = bpf_map_lookup_elem(&interfaces, &ifindex);
-	if (!interface || !interface->takes_part)
-		return 0;
-	mine = (const __u16 *)interface->mac;
-	return mine[0] == its[0] && mine[1] == its[1] && mine[2] == its[2];
-}
 
 static __always_inline struct service *service_of(const struct conn_key *key)
 {
@@ -56,23 +32,6 @@ static __always_inline struct service *service_of(const struct conn_key *key)
 		return found;
 	service.port = 0;
 	return bpf_map_lookup_elem(&services, &service);
-}
-
-static __always_inline int is_available(const struct destination *destination)
-{
-	return (destination->flags & (DESTINATION_IN_USE | DESTINATION_REMOVED)) ==
-	       DESTINATION_IN_USE;
-}
-
-/* The state is with the forward entry; only segments that may change it go there. */
-static __always_inline void
-step_from_server(const struct conn_key *key, const struct conn *reverse, __u8 flags)
-{
-	struct conn_key forward_key = conn_forward_key(key, reverse);
-	struct conn *forward = conn_find(&forward_key);
-
-	if (forward)
-		conn_step(forward, FROM_SERVER, flags);
 }
 
 /* The destination of a client that comes back, or of a new one, whose template it makes. A
@@ -118,6 +77,7 @@ handle_new(struct xdp_md *ctx, struct packet *packet, const struct conn_key *key
 	struct service *service = service_of(key);
 	struct destination *destination;
 	struct conn conn = {}, *found;
+	struct target target;
 	struct service_key exact = { .address = key->to, .port = key->to_port,
 				     .protocol = key->protocol };
 	__be16 port;
@@ -159,21 +119,24 @@ handle_new(struct xdp_md *ctx, struct packet *packet, const struct conn_key *key
 		destination = destination_at(found->destination);
 		if (!destination)
 			return drop(COUNT_dropped_race);
-		account_in(found->destination, packet->bytes, 0);
-		return send_to_server(ctx, packet, found, destination);
+		target = conn_target(found);
+		account_in(target.destination, packet->bytes, 0);
+		return send_to_server(ctx, packet, &target, destination);
 	case CREATE_CLASH:
 		return drop(COUNT_dropped_port_clash);
 	case CREATE_FULL:
 		return drop(COUNT_dropped_table_full);
 	}
-	account_in(conn.destination, packet->bytes, 1);
-	return send_to_server(ctx, packet, &conn, destination);
+	target = conn_target(&conn);
+	account_in(target.destination, packet->bytes, 1);
+	return send_to_server(ctx, packet, &target, destination);
 }
 
 static __always_inline int handle_frame(struct xdp_md *ctx)
 {
 	struct packet packet;
 	struct destination *destination;
+	struct target target;
 	struct conn *conn;
 	struct conn_key key;
 	__u64 now;
@@ -183,7 +146,10 @@ static __always_inline int handle_frame(struct xdp_md *ctx)
 	case PARSED:
 		break;
 	case FRAGMENT:
-		return pass(COUNT_passed_fragment);
+		return is_for_us(ctx, &packet) ? handle_fragment(ctx)
+					       : pass(COUNT_passed_other_mac);
+	case ICMP:
+		return is_for_us(ctx, &packet) ? handle_icmp(ctx) : pass(COUNT_passed_other_mac);
 	case NOT_OURS:
 		return pass(COUNT_passed_not_ours);
 	case LOOPBACK:
@@ -199,7 +165,8 @@ static __always_inline int handle_frame(struct xdp_md *ctx)
 		if (packet.is_tcp && packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))
 			step_from_server(&key, conn, packet.tcp_flags);
 		conn_touch(conn, now);
-		return send_to_client(ctx, &packet, conn);
+		target = conn_target(conn);
+		return send_to_client(ctx, &packet, &target);
 	}
 	if (conn) {
 		if (!gate_is_open(key.to))
@@ -223,8 +190,9 @@ static __always_inline int handle_frame(struct xdp_md *ctx)
 									  : CLIENT_ONLY,
 					  packet.tcp_flags);
 			conn_touch(conn, now);
-			account_in(conn->destination, packet.bytes, 0);
-			return send_to_server(ctx, &packet, conn, destination);
+			target = conn_target(conn);
+			account_in(target.destination, packet.bytes, 0);
+			return send_to_server(ctx, &packet, &target, destination);
 		}
 	}
 	return handle_new(ctx, &packet, &key, now);
@@ -236,57 +204,10 @@ int evenkeel_xdp(struct xdp_md *ctx)
 	return handle_frame(ctx);
 }
 
-/* Answers that the kernel forwards, because XDP could not: their next hop was unknown. The packet
- * may be larger than a frame and have its checksum completed by the device, so the helpers do
- * the arithmetic. */
 SEC("classifier")
 int evenkeel_tc(struct __sk_buff *skb)
 {
-	struct packet packet;
-	struct conn_key key;
-	struct conn *conn;
-	__be32 address;
-	__be16 port;
-	__u32 checksum_at;
-	__u64 of_header = BPF_F_PSEUDO_HDR, of_field = 0;
-
-	if (skb->protocol != bpf_htons(ETH_P_IP))
-		return TC_ACT_OK;
-	if (bpf_skb_pull_data(skb, sizeof(struct ethhdr) + sizeof(struct iphdr) +
-					   sizeof(struct tcphdr)) &&
-	    bpf_skb_pull_data(skb, sizeof(struct ethhdr) + sizeof(struct iphdr) +
-					   sizeof(struct udphdr)))
-		return TC_ACT_OK;
-	if (parse(&packet, (void *)(long)skb->data, (void *)(long)skb->data_end) != PARSED)
-		return TC_ACT_OK;
-	key = packet_key(&packet);
-	conn = conn_find(&key);
-	if (!conn || conn->kind != KIND_REVERSE)
-		return TC_ACT_OK;
-	address = conn->peer;
-	port = conn->peer_port;
-	if (packet.is_tcp && packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))
-		step_from_server(&key, conn, packet.tcp_flags);
-	conn_touch(conn, conn_clock());
-	account_out(conn->destination, packet.bytes);
-	count(COUNT_forwarded_by_kernel);
-	checksum_at = sizeof(struct ethhdr) + sizeof(struct iphdr);
-	if (packet.is_tcp) {
-		checksum_at += offsetof(struct tcphdr, check);
-	} else {
-		checksum_at += offsetof(struct udphdr, check);
-		of_header |= BPF_F_MARK_MANGLED_0;
-		of_field |= BPF_F_MARK_MANGLED_0;
-	}
-	bpf_l4_csum_replace(skb, checksum_at, key.from, address, of_header | sizeof(address));
-	bpf_l4_csum_replace(skb, checksum_at, key.from_port, port, of_field | sizeof(port));
-	bpf_l3_csum_replace(skb, sizeof(struct ethhdr) + offsetof(struct iphdr, check), key.from,
-			    address, sizeof(address));
-	bpf_skb_store_bytes(skb, sizeof(struct ethhdr) + offsetof(struct iphdr, saddr), &address,
-			    sizeof(address), 0);
-	bpf_skb_store_bytes(skb, sizeof(struct ethhdr) + sizeof(struct iphdr), &port,
-			    sizeof(port), 0);
-	return TC_ACT_OK;
+	return handle_leaving(skb);
 }
 
 #define REAP_HEADER 16

@@ -87,7 +87,8 @@ struct destination {
 	__u32 position; /* user space's: orders the members when tables are adopted */
 	__u32 upper_threshold; /* connections from which on it takes no new ones; 0: no bound */
 	__u32 lower_threshold; /* below this it takes them again; 0: three quarters of the upper */
-	__u8 unused[16];
+	__u32 mtu; /* largest IP packet of a client that fits on the way */
+	__u8 unused[12];
 };
 
 struct load {

@@ -8,7 +8,7 @@ use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Directory of the pinned maps; a new name whenever a layout changes.
-pub(crate) const LAYOUT: &str = "v1";
+pub(crate) const LAYOUT: &str = "v2";
 
 pub(crate) const SERVICES_MAX: u32 = model::layer4::VIRTUAL_SERVERS_MAX as u32;
 pub(crate) const MEMBERS_MAX: usize = model::layer4::REAL_SERVERS_MAX;
@@ -74,7 +74,9 @@ pub(crate) struct RawDestination {
     pub(crate) position: u32,
     pub(crate) upper_threshold: u32,
     pub(crate) lower_threshold: u32,
-    pub(crate) unused: [u8; 16],
+    /// Largest IP packet of a client that fits on the way; meaningful while RESOLVED.
+    pub(crate) mtu: u32,
+    pub(crate) unused: [u8; 12],
 }
 
 #[derive(
@@ -219,7 +221,8 @@ impl RawDestination {
         position: 0,
         upper_threshold: 0,
         lower_threshold: 0,
-        unused: [0; 16],
+        mtu: 0,
+        unused: [0; 12],
     };
 
     pub(crate) fn endpoint(&self) -> Endpoint {

@@ -141,8 +141,19 @@ impl XdpEngine {
         from: [u8; 6],
     ) -> Result<(), EngineError> {
         let Some(index) = self.state.index_of(key, endpoint) else { return Ok(()) };
-        let reach = Reach::Frame { interface, to, from };
+        let reach = Reach::Frame { interface, to, from, mtu: u32::MAX };
         self.state.rewrite(&self.object.maps, index, |raw| set_reach(raw, reach))
+    }
+
+    /// Says what fits on the way to a destination: for tests.
+    pub fn test_mtu(
+        &mut self,
+        key: ServiceKey,
+        endpoint: Endpoint,
+        mtu: u32,
+    ) -> Result<(), EngineError> {
+        let Some(index) = self.state.index_of(key, endpoint) else { return Ok(()) };
+        self.state.rewrite(&self.object.maps, index, |raw| raw.mtu = mtu)
     }
 
     fn apply_one(&mut self, change: &TableChange) -> Result<(), EngineError> {
@@ -250,9 +261,9 @@ fn mode_name(native: bool) -> &'static str {
 fn set_reach(raw: &mut RawDestination, reach: Reach) {
     raw.flags &= !(RESOLVED | LOCAL);
     match reach {
-        Reach::Frame { interface, to, from } => {
+        Reach::Frame { interface, to, from, mtu } => {
             raw.flags |= RESOLVED;
-            (raw.ifindex, raw.mac, raw.source_mac) = (interface, to, from);
+            (raw.ifindex, raw.mac, raw.source_mac, raw.mtu) = (interface, to, from, mtu);
         }
         Reach::Local => raw.flags |= LOCAL,
         Reach::Unknown => {}

@@ -34,8 +34,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// What the forwarding program needs to reach a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Through this interface, to this MAC address.
-    Frame { interface: u32, to: Mac, from: Mac },
+    /// Through this interface, to this MAC address; IP packets of up to `mtu` bytes.
+    Frame { interface: u32, to: Mac, from: Mac, mtu: u32 },
     /// It is this machine.
     Local,
     /// Not known (yet).
@@ -223,9 +223,12 @@ impl NextHops {
             return Reach::Local;
         }
         let hop = self.hops.get(&(route.interface, route.next_hop));
-        let from = self.interfaces.get(&route.interface).and_then(|interface| interface.mac);
-        match (hop.and_then(|hop| hop.mac), from) {
-            (Some(to), Some(from)) => Reach::Frame { interface: route.interface, to, from },
+        let Some(interface) = self.interfaces.get(&route.interface) else { return Reach::Unknown };
+        match (hop.and_then(|hop| hop.mac), interface.mac) {
+            (Some(to), Some(from)) => {
+                let mtu = route.mtu.map_or(interface.mtu, |mtu| mtu.min(interface.mtu));
+                Reach::Frame { interface: route.interface, to, from, mtu }
+            }
             _ => Reach::Unknown,
         }
     }

@@ -1,6 +1,7 @@
 //! The engine over real cables: a client, a director and two servers in namespaces.
 
 mod next_hops;
+mod path_mtu;
 mod services;
 mod traffic;
 mod world;

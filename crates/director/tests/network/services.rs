@@ -13,7 +13,7 @@ use model::control::XdpMode;
 use model::layer4::{Endpoint, Forwarding, Protocol, Scheduler, ServiceKey};
 
 use crate::world::{DOWNLOAD, PATIENCE, PORT, VIRTUAL, World, counter, destination, download};
-use crate::world::{key, start_with};
+use crate::world::{key, server_address, start_with};
 
 /// A service over servers with these weights.
 fn service(key: ServiceKey, scheduler: Scheduler, servers: &[Destination]) -> Vec<TableChange> {
@@ -29,10 +29,15 @@ fn both(forwarding: Forwarding) -> [Destination; 2] {
 /// Each server sends a datagram back with its number before it.
 fn echo(world: &World, forwarding: Forwarding) {
     for (number, server) in world.servers.iter().enumerate() {
-        let address = ("0.0.0.0", World::server_port(forwarding));
+        // Its answers come from where it was asked.
+        let address = match forwarding {
+            Forwarding::Nat => server_address(number as u8 + 1, forwarding),
+            Forwarding::DirectRouting => VIRTUAL,
+        };
+        let address = (address, World::server_port(forwarding));
         let socket = server.enter(|| UdpSocket::bind(address)).unwrap().unwrap();
         thread::spawn(move || {
-            let mut buffer = [0; 2048];
+            let mut buffer = [0; 1 << 16];
             buffer[0] = number as u8 + 1;
             while let Ok((count, from)) = socket.recv_from(&mut buffer[1..]) {
                 let _ = socket.send_to(&buffer[..count + 1], from);
@@ -84,6 +89,81 @@ fn datagrams_go_through_nat_and_back_and_a_client_stays_with_its_server() {
     assert_eq!(counted.connections, 20);
     assert!(counted.packets_in >= 120 && counted.packets_out >= 120, "{counted:?}");
     assert_eq!(engine.connections(edge::clock::now()).unwrap().len(), 20);
+    engine.stop().unwrap();
+}
+
+/// Sends datagrams of 8 KiB until as many came back whole.
+fn large_datagrams_come_back(world: &World, count: usize) {
+    let client = || {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.connect((VIRTUAL, PORT)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        socket
+    };
+    let socket = world.client.enter(client).unwrap();
+    let (deadline, mut answer) = (Instant::now() + PATIENCE, vec![0; 1 << 16]);
+    for number in 0..count {
+        let message: Vec<u8> = (0..8192).map(|at| (at + number) as u8).collect();
+        loop {
+            socket.send(&message).unwrap();
+            match socket.recv(&mut answer) {
+                Ok(count) if answer[1..count] == message => break,
+                Ok(_) => {}
+                Err(error) => assert!(Instant::now() < deadline, "no answer: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn datagrams_in_fragments_go_both_ways() {
+    for (tag, forwarding) in
+        [("l4fragnat", Forwarding::Nat), ("l4fragdr", Forwarding::DirectRouting)]
+    {
+        let Some(world) = World::new(tag, forwarding) else { return };
+        echo(&world, forwarding);
+        let udp = ServiceKey { protocol: Protocol::Udp, ..key() };
+        let changes = service(udp, Scheduler::RoundRobin, &both(forwarding));
+        let mut running = start_with(&world, XdpOptions::new(&world.pins), changes);
+        large_datagrams_come_back(&world, 20);
+        // The first answers go by the kernel: their client has to be resolved again.
+        world.director.ip("neigh flush dev eth0").unwrap();
+        large_datagrams_come_back(&world, 20);
+        let mut engine = running.end();
+        assert_eq!(world.checksum_errors(), 0);
+        // Six pieces each way.
+        let counters = engine.service_counters(udp);
+        assert!(counters.packets_in >= 240, "{counters:?}");
+        if forwarding == Forwarding::Nat {
+            assert!(counters.packets_out >= 240, "{counters:?}");
+        }
+        engine.stop().unwrap();
+    }
+}
+
+#[test]
+fn a_director_that_is_its_own_server_answers_in_fragments() {
+    let forwarding = Forwarding::Nat;
+    let Some(world) = World::new("l4fragself", forwarding) else { return };
+    let own = IpAddr::from([10, 0, 0, 254]);
+    let socket = world.director.enter(|| UdpSocket::bind((own, 8080))).unwrap().unwrap();
+    thread::spawn(move || {
+        let mut buffer = [3; 1 << 16];
+        while let Ok((count, from)) = socket.recv_from(&mut buffer[1..]) {
+            let _ = socket.send_to(&buffer[..count + 1], from);
+        }
+    });
+    let udp = ServiceKey { protocol: Protocol::Udp, ..key() };
+    let myself = Destination {
+        endpoint: Endpoint { address: own, port: 8080 },
+        ..destination(1, forwarding)
+    };
+    let changes = service(udp, Scheduler::RoundRobin, &[myself]);
+    let mut running = start_with(&world, XdpOptions::new(&world.pins), changes);
+    large_datagrams_come_back(&world, 20);
+    let mut engine = running.end();
+    assert_eq!(world.checksum_errors(), 0);
+    assert!(engine.service_counters(udp).packets_out >= 120);
     engine.stop().unwrap();
 }
 

@@ -85,7 +85,8 @@ impl World {
         if forwarding == Forwarding::Nat { 8080 } else { PORT }
     }
 
-    /// Each server answers a connection with its number, then with a long download.
+    /// Each server answers a connection with its number, then with a long download if asked to, or
+    /// with the number of bytes it is sent.
     pub(crate) fn serve(&self, forwarding: Forwarding) {
         for (number, server) in self.servers.iter().enumerate() {
             let listener = server
@@ -119,13 +120,21 @@ impl World {
 
     pub(crate) fn checksum_errors(&self) -> u64 {
         let everybody = self.servers.iter().chain([&self.client]);
-        everybody.map(|namespace| World::tcp_counter(namespace, "InCsumErrors")).sum()
+        let of = |namespace| {
+            ["Tcp:", "Udp:", "Icmp:"].map(|it| World::counter(namespace, it, "InCsumErrors"))
+        };
+        everybody.flat_map(of).sum()
     }
 
     pub(crate) fn tcp_counter(namespace: &Namespace, name: &str) -> u64 {
+        World::counter(namespace, "Tcp:", name)
+    }
+
+    /// One of the kernel's counters of a protocol.
+    pub(crate) fn counter(namespace: &Namespace, protocol: &str, name: &str) -> u64 {
         let text = namespace.command("cat").arg("/proc/net/snmp").output().unwrap().stdout;
         let text = String::from_utf8_lossy(&text).into_owned();
-        let mut lines = text.lines().filter(|line| line.starts_with("Tcp:"));
+        let mut lines = text.lines().filter(|line| line.starts_with(protocol));
         let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
         let at = names.split(' ').position(|found| found == name).unwrap();
         values.split(' ').nth(at).unwrap().parse().unwrap()
@@ -151,8 +160,15 @@ fn answer(mut stream: TcpStream, number: u8) {
     if stream.read_exact(&mut wish).is_err() || stream.write_all(&[number]).is_err() {
         return;
     }
-    if wish[0] == b'D' {
-        let _ = stream.write_all(&vec![number; DOWNLOAD]);
+    match wish[0] {
+        b'D' => {
+            let _ = stream.write_all(&vec![number; DOWNLOAD]);
+        }
+        b'U' => {
+            let count = std::io::copy(&mut stream, &mut std::io::sink()).unwrap_or(0);
+            let _ = stream.write_all(&count.to_be_bytes());
+        }
+        _ => {}
     }
     let _ = stream.read(&mut wish);
 }
@@ -230,6 +246,19 @@ pub(crate) fn download(world: &World) -> JoinHandle<usize> {
             }
         }
         sum
+    })
+}
+
+/// Sends as much; what of it the server counted.
+pub(crate) fn upload(world: &World) -> JoinHandle<usize> {
+    let mut stream = world.connect().unwrap();
+    thread::spawn(move || {
+        stream.write_all(b"U").unwrap();
+        stream.write_all(&vec![7; DOWNLOAD]).expect("the upload goes on");
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = [0; 9];
+        stream.read_exact(&mut answer).expect("the server counted");
+        u64::from_be_bytes(answer[1..].try_into().unwrap()) as usize
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use director::xdp::{XdpEngine, XdpOptions};
@@ -20,6 +21,15 @@ pub(crate) const HERE: u32 = 1;
 /// ifindex that stands for the way to the servers.
 pub(crate) const THERE: u32 = 77;
 pub(crate) const THERE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x77];
+
+/// A way to the client, when a test gives it one.
+pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x88];
+pub(crate) const WAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x87];
+
+/// What XDP programs return.
+pub(crate) const DROP: u32 = 1;
+pub(crate) const PASS: u32 = 2;
+pub(crate) const REDIRECT: u32 = 4;
 
 /// What became of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +167,31 @@ impl Bed {
             4 => Outcome::Redirect(out()),
             other => panic!("XDP action {other}"),
         }
+    }
+
+    /// What becomes of these very bytes.
+    pub(crate) fn run(&self, frame: &[u8]) -> (u32, Vec<u8>) {
+        let run = self.engine.test_forward(frame, 1).unwrap();
+        (run.action, run.packet)
+    }
+
+    /// The kernel knows the way to the client from here on.
+    pub(crate) fn give_the_client_a_route(&self) {
+        let mac = |mac: [u8; 6]| mac.map(|byte| format!("{byte:02x}")).join(":");
+        let (ours, theirs) = (mac(WAY_MAC), mac(CLIENT_MAC));
+        for arguments in [
+            format!("link add way address {ours} type veth peer name away"),
+            "link set lo up".to_owned(),
+            "link set away up".to_owned(),
+            "link set way up".to_owned(),
+            "addr add 198.51.100.1/24 dev way".to_owned(),
+            format!("neigh add {CLIENT} lladdr {theirs} dev way nud permanent"),
+        ] {
+            // The thread of the test is in its namespace, and so is what it starts.
+            let done = Command::new("ip").args(arguments.split(' ')).output().unwrap();
+            assert!(done.status.success(), "ip {arguments}: {done:?}");
+        }
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
     }
 
     /// Opens a connection from a client port; returns the server's last octet.

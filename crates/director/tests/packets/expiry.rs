@@ -13,7 +13,7 @@ use crate::frame::{ACK, Frame, RST, SYN};
 
 /// Makes every entry look as if its last packet had come `seconds` earlier.
 pub(crate) fn age(bed: &Bed, seconds: u64) {
-    let map = Map::open(&bed.pins.join("v1/connections")).unwrap();
+    let map = Map::open(&bed.pins.join("v2/connections")).unwrap();
     let mut cursor = None;
     loop {
         let batch = map.lookup_batch(&mut cursor, 256).unwrap();
@@ -55,7 +55,7 @@ fn each_state_has_its_own_time() {
         assert_eq!(bed.load(tcp, endpoint(1, 8080)), (0, 0, 0));
         assert_eq!(bed.load(udp, endpoint(1, 8053)), (0, 0, 0));
         assert_eq!(bed.counter("swept_connections"), 3);
-        let map = Map::open(&bed.pins.join("v1/connections")).unwrap();
+        let map = Map::open(&bed.pins.join("v2/connections")).unwrap();
         let entries = map.lookup_batch(&mut None, 256).unwrap().iter().count();
         assert_eq!(entries, 0, "the entries of the answers are gone too");
     });

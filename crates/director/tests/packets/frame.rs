@@ -35,7 +35,11 @@ pub(crate) struct Frame {
     pub(crate) protocol: u8,
     pub(crate) flags: u8,
     pub(crate) ttl: u8,
+    pub(crate) id: u16,
+    /// Flags and offset: 0x4000 is "do not fragment".
     pub(crate) fragment: u16,
+    /// Of the IP header, whole words.
+    pub(crate) options: Vec<u8>,
     pub(crate) checksum: Checksum,
     pub(crate) payload: Vec<u8>,
 }
@@ -50,7 +54,9 @@ impl Frame {
             protocol: TCP,
             flags,
             ttl: 64,
+            id: 0x1234,
             fragment: 0,
+            options: Vec::new(),
             checksum: Checksum::Right,
             payload: vec![0xab; 7],
         }
@@ -78,13 +84,15 @@ impl Frame {
             let sum = if sum == 0 && self.protocol == UDP { 0xffff } else { sum };
             upper[at..at + 2].copy_from_slice(&sum.to_be_bytes());
         }
-        let mut ip = vec![0x45, 0];
-        ip.extend((20 + upper.len() as u16).to_be_bytes());
-        ip.extend([0x12, 0x34]);
+        let header = 20 + self.options.len();
+        let mut ip = vec![0x40 + (header / 4) as u8, 0];
+        ip.extend(((header + upper.len()) as u16).to_be_bytes());
+        ip.extend(self.id.to_be_bytes());
         ip.extend(self.fragment.to_be_bytes());
         ip.extend([self.ttl, self.protocol, 0, 0]);
         ip.extend(self.from.0.octets());
         ip.extend(self.to.0.octets());
+        ip.extend(&self.options);
         let sum = internet_checksum(&ip);
         ip[10..12].copy_from_slice(&sum.to_be_bytes());
         let mut frame = Vec::new();
@@ -96,9 +104,34 @@ impl Frame {
         frame
     }
 
+    /// The frames of a network whose packets take `room` bytes after the IP header, a multiple of
+    /// eight.
+    pub(crate) fn fragments(&self, room: usize) -> Vec<Vec<u8>> {
+        let whole = self.bytes();
+        let header = 20 + self.options.len();
+        let (head, rest) = whole.split_at(14 + header);
+        let pieces = rest.chunks(room).enumerate();
+        let last = rest.len().div_ceil(room) - 1;
+        pieces
+            .map(|(number, piece)| {
+                let mut head = head.to_vec();
+                let more = if number < last { 0x2000 } else { 0 };
+                let place = more | (number * room / 8) as u16;
+                let length = (header + piece.len()) as u16;
+                head[16..18].copy_from_slice(&length.to_be_bytes());
+                head[20..22].copy_from_slice(&place.to_be_bytes());
+                head[24..26].copy_from_slice(&[0; 2]);
+                let sum = internet_checksum(&head[14..]);
+                head[24..26].copy_from_slice(&sum.to_be_bytes());
+                [&head[..], piece].concat()
+            })
+            .collect()
+    }
+
     /// Reads a frame back. Panics on any checksum that is wrong.
     pub(crate) fn read(bytes: &[u8]) -> Frame {
-        let (ip, upper) = (&bytes[14..34], &bytes[34..]);
+        let header = usize::from(bytes[14] & 15) * 4;
+        let (ip, upper) = bytes[14..].split_at(header);
         assert_eq!(internet_checksum(ip), 0, "IP checksum");
         let address = |at: usize| Ipv4Addr::new(ip[at], ip[at + 1], ip[at + 2], ip[at + 3]);
         let word = |at: usize| u16::from_be_bytes([upper[at], upper[at + 1]]);
@@ -119,14 +152,16 @@ impl Frame {
             protocol,
             flags: if protocol == TCP { upper[13] } else { 0 },
             ttl: ip[8],
+            id: u16::from_be_bytes([ip[4], ip[5]]),
             fragment: u16::from_be_bytes([ip[6], ip[7]]),
+            options: ip[20..].to_vec(),
             checksum,
             payload: upper[head..].to_vec(),
         }
     }
 }
 
-fn internet_checksum(bytes: &[u8]) -> u16 {
+pub(crate) fn internet_checksum(bytes: &[u8]) -> u16 {
     let mut sum = 0u32;
     for pair in bytes.chunks(2) {
         sum += u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));

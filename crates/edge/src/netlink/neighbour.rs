@@ -43,6 +43,8 @@ pub struct Interface {
     pub mac: Option<Mac>,
     /// It is set up by its administrator.
     pub up: bool,
+    /// Largest IP packet that it sends, in bytes.
+    pub mtu: u32,
 }
 
 /// What changed, in the words of those who forward.
@@ -114,16 +116,17 @@ fn read_interface(message: &LinkMessage) -> Option<Interface> {
     if message.header.interface_family != AddressFamily::Unspec {
         return None;
     }
-    let (mut name, mut mac) = (None, None);
+    let (mut name, mut mac, mut mtu) = (None, None, u32::MAX);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(of) => name = Some(of.clone()),
+            LinkAttribute::Mtu(of) => mtu = *of,
             LinkAttribute::Address(bytes) => mac = Mac::try_from(&bytes[..]).ok(),
             _ => {}
         }
     }
     let up = message.header.flags.contains(LinkFlags::Up);
-    Some(Interface { index: message.header.index, name: name?, mac, up })
+    Some(Interface { index: message.header.index, name: name?, mac, up, mtu })
 }
 
 /// Every interface of this network namespace.

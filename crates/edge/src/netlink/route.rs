@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use netlink_packet_core::NLM_F_REQUEST;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
@@ -24,6 +24,8 @@ pub struct Route {
     pub source: Option<Ipv4Addr>,
     /// The address is one of this machine's own.
     pub local: bool,
+    /// Largest IP packet in bytes, where the route says less than its interface.
+    pub mtu: Option<u32>,
 }
 
 /// Looks a destination up. An unreachable one is the kernel's error (ENETUNREACH, EHOSTUNREACH).
@@ -119,7 +121,7 @@ fn read_raw(payload: &[u8], destination: Ipv4Addr) -> Option<Route> {
         return None;
     }
     let local = kind == libc::RTN_LOCAL;
-    let mut route = Route { interface: 0, next_hop: destination, source: None, local };
+    let mut route = Route { interface: 0, next_hop: destination, source: None, local, mtu: None };
     while let Some([a, b, c, d]) = rest.first_chunk::<4>() {
         let length = usize::from(u16::from_ne_bytes([*a, *b]));
         let value = rest.get(4..length)?;
@@ -128,11 +130,27 @@ fn read_raw(payload: &[u8], destination: Ipv4Addr) -> Option<Route> {
             libc::RTA_OIF => route.interface = u32::from_ne_bytes(*value.first_chunk::<4>()?),
             libc::RTA_GATEWAY => route.next_hop = address()?,
             libc::RTA_PREFSRC => route.source = address(),
+            libc::RTA_METRICS => route.mtu = read_mtu(value),
             _ => {}
         }
         rest = &rest[length.next_multiple_of(4).min(rest.len())..];
     }
     (route.interface != 0).then_some(route)
+}
+
+/// Metric of a route that bounds its packets. Kernel: linux/rtnetlink.h.
+const RTAX_MTU: u16 = 2;
+
+fn read_mtu(mut metrics: &[u8]) -> Option<u32> {
+    while let Some([a, b, c, d]) = metrics.first_chunk::<4>() {
+        let length = usize::from(u16::from_ne_bytes([*a, *b]));
+        let value = metrics.get(4..length)?;
+        if u16::from_ne_bytes([*c, *d]) == RTAX_MTU {
+            return value.first_chunk::<4>().map(|mtu| u32::from_ne_bytes(*mtu));
+        }
+        metrics = &metrics[length.next_multiple_of(4).min(metrics.len())..];
+    }
+    None
 }
 
 fn read(message: &RouteMessage, destination: Ipv4Addr) -> Option<Route> {
@@ -145,12 +163,19 @@ fn read(message: &RouteMessage, destination: Ipv4Addr) -> Option<Route> {
         next_hop: destination,
         source: None,
         local: kind == RouteType::Local,
+        mtu: None,
     };
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Oif(index) => route.interface = *index,
             RouteAttribute::Gateway(RouteAddress::Inet(gateway)) => route.next_hop = *gateway,
             RouteAttribute::PrefSource(RouteAddress::Inet(source)) => route.source = Some(*source),
+            RouteAttribute::Metrics(metrics) => {
+                route.mtu = metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(mtu) => Some(*mtu),
+                    _ => None,
+                });
+            }
             _ => {}
         }
     }
@@ -170,6 +195,16 @@ mod tests {
         let one = |address: &Ipv4Addr| lookup(&mut socket, *address).ok();
         assert_eq!(many, addresses.iter().map(one).collect::<Vec<_>>());
         assert!(many[0].is_some_and(|route| route.local));
+    }
+
+    #[test]
+    fn the_mtu_of_a_route_is_among_its_metrics() {
+        // advmss 1460, then mtu 1400.
+        let metrics = [[8, 0, 8, 0], 1460u32.to_ne_bytes(), [8, 0, 2, 0], 1400u32.to_ne_bytes()];
+        assert_eq!(read_mtu(metrics.as_flattened()), Some(1400));
+        for length in 0..16 {
+            assert_eq!(read_mtu(&metrics.as_flattened()[..length]), None, "{length} bytes");
+        }
     }
 
     #[test]

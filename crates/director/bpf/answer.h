@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Tells the sender of a packet why it goes no further: an ICMP error made of the packet itself,
+ * from the address it was sent to. The client knows the virtual address only, and the kernel cannot
+ * say it: to the kernel the packet is for this machine. */
+#ifndef EVENKEEL_ANSWER_H
+#define EVENKEEL_ANSWER_H
+
+#include "checksum.h"
+#include "route.h"
+
+#define QUOTE_MAX 512 /* RFC 1812 4.3.2.3: the answer shall not be larger than 576 bytes */
+#define ANSWER_TTL 64
+/* Errors per second and processor, as net.ipv4.icmp_msgs_per_sec. Not of those that say which size
+ * fits: the kernel does not bound them either, connections wait for them. */
+#define ANSWERS_PER_SECOND 1000
+
+/* Bytes before the quote. */
+#define ANSWER_HEADERS (sizeof(struct ethhdr) + sizeof(struct iphdr) + sizeof(struct icmphdr))
+
+struct pace {
+	__u64 second;
+	__u64 answers;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct pace);
+} paces SEC(".maps");
+
+/* Whether this second has room for one more answer. */
+static __always_inline int may_answer(void)
+{
+	__u64 second = conn_clock() / SECOND;
+	__u32 only = 0;
+	struct pace *pace = bpf_map_lookup_elem(&paces, &only);
+
+	if (!pace)
+		return 0;
+	if (pace->second != second) {
+		pace->second = second;
+		pace->answers = 0;
+	}
+	return pace->answers++ < ANSWERS_PER_SECOND;
+}
+
+/* RFC 1122 3.2.2: nobody answers what did not come from one machine. */
+static __always_inline int is_one_machine(__be32 address)
+{
+	__u32 first = bpf_ntohl(address) >> 24;
+
+	return first != 0 && first != 127 && first < 224;
+}
+
+static __always_inline void
+write_header(struct iphdr *ip, __be32 from, __be32 to, __u8 tos, __u32 bytes)
+{
+	__builtin_memset(ip, 0, sizeof(*ip));
+	ip->version = 4;
+	ip->ihl = sizeof(*ip) / 4;
+	/* Of network control's precedence, as the kernel's. */
+	ip->tos = (tos & 0x1e) | 0xc0;
+	ip->tot_len = bpf_htons(bytes);
+	ip->frag_off = DONT_FRAGMENT;
+	ip->ttl = ANSWER_TTL;
+	ip->protocol = IPPROTO_ICMP;
+	ip->saddr = from;
+	ip->daddr = to;
+	ip->check = header_checksum(ip);
+}
+
+/* Sends the answer by route, or back where its cause came from if the kernel does not know the
+ * next hop: with direct routing it never learns it. */
+static __always_inline int
+send_answer(struct xdp_md *ctx, struct ethhdr *ethernet, const struct iphdr *ip,
+	    const struct ethhdr *cause, __u32 ingress)
+{
+	struct bpf_fib_lookup found = {
+		.family = AF_INET,
+		.l4_protocol = IPPROTO_ICMP,
+		.tot_len = bpf_ntohs(ip->tot_len),
+		.ifindex = ingress,
+		.ipv4_src = ip->saddr,
+		.ipv4_dst = ip->daddr,
+	};
+
+	if (bpf_fib_lookup(ctx, &found, sizeof(found), 0) == BPF_FIB_LKUP_RET_SUCCESS) {
+		__builtin_memcpy(ethernet->h_dest, found.dmac, ETH_ALEN);
+		__builtin_memcpy(ethernet->h_source, found.smac, ETH_ALEN);
+		return bpf_redirect(found.ifindex, 0);
+	}
+	__builtin_memcpy(ethernet->h_dest, cause->h_source, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_source, cause->h_dest, ETH_ALEN);
+	return bpf_redirect(ingress, 0);
+}
+
+/* Makes of the packet, as it came, the error about it. `mtu` goes with ICMP_FRAG_NEEDED. */
+__noinline int answer_sender(struct xdp_md *ctx, __u32 type, __u32 code, __u32 mtu)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct ethhdr cause, *ethernet = data;
+	struct iphdr *ip = (void *)(ethernet + 1);
+	__u32 quote, at, ingress = ctx->ingress_ifindex;
+	struct icmphdr *icmp;
+	__be32 from, to;
+	__u16 sum = 0;
+	int surplus;
+	__u8 tos;
+
+	if ((void *)(ip + 1) > end || !is_one_machine(ip->saddr))
+		return drop(COUNT_dropped_unanswered);
+	cause = *ethernet;
+	from = ip->daddr;
+	to = ip->saddr;
+	tos = ip->tos;
+	quote = bpf_ntohs(ip->tot_len) & ~3U;
+	if (quote > QUOTE_MAX)
+		quote = QUOTE_MAX;
+	surplus = (int)(end - data) - (int)(sizeof(*ethernet) + quote);
+	if (surplus < 0 || bpf_xdp_adjust_tail(ctx, -surplus) ||
+	    bpf_xdp_adjust_head(ctx, -(int)(ANSWER_HEADERS - sizeof(*ethernet))))
+		return drop(COUNT_dropped_unanswered);
+	ethernet = (void *)(long)ctx->data;
+	ip = (void *)(ethernet + 1);
+	icmp = (void *)(ip + 1);
+	if ((void *)(icmp + 1) > (void *)(long)ctx->data_end)
+		return drop(COUNT_dropped_unanswered);
+	ethernet->h_proto = bpf_htons(ETH_P_IP);
+	write_header(ip, from, to, tos, sizeof(*ip) + sizeof(*icmp) + quote);
+	__builtin_memset(icmp, 0, sizeof(*icmp));
+	icmp->type = type;
+	icmp->code = code;
+	icmp->mtu = bpf_htons(mtu);
+	at = sizeof(*ethernet) + sizeof(*ip);
+	if (checksum_of(ctx, at, at + sizeof(*icmp) + quote, 0, &sum))
+		return drop(COUNT_dropped_unanswered);
+	icmp->checksum = sum;
+	return send_answer(ctx, ethernet, ip, &cause, ingress);
+}
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* ICMP errors about packets of our connections, to whom they concern. Kernel: ip_vs_in_icmp,
+ * ip_vs_out_icmp.
+ *
+ * An error quotes the packet it is about, so it belongs to the connection whose packets go the
+ * other way. From the client's side it is about an answer and goes to the server, translated if
+ * the connection is; from the server's side it is about a translated request and goes to the
+ * client, from the virtual address whoever sent it: the client knows nobody else. Errors neither
+ * keep a connection alive nor change its state. */
+#ifndef EVENKEEL_ERRORS_H
+#define EVENKEEL_ERRORS_H
+
+#include "forward.h"
+#include "ours.h"
+
+/* Verified on its own: the way of the usual packets stays short. */
+__noinline int handle_icmp(struct xdp_md *ctx)
+{
+	void *end = (void *)(long)ctx->data_end;
+	struct destination *destination;
+	struct target target;
+	struct packet packet;
+	struct conn_key key;
+	struct conn *conn;
+
+	if (parse(&packet, (void *)(long)ctx->data, end) != ICMP || !parse_error(&packet, end))
+		return pass(COUNT_passed_not_ours);
+	key = error_key(&packet);
+	conn = conn_find(&key);
+	if (!conn)
+		return pass(COUNT_passed_not_ours);
+	target = conn_target(conn);
+	if (conn->kind == KIND_REVERSE)
+		return send_to_client(ctx, &packet, &target);
+	if (!gate_is_open(key.to))
+		return pass(COUNT_passed_gate_closed);
+	destination = destination_at(target.destination);
+	if (!destination || !is_available(destination))
+		return drop(COUNT_dropped_server_removed);
+	account_in(target.destination, packet.bytes, 0);
+	return send_to_server(ctx, &packet, &target, destination);
+}
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Answers that leave by the kernel: those it forwards because XDP could not (their next hop was
+ * unknown), those of servers on this machine, and the errors that it makes itself about requests it
+ * got translated. They get the virtual address on their way out (tc, egress). */
+#ifndef EVENKEEL_LEAVING_H
+#define EVENKEEL_LEAVING_H
+
+#include "forward.h"
+#include "ours.h"
+#include <linux/pkt_cls.h>
+
+#define ETHERNET sizeof(struct ethhdr)
+#define USUAL_HEADERS (ETHERNET + sizeof(struct iphdr) + sizeof(struct tcphdr))
+/* With options, or those of an error and what it quotes. */
+#define LARGEST_HEADERS (ETHERNET + 60 + sizeof(struct icmphdr) + 60 + sizeof(struct tcphdr))
+
+/* Makes the headers readable, as far as there are any. */
+static __always_inline long pull(struct __sk_buff *skb, __u32 bytes)
+{
+	return bpf_skb_pull_data(skb, skb->len < bytes ? skb->len : bytes);
+}
+
+static __always_inline enum parsed parse_leaving(struct packet *packet, struct __sk_buff *skb)
+{
+	return parse(packet, (void *)(long)skb->data, (void *)(long)skb->data_end);
+}
+
+/* An error is never larger than a frame, and its checksum is complete: it is changed in place. */
+static __always_inline int error_leaving(struct __sk_buff *skb)
+{
+	struct packet packet;
+	struct target target;
+	struct conn_key key;
+	struct conn *conn;
+
+	if (parse_leaving(&packet, skb) != ICMP ||
+	    !parse_error(&packet, (void *)(long)skb->data_end))
+		return TC_ACT_OK;
+	key = error_key(&packet);
+	conn = conn_find(&key);
+	if (!conn || conn->kind != KIND_REVERSE)
+		return TC_ACT_OK;
+	target = conn_target(conn);
+	account_out(target.destination, packet.bytes);
+	count(COUNT_errors_to_client);
+	rewrite_source(&packet, target.address, target.port);
+	return TC_ACT_OK;
+}
+
+static __always_inline void rewrite_source_address(struct __sk_buff *skb, __be32 old, __be32 new)
+{
+	bpf_l3_csum_replace(skb, ETHERNET + offsetof(struct iphdr, check), old, new, sizeof(new));
+	bpf_skb_store_bytes(skb, ETHERNET + offsetof(struct iphdr, saddr), &new, sizeof(new), 0);
+}
+
+static __always_inline int fragment_leaving(struct __sk_buff *skb, const struct packet *packet)
+{
+	struct trail *trail = follow_trail(packet);
+
+	if (!trail || trail->towards != TO_CLIENT)
+		return TC_ACT_OK;
+	account_out(trail->target.destination, packet->bytes);
+	count(COUNT_forwarded_by_kernel);
+	rewrite_source_address(skb, packet->ip->saddr, trail->target.address);
+	return TC_ACT_OK;
+}
+
+/* A segment may be larger than a frame and have its checksum completed by the device, so the
+ * helpers do the arithmetic. */
+static __always_inline void
+rewrite_leaving(struct __sk_buff *skb, const struct conn_key *key, __u32 header, int is_tcp,
+		const struct target *target)
+{
+	__be32 address = target->address;
+	__be16 port = target->port;
+	__u32 upper = ETHERNET + header, checksum_at = upper;
+	__u64 of_header = BPF_F_PSEUDO_HDR, of_field = 0;
+
+	if (is_tcp) {
+		checksum_at += offsetof(struct tcphdr, check);
+	} else {
+		checksum_at += offsetof(struct udphdr, check);
+		of_header |= BPF_F_MARK_MANGLED_0;
+		of_field |= BPF_F_MARK_MANGLED_0;
+	}
+	bpf_l4_csum_replace(skb, checksum_at, key->from, address, of_header | sizeof(address));
+	bpf_l4_csum_replace(skb, checksum_at, key->from_port, port, of_field | sizeof(port));
+	rewrite_source_address(skb, key->from, address);
+	bpf_skb_store_bytes(skb, upper, &port, sizeof(port), 0);
+}
+
+/* Whether the usual headers are not all of them. */
+static __always_inline int has_more_headers(struct __sk_buff *skb)
+{
+	struct ethhdr *ethernet = (void *)(long)skb->data;
+	struct iphdr *ip = (void *)(ethernet + 1);
+
+	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
+		return 0;
+	return ip->ihl > 5 || ip->protocol == IPPROTO_ICMP;
+}
+
+static __always_inline int handle_leaving(struct __sk_buff *skb)
+{
+	struct packet packet;
+	struct target target;
+	struct conn_key key;
+	struct conn *conn;
+
+	if (skb->protocol != bpf_htons(ETH_P_IP) || pull(skb, USUAL_HEADERS))
+		return TC_ACT_OK;
+	if (has_more_headers(skb) && pull(skb, LARGEST_HEADERS))
+		return TC_ACT_OK;
+	switch (parse_leaving(&packet, skb)) {
+	case PARSED:
+		break;
+	case FRAGMENT:
+		return fragment_leaving(skb, &packet);
+	case ICMP:
+		return error_leaving(skb);
+	case LOOPBACK:
+	case NOT_OURS:
+		return TC_ACT_OK;
+	}
+	key = packet_key(&packet);
+	conn = conn_find(&key);
+	if (!conn || conn->kind != KIND_REVERSE)
+		return TC_ACT_OK;
+	target = conn_target(conn);
+	if (packet.is_first)
+		leave_trail(&packet, &target, TO_CLIENT);
+	if (packet.is_tcp && packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))
+		step_from_server(&key, conn, packet.tcp_flags);
+	conn_touch(conn, conn_clock());
+	account_out(target.destination, packet.bytes);
+	count(COUNT_forwarded_by_kernel);
+	rewrite_leaving(skb, &key, packet.ip->ihl * 4, packet.is_tcp, &target);
+	return TC_ACT_OK;
+}
+
+#endif

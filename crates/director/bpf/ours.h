@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What is asked of every packet: whether it is for us, and what it does to its connection. */
+#ifndef EVENKEEL_OURS_H
+#define EVENKEEL_OURS_H
+
+#include "packet.h"
+
+/* Whether this director is master of a virtual address. */
+static __always_inline int gate_is_open(__be32 address)
+{
+	struct gate_key key = { .prefix = { 0, 0, bpf_htonl(0xffff) }, .address = address };
+	__u32 *open = bpf_map_lookup_elem(&gate, &key);
+
+	return !open || *open;
+}
+
+/* Interfaces see frames for other machines when the wire floods them. */
+static __always_inline int is_for_us(struct xdp_md *ctx, const struct packet *packet)
+{
+	__u32 ifindex = ctx->ingress_ifindex;
+	struct interface *interface;
+	const __u16 *mine, *its = (const __u16 *)packet->ethernet->h_dest;
+
+	if (ifindex < INTERFACES_LOW)
+		interface = bpf_map_lookup_elem(&low_interfaces, &ifindex);
+	else
+		interface = bpf_map_lookup_elem(&interfaces, &ifindex);
+	if (!interface || !interface->takes_part)
+		return 0;
+	mine = (const __u16 *)interface->mac;
+	return mine[0] == its[0] && mine[1] == its[1] && mine[2] == its[2];
+}
+
+static __always_inline int is_available(const struct destination *destination)
+{
+	return (destination->flags & (DESTINATION_IN_USE | DESTINATION_REMOVED)) ==
+	       DESTINATION_IN_USE;
+}
+
+/* The state is with the forward entry; only segments that may change it go there. */
+static __always_inline void
+step_from_server(const struct conn_key *key, const struct conn *reverse, __u8 flags)
+{
+	struct conn_key forward_key = conn_forward_key(key, reverse);
+	struct conn *forward = conn_find(&forward_key);
+
+	if (forward)
+		conn_step(forward, FROM_SERVER, flags);
+}
+
+#endif

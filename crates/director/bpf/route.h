@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What every way on has in common: verdicts that count, statistics, and the kernel's routes. */
+#ifndef EVENKEEL_ROUTE_H
+#define EVENKEEL_ROUTE_H
+
+#include "packet.h"
+
+#define AF_INET 2
+
+static __always_inline int pass(__u32 why)
+{
+	count(why);
+	return XDP_PASS;
+}
+
+static __always_inline int drop(__u32 why)
+{
+	count(why);
+	return XDP_DROP;
+}
+
+static __always_inline void account_in(__u32 destination, __u16 bytes, __u32 connections)
+{
+	struct stats *stats = statistics_at(destination);
+
+	if (stats) {
+		stats->connections += connections;
+		stats->packets_in += 1;
+		stats->bytes_in += bytes;
+	}
+}
+
+static __always_inline void account_out(__u32 destination, __u16 bytes)
+{
+	struct stats *stats = statistics_at(destination);
+
+	if (stats) {
+		stats->packets_out += 1;
+		stats->bytes_out += bytes;
+	}
+}
+
+/* By the kernel's routes and neighbours. Returns bpf_fib_lookup's answer. */
+static __always_inline long
+route(struct xdp_md *ctx, const struct packet *packet, __be32 from, __be32 to,
+      struct bpf_fib_lookup *found)
+{
+	__builtin_memset(found, 0, sizeof(*found));
+	found->family = AF_INET;
+	found->tos = packet->ip->tos;
+	found->l4_protocol = packet->ip->protocol;
+	found->tot_len = packet->bytes;
+	found->ifindex = ctx->ingress_ifindex;
+	found->ipv4_src = from;
+	found->ipv4_dst = to;
+	return bpf_fib_lookup(ctx, found, sizeof(*found), 0);
+}
+
+#endif

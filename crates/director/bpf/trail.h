@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Where the fragments of a datagram go. Only the first one says between which ports; it leaves a
+ * trail for the others. Those that overtake it find none and pass to the kernel, which cannot do
+ * anything with them either and forgets them: nothing can wait here, and the kernel has the only
+ * place where they could belong to somebody else. IPVS has netfilter put datagrams together
+ * first, which costs two copies and the way back into pieces. */
+#ifndef EVENKEEL_TRAIL_H
+#define EVENKEEL_TRAIL_H
+
+#include "packet.h"
+
+/* As long as the kernel waits for the missing ones (net.ipv4.ipfrag_time). */
+#define TRAIL_SECONDS 30
+#define TRAILS_MAX 16384
+
+/* What a packet is translated to, and how it gets there. */
+struct target {
+	__be32 address;
+	__be16 port;
+	__u8 forwarding;
+	__u8 unused;
+	__u32 destination;
+};
+
+struct trail_key {
+	__be32 from;
+	__be32 to;
+	__be16 id;
+	__u16 protocol;
+};
+
+enum towards { TO_SERVER, TO_CLIENT };
+
+struct trail {
+	__u64 left; /* CLOCK_MONOTONIC_COARSE */
+	struct target target;
+	__u32 towards;
+};
+
+/* Losing one costs one datagram: the oldest make room. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, TRAILS_MAX);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, struct trail_key);
+	__type(value, struct trail);
+} trails SEC(".maps");
+
+static __always_inline struct target conn_target(const struct conn *conn)
+{
+	struct target target = {
+		.address = conn->peer,
+		.port = conn->peer_port,
+		.forwarding = conn->forwarding,
+		.destination = conn->destination,
+	};
+	return target;
+}
+
+static __always_inline struct trail_key trail_key(const struct packet *packet)
+{
+	struct trail_key key = {
+		.from = packet->ip->saddr,
+		.to = packet->ip->daddr,
+		.id = packet->ip->id,
+		.protocol = packet->ip->protocol,
+	};
+	return key;
+}
+
+/* Of the first fragment, before it is translated. */
+static __always_inline void
+leave_trail(const struct packet *packet, const struct target *target, enum towards towards)
+{
+	struct trail_key key = trail_key(packet);
+	struct trail trail = {
+		.left = conn_clock(),
+		.target = *target,
+		.towards = towards,
+	};
+
+	bpf_map_update_elem(&trails, &key, &trail, BPF_ANY);
+}
+
+/* Of a later one. */
+static __always_inline struct trail *follow_trail(const struct packet *packet)
+{
+	struct trail_key key = trail_key(packet);
+	struct trail *trail = bpf_map_lookup_elem(&trails, &key);
+
+	if (!trail || conn_clock() >= trail->left + TRAIL_SECONDS * SECOND)
+		return 0;
+	return trail;
+}
+
+#endif

@@ -1,0 +1,243 @@
+//! A link that takes less than the others, wherever on the way it is: connections find out and go
+//! on. Every part of the way is a namespace of its own, so that no end knows the link's MTU.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use director::xdp::{XdpEngine, XdpOptions};
+use director::{Destination, Engine, ServiceSettings, TableChange};
+use lab::net::{Namespace, Net};
+use model::layer4::{Endpoint, Forwarding, Protocol, Scheduler, ServiceKey};
+
+use crate::world::{
+    DOWNLOAD, PATIENCE, PORT, Running, VIRTUAL, World, counter, download, key, start_with, upload,
+};
+
+/// NAT: client -- near -- director -- far -- server.
+/// Direct routing: client -- near -- (director, server), and far is idle.
+struct Path {
+    world: World,
+    near: Namespace,
+    far: Namespace,
+    forwarding: Forwarding,
+}
+
+const TO_CLIENT: &str = "10.9.0.0/24";
+const TO_SERVER: &str = "10.7.0.0/24";
+/// What the narrow link takes.
+const NARROW: &str = "mtu lock 1300";
+
+impl Path {
+    fn new(tag: &str, forwarding: Forwarding) -> Option<Path> {
+        if let Some(missing) = lab::net::missing() {
+            println!("skipped: {missing}");
+            return None;
+        }
+        let path = Path::build(tag, forwarding);
+        Some(path.unwrap_or_else(|error| panic!("topology: {error}")))
+    }
+
+    fn build(tag: &str, forwarding: Forwarding) -> io::Result<Path> {
+        let net = Net::new(tag)?;
+        let (client, director) = (net.namespace("client")?, net.namespace("director")?);
+        let (near, far) = (net.namespace("near")?, net.namespace("far")?);
+        let server = net.namespace("s1")?;
+        net.veth((&client, "eth0"), (&near, "eth0"))?;
+        let mut outside = vec![(&near, "eth1"), (&director, "eth0")];
+        match forwarding {
+            Forwarding::Nat => {
+                net.segment("inside", &[(&director, "eth1"), (&far, "eth0")])?;
+                net.veth((&far, "eth1"), (&server, "eth0"))?;
+                director.ip("addr add 10.0.0.254/24 dev eth1")?;
+                director.ip(&format!("route add {TO_SERVER} via 10.0.0.1"))?;
+                far.ip("addr add 10.0.0.1/24 dev eth0")?;
+                far.ip("addr add 10.7.0.1/24 dev eth1")?;
+                far.ip("route add default via 10.0.0.254")?;
+                server.ip("addr add 10.7.0.2/24 dev eth0")?;
+                server.ip("route add default via 10.7.0.1")?;
+            }
+            Forwarding::DirectRouting => outside.push((&server, "eth0")),
+        }
+        net.segment("outside", &outside)?;
+        client.ip("addr add 10.9.0.2/24 dev eth0")?;
+        client.ip("route add default via 10.9.0.1")?;
+        near.ip("addr add 10.9.0.1/24 dev eth0")?;
+        near.ip("addr add 192.0.2.2/24 dev eth1")?;
+        if forwarding == Forwarding::DirectRouting {
+            server.sysctl("net/ipv4/conf/all/arp_ignore", "1")?;
+            server.sysctl("net/ipv4/conf/all/arp_announce", "2")?;
+            server.ip("addr add 192.0.2.101/24 dev eth0")?;
+            server.ip(&format!("addr add {VIRTUAL}/32 dev lo"))?;
+            server.ip("route add default via 192.0.2.2")?;
+        }
+        director.ip("addr add 192.0.2.1/24 dev eth0")?;
+        director.ip(&format!("addr add {VIRTUAL}/32 dev eth0"))?;
+        director.ip(&format!("route add {TO_CLIENT} via 192.0.2.2"))?;
+        for router in [&near, &director, &far] {
+            router.sysctl("net/ipv4/ip_forward", "1")?;
+        }
+        let mut world = World::over(net, client, director);
+        world.servers.push(server);
+        Ok(Path { world, near, far, forwarding })
+    }
+
+    fn server(&self) -> Destination {
+        let address = match self.forwarding {
+            Forwarding::Nat => Ipv4Addr::new(10, 7, 0, 2),
+            Forwarding::DirectRouting => Ipv4Addr::new(192, 0, 2, 101),
+        };
+        let port = World::server_port(self.forwarding);
+        Destination::new(Endpoint { address: address.into(), port }, 1, self.forwarding)
+    }
+
+    fn start(&self, key: ServiceKey, server: Destination) -> Running {
+        let settings =
+            ServiceSettings { scheduler: Scheduler::RoundRobin, ..ServiceSettings::default() };
+        let changes =
+            vec![TableChange::AddService(key, settings), TableChange::AddDestination(key, server)];
+        start_with(&self.world, XdpOptions::new(&self.world.pins), changes)
+    }
+
+    /// Megabytes go both ways in spite of the narrow link.
+    fn carries(&self) -> XdpEngine {
+        self.world.serve(self.forwarding);
+        let mut running = self.start(key(), self.server());
+        if let Err(error) = self.world.ask() {
+            panic!("{error}: {:?}", running.end().data_plane());
+        }
+        let begun = Instant::now();
+        assert_eq!(download(&self.world).join().unwrap(), DOWNLOAD + 1);
+        println!("download in {:?}", begun.elapsed());
+        let begun = Instant::now();
+        assert_eq!(upload(&self.world).join().unwrap(), DOWNLOAD);
+        println!("upload in {:?}", begun.elapsed());
+        assert_eq!(self.world.checksum_errors(), 0);
+        running.end()
+    }
+}
+
+/// The engine did this, and stops.
+fn did(mut engine: XdpEngine, name: &str) {
+    assert!(counter(&engine, name) > 0, "{name}: {:?}", engine.data_plane());
+    engine.stop().unwrap();
+}
+
+#[test]
+fn nat_passes_on_what_a_router_near_the_client_says_about_an_answer() {
+    let Some(path) = Path::new("l4mtunear", Forwarding::Nat) else { return };
+    path.near.ip(&format!("route replace {TO_CLIENT} dev eth0 {NARROW}")).unwrap();
+    did(path.carries(), "errors_to_server");
+}
+
+#[test]
+fn direct_routing_passes_on_what_a_router_near_the_client_says_about_an_answer() {
+    let Some(path) = Path::new("l4mtudr", Forwarding::DirectRouting) else { return };
+    path.near.ip(&format!("route replace {TO_CLIENT} dev eth0 {NARROW}")).unwrap();
+    did(path.carries(), "errors_to_server");
+}
+
+#[test]
+fn nat_passes_on_what_a_router_near_the_server_says_about_a_request() {
+    let Some(path) = Path::new("l4mtufar", Forwarding::Nat) else { return };
+    path.far.ip(&format!("route replace {TO_SERVER} dev eth1 {NARROW}")).unwrap();
+    did(path.carries(), "errors_to_client");
+}
+
+#[test]
+fn the_director_itself_says_what_fits_on_the_way_to_a_server_behind_it() {
+    let Some(path) = Path::new("l4mtuin", Forwarding::Nat) else { return };
+    let narrow = format!("route replace {TO_SERVER} via 10.0.0.1 {NARROW}");
+    path.world.director.ip(&narrow).unwrap();
+    did(path.carries(), "answered_too_big");
+}
+
+#[test]
+fn the_director_itself_says_what_fits_on_the_way_to_a_server_beside_it() {
+    let Some(path) = Path::new("l4mtuside", Forwarding::DirectRouting) else { return };
+    path.world.director.ip(&format!("route add 192.0.2.101 dev eth0 {NARROW}")).unwrap();
+    did(path.carries(), "answered_too_big");
+}
+
+#[test]
+fn the_kernel_says_what_fits_on_the_way_from_the_director_to_the_client() {
+    let Some(path) = Path::new("l4mtuout", Forwarding::Nat) else { return };
+    let narrow = format!("route replace {TO_CLIENT} via 192.0.2.2 {NARROW}");
+    path.world.director.ip(&narrow).unwrap();
+    did(path.carries(), "passed_to_answer");
+}
+
+#[test]
+fn a_smaller_mtu_of_an_interface_counts_from_the_moment_it_is_set() {
+    let Some(path) = Path::new("l4mtuset", Forwarding::Nat) else { return };
+    path.world.serve(path.forwarding);
+    let mut running = path.start(key(), path.server());
+    assert_eq!(upload(&path.world).join().unwrap(), DOWNLOAD);
+    path.world.director.ip("link set eth1 mtu 1200").unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while upload(&path.world).join().unwrap() != DOWNLOAD {
+        assert!(Instant::now() < deadline);
+    }
+    did(running.end(), "answered_too_big");
+}
+
+/// Sends datagrams until somebody says that nobody listens.
+fn refused(path: &Path) {
+    let ask = || -> io::Result<UdpSocket> {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.connect((VIRTUAL, PORT))?;
+        socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+        Ok(socket)
+    };
+    let socket = path.world.client.enter(ask).unwrap().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let heard = socket.send(b"anybody?").and_then(|_| socket.recv(&mut [0; 9]));
+        match heard {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return,
+            other => assert!(Instant::now() < deadline, "{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_client_learns_from_the_server_that_nobody_listens() {
+    let Some(path) = Path::new("l4refused", Forwarding::Nat) else { return };
+    let key = ServiceKey { protocol: Protocol::Udp, ..key() };
+    let mut running = path.start(key, path.server());
+    refused(&path);
+    assert_eq!(path.world.checksum_errors(), 0);
+    did(running.end(), "errors_to_client");
+}
+
+#[test]
+fn a_client_learns_from_the_director_as_a_server_that_nobody_listens() {
+    let Some(path) = Path::new("l4refusedself", Forwarding::Nat) else { return };
+    let key = ServiceKey { protocol: Protocol::Udp, ..key() };
+    let endpoint = Endpoint { address: IpAddr::from([10, 0, 0, 254]), port: 8080 };
+    let mut running = path.start(key, Destination::new(endpoint, 1, Forwarding::Nat));
+    refused(&path);
+    assert_eq!(path.world.checksum_errors(), 0);
+    did(running.end(), "errors_to_client");
+}
+
+#[test]
+fn a_trace_of_the_route_shows_the_virtual_address_where_the_director_is() {
+    let Some(path) = Path::new("l4trace", Forwarding::Nat) else { return };
+    let key = ServiceKey { protocol: Protocol::Udp, ..key() };
+    let mut running = path.start(key, path.server());
+    let unreachable = |ttl: u32| {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.set_ttl(ttl).unwrap();
+        socket.connect((VIRTUAL, PORT)).unwrap();
+        socket.send(b"how far?").unwrap();
+    };
+    // Near the client is the first hop, the director the second one.
+    path.world.client.enter(|| unreachable(2)).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while World::counter(&path.world.client, "Icmp:", "InTimeExcds") == 0 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    did(running.end(), "answered_ttl");
+}
