@@ -6,6 +6,9 @@
 pub mod address;
 mod assignments;
 pub mod batch;
+pub mod device;
+pub(crate) mod dump;
+pub mod generic;
 pub mod link;
 pub mod neighbour;
 pub mod route;
