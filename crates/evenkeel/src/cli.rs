@@ -24,6 +24,9 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Check configuration files, together, and say everything that is wrong with them.
     Check(CheckArgs),
+    /// Look at this machine as the configuration needs it: interfaces, kernel parameters, kernel,
+    /// other programs; name what does not fit, and the command that mends it.
+    Doctor(DoctorArgs),
     /// Show the live state of the running director.
     Status(StatusArgs),
     /// Say what a reload would change and what it would drop, without doing it.
@@ -144,6 +147,20 @@ pub(crate) struct RunArgs {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) files: FileArgs,
+    /// How to print what is found.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// `evenkeel doctor`
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) files: FileArgs,
+    /// Mend what can be mended while everything runs (kernel parameters, offloads), and say how to
+    /// keep it.
+    #[arg(long)]
+    pub(crate) fix: bool,
     /// How to print what is found.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,

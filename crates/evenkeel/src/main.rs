@@ -34,6 +34,7 @@ fn main() -> ExitCode {
     match cli::Cli::parse().command {
         Command::Run(args) => commands::run::run(&args),
         Command::Check(args) => commands::check::check(&args),
+        Command::Doctor(args) => commands::doctor::doctor(&args),
         Command::Status(args) => commands::status::status(&args),
         Command::Plan(args) => commands::plan::plan(&args),
         Command::Reload(args) => commands::reload::reload(&args),

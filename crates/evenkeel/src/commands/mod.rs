@@ -1,6 +1,7 @@
 //! The commands of the command line, one file each.
 
 pub(crate) mod check;
+pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod help;
 pub(crate) mod ipvsadm;

@@ -6,6 +6,7 @@ mod command_line;
 mod completeness;
 mod director;
 mod director_role;
+mod doctor;
 mod documentation;
 mod duties;
 mod events;
