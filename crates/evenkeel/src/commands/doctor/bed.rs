@@ -77,7 +77,7 @@ pub(super) fn machine() -> Facts {
     };
     let way = |interface, address: [u8; 4]| {
         let next_hop = address.into();
-        (next_hop, Some(Route { interface, next_hop, source: None, local: false }))
+        (next_hop, Some(Route { interface, next_hop, source: None, local: false, mtu: None }))
     };
     let mut sysctls = std::collections::BTreeMap::new();
     for interface in ["all", "lo", "eth0", "eth1"] {
