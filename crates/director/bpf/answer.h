@@ -6,6 +6,7 @@
 #define EVENKEEL_ANSWER_H
 
 #include "checksum.h"
+#include "clock.h"
 #include "route.h"
 
 #define QUOTE_MAX 512 /* RFC 1812 4.3.2.3: the answer shall not be larger than 576 bytes */
@@ -33,7 +34,7 @@ struct {
 /* Whether this second has room for one more answer. */
 static __always_inline int may_answer(void)
 {
-	__u64 second = conn_clock() / SECOND;
+	__u64 second = coarse_clock() / SECOND;
 	__u32 only = 0;
 	struct pace *pace = bpf_map_lookup_elem(&paces, &only);
 

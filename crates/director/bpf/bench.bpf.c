@@ -1,13 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* What the packet benchmark runs: the forwarding program on packets of many clients, and the least
  * that a forwarding program can do. A test run hands the same buffer to every repetition, so the
- * head of the packet is written anew each time; that is counted as ours. */
+ * head of the packet is written anew each time; that is counted as ours. With BENCH_KERNEL_HASH
+ * the same over the kernel's hash map. */
+#ifdef BENCH_KERNEL_HASH
+#include "bench_conn_hash.h"
+#endif
 #include "evenkeel.bpf.c"
 
 #define PORTS_EACH 32768 /* flows of one client address */
+#define FLOWS (1 << 20)
 
 __u32 next_flow;
+__u32 next_new = FLOWS;
+__u32 next_gone = FLOWS;
 __u64 random_state = 88172645463325252ULL;
+
+/* Serialised: the next number depends on the server that the last packet was sent to, which its
+ * entry says; without that the processor works on several packets at once. All servers' addresses
+ * begin with 10, so that it changes nothing, which the compiler cannot know. */
+static __always_inline void depend_on(struct xdp_md *ctx)
+{
+	struct iphdr *ip = (void *)((struct ethhdr *)(long)ctx->data + 1);
+
+	if ((void *)(ip + 1) <= (void *)(long)ctx->data_end)
+		random_state += *(__u8 *)&ip->daddr - 10;
+}
 
 static __always_inline __u32 random_number(void)
 {
@@ -20,29 +38,66 @@ static __always_inline __u32 random_number(void)
 	return state >> 16;
 }
 
+/* New flows in an order that no prefetcher follows. */
+static __always_inline __u32 scattered(__u32 flow)
+{
+	return flow * 0x9e3779b1;
+}
+
+static __always_inline struct conn_key key_of(__u32 flow)
+{
+	struct conn_key key = {
+		.from = bpf_htonl(0x0b000000 + flow / PORTS_EACH),
+		.to = bpf_htonl(0xc0000201),
+		.from_port = bpf_htons(1024 + flow % PORTS_EACH),
+		.to_port = bpf_htons(80),
+		.protocol = IPPROTO_TCP,
+	};
+	return key;
+}
+
 static __always_inline int run(struct xdp_md *ctx, __u32 flow, __u8 flags)
 {
 	struct ethhdr *ethernet = (void *)(long)ctx->data;
 	struct iphdr *ip = (void *)(ethernet + 1);
 	struct tcphdr *tcp = (void *)(ip + 1);
+	struct conn_key key = key_of(flow);
+	int action;
 
 	if ((void *)(tcp + 1) > (void *)(long)ctx->data_end)
 		return XDP_ABORTED;
 	*(__u32 *)ethernet->h_dest = bpf_htonl(0x02000000);
 	*(__u16 *)(ethernet->h_dest + 4) = bpf_htons(1);
 	ip->ttl = 64;
-	ip->saddr = bpf_htonl(0x0b000000 + flow / PORTS_EACH);
-	ip->daddr = bpf_htonl(0xc0000201);
-	tcp->source = bpf_htons(1024 + flow % PORTS_EACH);
-	tcp->dest = bpf_htons(80);
+	ip->saddr = key.from;
+	ip->daddr = key.to;
+	tcp->source = key.from_port;
+	tcp->dest = key.to_port;
 	((__u8 *)tcp)[13] = flags;
-	return handle_frame(ctx);
+	action = handle_frame(ctx);
+	depend_on(ctx);
+	return action;
+}
+
+static __always_inline void forget(__u32 flow)
+{
+	struct conn_key key = key_of(flow);
+	struct conn conn;
+
+	if (conn_find(&key, &conn))
+		conn_remove(&conn);
 }
 
 SEC("xdp")
 int open_flows(struct xdp_md *ctx)
 {
-	return run(ctx, next_flow++, TCP_SYN);
+	return run(ctx, next_flow++ % FLOWS, TCP_SYN);
+}
+
+SEC("xdp")
+int establish_flows(struct xdp_md *ctx)
+{
+	return run(ctx, next_flow++ % FLOWS, TCP_ACK);
 }
 
 SEC("xdp")
@@ -60,7 +115,41 @@ int flows_64k(struct xdp_md *ctx)
 SEC("xdp")
 int flows_1m(struct xdp_md *ctx)
 {
-	return run(ctx, random_number() % 1000000, TCP_ACK);
+	return run(ctx, random_number() % FLOWS, TCP_ACK);
+}
+
+/* New flows; forget_new removes them again, outside of what is measured. */
+SEC("xdp")
+int new_flows(struct xdp_md *ctx)
+{
+	return run(ctx, FLOWS + scattered(next_new++) % (FLOWS * 64), TCP_SYN);
+}
+
+SEC("xdp")
+int forget_new(struct xdp_md *ctx)
+{
+	forget(FLOWS + scattered(next_gone++) % (FLOWS * 64));
+	return XDP_DROP;
+}
+
+/* Insertion and deletion in the table alone, of a connection that is one entry in either: the
+ * destination is the one by direct routing. */
+SEC("xdp")
+int insert_delete(struct xdp_md *ctx)
+{
+	struct conn_request request = {};
+
+	request.key = key_of(FLOWS + random_number() % (FLOWS * 64));
+	request.destination = 16;
+	request.now = conn_clock();
+	request.state = SYN_RECV;
+	if (conn_create(&request) == CREATED) {
+		struct conn conn;
+
+		if (conn_find(&request.key, &conn) && conn_remove(&conn))
+			return XDP_TX;
+	}
+	return XDP_DROP;
 }
 
 SEC("xdp")

@@ -1,109 +1,57 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The connection table: everything that reads or writes it is in this file, and the rest of the
- * program uses only the functions below.
+/* The connection table, as the rest of the program uses it: nothing else touches what is behind
+ * these functions (table.h: where connections are; claim.h: how they come; remove.h: how they go).
  *
- * A connection is found under what its packets carry. NAT needs a second entry for the answers
- * (kind REVERSE); it points back with the virtual address. Each direction notes its packets in
- * its own entry; the state is in the forward entry. Persistence templates live here too, under a
- * key no packet has.
+ * A connection has one entry, found from the packets of its client (conn_find) and, with NAT, from
+ * those of its server (conn_find_answer): by the client's side, then held against the server's
+ * address and port. Persistence templates live here too, under a key no packet has.
  *
- * Counts: the connection is counted at its destination before it is inserted; each change of
- * state is one compare-and-swap, and who wins it moves the counts; removal swaps STATE_DEAD in
- * first, and who wins that settles them. So nothing is counted twice or lost. */
+ * A second table, for IPv6, differs in the addresses behind the head of a slot alone: in hash_of
+ * and the comparisons of addresses in claim.h and here. */
 #ifndef EVENKEEL_CONN_H
 #define EVENKEEL_CONN_H
 
-#include "maps.h"
-#include "states.h"
+#include "claim.h"
 
-#define SECOND 1000000000ULL
-#define EXISTS (-17)
+enum kind { KIND_FORWARD = 1, KIND_REVERSE = 2 };
 
-/* Of a packet: from, to. kind 0 but for templates. */
-struct conn_key {
-	__be32 from;
-	__be32 to;
-	__be16 from_port;
-	__be16 to_port;
-	__u8 protocol;
-	__u8 template;
-	__u16 unused;
-};
-
-enum kind { KIND_FORWARD = 1, KIND_REVERSE = 2, KIND_TEMPLATE = 3 };
-
+/* A connection, as a packet found it. */
 struct conn {
-	__u64 last_seen; /* CLOCK_MONOTONIC_COARSE */
+	struct slot *slot;
+	struct destination *server;
+	__u64 tag;
+	__u64 word;
+	__u32 number; /* of the slot, plus one */
 	__u32 destination;
-	__u32 state; /* not of REVERSE */
 	__be32 peer; /* forward: the server; reverse: the virtual address */
 	__be16 peer_port;
 	__u8 kind;
 	__u8 forwarding;
-	__u32 controlled;       /* template: connections made through it */
-	__u32 timeout;          /* template: seconds */
-	__be16 template_port;   /* forward: where its template is, if... */
-	__u8 template_bits;     /* ... this is not zero */
-	__u8 unused[5];
+	__u8 state;
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, CONNECTIONS_DEFAULT);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__type(key, struct conn_key);
-	__type(value, struct conn);
-} connections SEC(".maps");
-
-static __always_inline __u64 conn_clock(void)
+static __always_inline __u32 conn_clock(void)
 {
-	return bpf_ktime_get_coarse_ns();
+	return coarse_clock() >> TICK_SHIFT;
 }
 
-static __always_inline struct conn *conn_find(const struct conn_key *key)
+static __always_inline __u64 key_tag(const struct conn_key *key)
 {
-	return bpf_map_lookup_elem(&connections, key);
+	return key->from_port | (__u64)key->to_port << 16 | (__u64)key->protocol << 32 | TAG_USED |
+	       (key->template ? TAG_TEMPLATE : 0);
 }
 
-static __always_inline void conn_touch(struct conn *conn, __u64 now)
+static __always_inline union addresses key_addresses(const struct conn_key *key)
 {
-	if (conn->last_seen != now)
-		conn->last_seen = now;
+	union addresses addresses = { .client = key->from, .virtual = key->to };
+
+	return addresses;
 }
 
-static __always_inline __u64 conn_timeout(const struct conn *conn)
+/* Of the client's side. */
+static __always_inline __u64 conn_key_hash(const struct conn_key *key)
 {
-	if (conn->kind == KIND_TEMPLATE)
-		return conn->timeout * SECOND;
-	return timeout_seconds[conn->state & 15] * SECOND;
-}
-
-/* The key of the answers to the packets of `key`. */
-static __always_inline struct conn_key
-conn_reverse_key(const struct conn_key *key, const struct conn *conn)
-{
-	struct conn_key reverse = {
-		.from = conn->peer,
-		.to = key->from,
-		.from_port = conn->peer_port,
-		.to_port = key->from_port,
-		.protocol = key->protocol,
-	};
-	return reverse;
-}
-
-/* From a reverse entry back to the forward key. */
-static __always_inline struct conn_key
-conn_forward_key(const struct conn_key *key, const struct conn *conn)
-{
-	struct conn_key forward = {
-		.from = key->to,
-		.to = conn->peer,
-		.from_port = key->to_port,
-		.to_port = conn->peer_port,
-		.protocol = key->protocol,
-	};
-	return forward;
+	return hash_of(key_addresses(key), key_tag(key));
 }
 
 static __always_inline __be32 prefix_mask(__u32 bits)
@@ -124,215 +72,360 @@ conn_template_key(const struct conn_key *key, __u32 bits, __be16 port)
 	return template;
 }
 
-static __always_inline void conn_count(const struct conn *conn, __u32 state, __s32 by)
+/* The slot of a key in a bucket, its number plus one. */
+static __noinline int bucket_find(__u32 index, __u64 tag, __u64 addresses)
 {
-	struct load *load = load_at(conn->destination);
+	struct bucket *bucket = bucket_at(index);
 
-	if (!load)
-		return;
-	if (state == ESTABLISHED)
-		__sync_fetch_and_add(&load->active, by);
-	else if (state == TEMPLATE)
-		__sync_fetch_and_add(&load->templates, by);
-	else
-		__sync_fetch_and_add(&load->inactive, by);
+	if (!bucket)
+		return 0;
+	for (__u32 at = 0; at < SLOTS; at++) {
+		struct slot *slot = &bucket->slots[at];
+
+		if (!((LOOK(slot->tag) ^ tag) & (TAG_KEY | TAG_BUSY)) &&
+		    LOOK(slot->addresses.both) == addresses)
+			return index * SLOTS + at + 1;
+	}
+	return 0;
 }
 
-/* A connection came to a destination or left it: whether it takes more of them. Kernel:
- * ip_vs_bind_dest, ip_vs_unbind_dest. */
-static __always_inline void conn_weigh(__u32 index, int came)
+__noinline int find_away(__u64 hash, __u64 tag, __u64 addresses)
 {
-	struct destination *destination = destination_at(index);
-	__u32 *overloaded, upper, lower;
-	struct load *load;
-	__u64 total;
+	int found = 0;
 
-	if (!destination || !destination->upper_threshold)
-		return;
-	load = load_at(index);
-	overloaded = bpf_map_lookup_elem(&overloads, &index);
-	if (!load || !overloaded)
-		return;
-	upper = destination->upper_threshold;
-	lower = destination->lower_threshold;
-	total = (__u64)load->active + load->inactive;
-	if (came) {
-		if (total >= upper)
-			*overloaded = 1;
-	} else if (lower ? total < lower : total * 4 < (__u64)upper * 3) {
-		*overloaded = 0;
+	for (__u32 at = 0; at < AWAY_BUCKETS && !found; at++)
+		found = bucket_find(away_of(hash, at), tag, addresses);
+	return found;
+}
+
+/* Reads what is in a slot; nothing if that is not whole or not the key's. */
+static __always_inline int
+conn_read(struct conn *conn, struct slot *slot, __u32 number, __u64 tag, union addresses addresses)
+{
+	conn->slot = slot;
+	conn->number = number;
+	conn->tag = LOOK(slot->tag);
+	conn->word = LOOK(slot->word);
+	if (((conn->tag ^ tag) & (TAG_KEY | TAG_BUSY)) || is_dead(conn->word) ||
+	    LOOK(slot->addresses.both) != addresses.both ||
+	    !same_owner(conn->tag, LOOK(slot->tag)))
+		return 0;
+	conn->destination = word_destination(conn->word);
+	conn->state = word_state(conn->word);
+	conn->forwarding = tag_forwarding(conn->tag);
+	conn->server = destination_at(conn->destination);
+	return conn->server != 0;
+}
+
+/* Finds the connection of a client's packet, or a template. */
+static __always_inline int conn_find(const struct conn_key *key, struct conn *conn)
+{
+	union addresses addresses = key_addresses(key);
+	__u64 tag = key_tag(key), hash = hash_of(addresses, tag);
+	struct bucket *bucket = bucket_at(home_of(hash));
+	__u32 number = SLOTS;
+	struct slot *slot;
+
+	if (!bucket)
+		return 0;
+#pragma unroll
+	for (int at = 0; at < SLOTS; at++)
+		if (number == SLOTS &&
+		    !((LOOK(bucket->slots[at].tag) ^ tag) & (TAG_KEY | TAG_BUSY)) &&
+		    LOOK(bucket->slots[at].addresses.both) == addresses.both)
+			number = at;
+	if (number < SLOTS) {
+		/* So that the verifier does not go on from each slot separately. */
+		asm volatile("%0 ^= %1; %0 ^= %1" : "+r"(number) : "r"((__u32)hash));
+		number &= SLOTS - 1;
+		slot = &bucket->slots[number];
+		number += home_of(hash) * SLOTS + 1;
+	} else {
+		if (!(LOOK(bucket->slots[0].tag) & TAG_ABSENT))
+			return 0;
+		number = find_away(hash, tag, addresses.both);
+		slot = number ? slot_at(number - 1) : 0;
+		if (!slot)
+			return 0;
 	}
+	if (!conn_read(conn, slot, number, tag, addresses))
+		return 0;
+	conn->kind = KIND_FORWARD;
+	conn->peer = conn->server->address;
+	conn->peer_port = conn->server->port ?: key->to_port;
+	return 1;
+}
+
+/* The NAT connection in a bucket that a server's packet belongs to: its slot's number plus one. */
+static __noinline int
+bucket_find_answer(__u32 index, __u64 tag, __u64 both, __be16 from_port)
+{
+	struct bucket *bucket = bucket_at(index);
+	union addresses from = { .both = both };
+
+	if (!bucket)
+		return 0;
+	for (__u32 at = 0; at < SLOTS; at++) {
+		struct slot *slot = &bucket->slots[at];
+		__u64 found = LOOK(slot->tag);
+		struct destination *server;
+
+		if ((found ^ tag) & (TAG_CLIENT_SIDE | TAG_BUSY | TAG_FORWARDING) ||
+		    LOOK(slot->addresses.client) != from.client)
+			continue;
+		server = destination_at(word_destination(LOOK(slot->word)));
+		if (server && server->address == from.virtual &&
+		    (server->port ?: tag_virtual_port(found)) == from_port)
+			return index * SLOTS + at + 1;
+	}
+	return 0;
+}
+
+/* The same wherever it may be. `from` has the server in the place of the virtual address. */
+__noinline int find_answer(__u64 tag, __u64 both, __u32 from_port)
+{
+	union addresses from = { .both = both };
+	__u64 hash = hash_of(from, tag);
+	struct bucket *bucket = bucket_at(home_of(hash));
+	int found;
+
+	if (!bucket)
+		return 0;
+	found = bucket_find_answer(home_of(hash), tag, both, from_port);
+	if (found || !(LOOK(bucket->slots[0].tag) & TAG_ABSENT))
+		return found;
+	for (__u32 at = 0; at < AWAY_BUCKETS && !found; at++)
+		found = bucket_find_answer(away_of(hash, at), tag, both, from_port);
+	return found;
+}
+
+/* Finds the connection that the packet of a NAT server belongs to. */
+static __always_inline int conn_find_answer(const struct conn_key *key, struct conn *conn)
+{
+	union addresses from = { .client = key->to, .virtual = key->from };
+	__u64 tag = key->to_port | (__u64)key->protocol << 32 | TAG_USED |
+		    (__u64)FORWARD_NAT << TAG_FORWARDING_SHIFT;
+	int number = find_answer(tag, from.both, key->from_port);
+	struct slot *slot = number ? slot_at(number - 1) : 0;
+	union addresses addresses;
+	__u64 found;
+
+	if (!slot)
+		return 0;
+	found = LOOK(slot->tag);
+	if ((found ^ tag) & TAG_CLIENT_SIDE)
+		return 0;
+	addresses.both = LOOK(slot->addresses.both);
+	if (addresses.client != key->to || !conn_read(conn, slot, number, found, addresses) ||
+	    conn->server->address != key->from)
+		return 0;
+	conn->kind = KIND_REVERSE;
+	conn->peer = addresses.virtual;
+	conn->peer_port = tag_virtual_port(found);
+	return 1;
+}
+
+static __always_inline void conn_touch(const struct conn *conn, __u32 now)
+{
+	if (conn->slot->seen != now)
+		conn->slot->seen = now;
+}
+
+/* Moves a state on: the counts go along, once. */
+__noinline int slot_step(struct slot *slot, __u64 old, __u32 direction, __u32 event)
+{
+	__u32 state, next;
+	__u64 new;
+
+	if (!slot)
+		return 0;
+	for (int tries = 0; tries < 4; tries++) {
+		state = word_state(old);
+		if (state >= UDP_FLOW)
+			return 0;
+		next = state_after(state, direction, event);
+		if (next == state)
+			return 0;
+		new = old + ((__u64)next << WORD_STATE_SHIFT) - ((__u64)state << WORD_STATE_SHIFT);
+		new = __sync_val_compare_and_swap(&slot->word, old, new);
+		if (new == old) {
+			if ((state == ESTABLISHED) != (next == ESTABLISHED)) {
+				load_count(word_destination(old), state, -1);
+				load_count(word_destination(old), next, 1);
+			}
+			return 1;
+		}
+		/* Another segment was faster, or another connection has the slot by now. */
+		if ((new ^ old) & ~WORD_DEAD)
+			return 0;
+		old = new;
+	}
+	return 0;
 }
 
 /* A TCP segment passed. */
-static __always_inline void conn_step(struct conn *conn, __u32 direction, __u8 flags)
+static __always_inline void conn_step(const struct conn *conn, __u32 direction, __u8 flags)
 {
 	__u32 event = event_of(flags);
 
-	for (int tries = 0; tries < 4; tries++) {
-		__u32 old = *(volatile __u32 *)&conn->state;
-		__u32 next;
-
-		if (old >= UDP_FLOW)
-			return;
-		next = state_after(old, direction, event);
-		if (next == old)
-			return;
-		if (__sync_val_compare_and_swap(&conn->state, old, next) != old)
-			continue;
-		if ((old == ESTABLISHED) != (next == ESTABLISHED)) {
-			conn_count(conn, old, -1);
-			conn_count(conn, next, 1);
-		}
-		return;
-	}
+	if (state_after(conn->state, direction, event) != conn->state)
+		slot_step(conn->slot, conn->word, direction, event);
 }
 
-/* Removes a forward entry with what belongs to it, or a template. Returns whether this call did. */
-static __noinline int conn_remove(const struct conn_key *key)
+/* Removes a connection or template. Returns whether this call did. */
+static __always_inline int conn_remove(const struct conn *conn)
 {
-	struct conn_key other;
-	struct conn *conn, *found;
-	__u32 state;
+	__u64 word = LOOK(conn->slot->word);
 
-	if (!key)
-		return 0;
-	conn = conn_find(key);
-	if (!conn || conn->kind == KIND_REVERSE)
-		return 0;
-	state = *(volatile __u32 *)&conn->state;
-	if (state >= STATE_DEAD ||
-	    __sync_val_compare_and_swap(&conn->state, state, STATE_DEAD) != state)
-		return 0;
-	conn_count(conn, state, -1);
-	if (conn->kind == KIND_FORWARD)
-		conn_weigh(conn->destination, 0);
-	if (conn->kind == KIND_FORWARD && conn->forwarding == FORWARD_NAT) {
-		other = conn_reverse_key(key, conn);
-		found = conn_find(&other);
-		if (found && found->kind == KIND_REVERSE && found->peer == key->to &&
-		    found->peer_port == key->to_port)
-			bpf_map_delete_elem(&connections, &other);
-	}
-	if (conn->kind == KIND_FORWARD && conn->template_bits) {
-		other = conn_template_key(key, conn->template_bits, conn->template_port);
-		found = conn_find(&other);
-		if (found && found->controlled && found->destination == conn->destination)
-			__sync_fetch_and_add(&found->controlled, -1);
-	}
-	bpf_map_delete_elem(&connections, key);
-	return 1;
+	if ((word ^ conn->word) & ~WORD_DEAD)
+		return 0; /* another one has the slot by now */
+	return slot_remove(conn->slot, word);
 }
 
 /* Whether nothing was seen of a connection for as long as its state allows. */
-static __always_inline int conn_expired(const struct conn_key *key, struct conn *conn, __u64 now)
+static __always_inline int conn_expired(const struct conn *conn, __u32 now)
 {
-	__u64 last = conn->last_seen, most = conn_timeout(conn);
-
-	if (now < last + most)
+	if (!slot_is_over(conn->slot, conn->tag, conn->word, now))
 		return 0;
-	if (conn->kind == KIND_FORWARD && conn->forwarding == FORWARD_NAT) {
-		struct conn_key other = conn_reverse_key(key, conn);
-		struct conn *reverse = conn_find(&other);
-
-		if (reverse && reverse->last_seen > last) {
-			conn->last_seen = reverse->last_seen;
-			return now >= reverse->last_seen + most;
-		}
-	}
-	if (conn->kind == KIND_TEMPLATE && conn->controlled) {
-		/* Still in use: armed anew. */
-		conn->last_seen = now;
+	if (conn->tag & TAG_TEMPLATE && LOOK(conn->slot->template)) {
+		conn->slot->seen = now + ticks_of(TEMPLATE_REARM);
 		return 0;
 	}
 	return 1;
 }
 
-/* Removes what stands under a key if its time is over. */
-static __noinline int conn_reap(const struct conn_key *key)
+/* The slot of a key anywhere, its number plus one. */
+__noinline int find_slot(const struct conn_key *key)
 {
-	struct conn_key other;
-	struct conn *conn, *forward;
+	union addresses addresses;
+	struct bucket *home;
+	__u64 tag, hash;
+	int found;
 
 	if (!key)
 		return 0;
-	conn = conn_find(key);
-	if (!conn)
+	addresses = key_addresses(key);
+	tag = key_tag(key);
+	hash = hash_of(addresses, tag);
+	found = bucket_find(home_of(hash), tag, addresses.both);
+	if (found)
+		return found;
+	home = bucket_at(home_of(hash));
+	if (!home || !(LOOK(home->slots[0].tag) & TAG_ABSENT))
 		return 0;
-	if (conn->kind != KIND_REVERSE)
-		return conn_expired(key, conn, conn_clock()) ? conn_remove(key) : 0;
-	other = conn_forward_key(key, conn);
-	forward = conn_find(&other);
-	if (forward && forward->peer == key->from && forward->peer_port == key->from_port)
-		return 0;
-	return bpf_map_delete_elem(&connections, key) == 0;
+	return find_away(hash, tag, addresses.both);
 }
 
-/* Puts the entry of the answers in place. Another live connection may be there: the same client
- * address and port through another virtual address to the same server. */
-static __always_inline int
-conn_insert_reverse(const struct conn_key *reverse, const struct conn *value, __u64 now)
+/* Finds the template under a key and begins its time anew. One whose time or server is gone goes
+ * too. Returns what conn_follow_template wants, 0 if there is none. */
+__noinline int conn_use_template(const struct conn_key *key, __u32 now, __u32 seconds)
 {
-	struct conn_key other;
-	struct conn *there, *forward;
+	struct destination *server;
+	int number = find_slot(key);
+	struct slot *slot = number ? slot_at(number - 1) : 0;
+	__u64 word;
 
-	if (!bpf_map_update_elem(&connections, reverse, value, BPF_NOEXIST))
+	if (!slot)
 		return 0;
-	there = conn_find(reverse);
-	if (!there || there->kind != KIND_REVERSE)
-		return -1;
-	if (there->peer != value->peer || there->peer_port != value->peer_port) {
-		other = conn_forward_key(reverse, there);
-		forward = conn_find(&other);
-		if (forward) {
-			if (forward->state != TIME_WAIT && forward->state != CLOSE &&
-			    !conn_expired(&other, forward, now))
-				return -1;
-			conn_remove(&other);
-		}
+	word = LOOK(slot->word);
+	server = is_dead(word) ? 0 : destination_at(word_destination(word));
+	if (!server)
+		return 0;
+	if (!is_available(server) || !is_dead(slot_over(slot, now))) {
+		slot_remove(slot, word);
+		return 0;
 	}
-	return bpf_map_update_elem(&connections, reverse, value, BPF_ANY);
+	slot->seen = now + ticks_of(seconds);
+	return number;
 }
 
-enum created { CREATED, CREATED_ELSEWHERE, CREATE_FULL, CREATE_CLASH };
-
-/* Creates a connection to `value->destination` and counts it there. */
-static __always_inline enum created
-conn_create(const struct conn_key *key, const struct conn *value)
+/* Where a template leads, and the reference to it for connections made through it. */
+static __always_inline __u32 conn_follow_template(int number, __u32 *reference)
 {
-	long failed;
+	struct slot *slot = slot_at(number - 1);
 
-	conn_count(value, value->state, 1);
-	failed = bpf_map_update_elem(&connections, key, value, BPF_NOEXIST);
-	if (failed) {
-		conn_count(value, value->state, -1);
-		return failed == EXISTS ? CREATED_ELSEWHERE : CREATE_FULL;
-	}
-	if (value->kind == KIND_FORWARD)
-		conn_weigh(value->destination, 1);
-	if (value->template_bits) {
-		struct conn_key template =
-			conn_template_key(key, value->template_bits, value->template_port);
-		struct conn *found = conn_find(&template);
+	if (!slot)
+		return DESTINATIONS_MAX;
+	*reference = number | reference_bits(LOOK(slot->tag));
+	return word_destination(LOOK(slot->word));
+}
 
-		if (found && found->destination == value->destination)
-			__sync_fetch_and_add(&found->controlled, 1);
-	}
-	if (value->kind == KIND_FORWARD && value->forwarding == FORWARD_NAT) {
-		struct conn_key reverse = conn_reverse_key(key, value);
-		struct conn answer = *value;
+/* Creates a connection or template and counts it at its destination. */
+__noinline int conn_create(struct conn_request *request)
+{
+	struct destination *server;
+	struct slot *template;
+	enum created result;
 
-		answer.kind = KIND_REVERSE;
-		answer.state = 0;
-		answer.peer = key->to;
-		answer.peer_port = key->to_port;
-		answer.template_bits = 0;
-		if (conn_insert_reverse(&reverse, &answer, value->last_seen)) {
-			conn_remove(key);
-			return CREATE_CLASH;
-		}
-	}
-	return CREATED;
+	if (!request)
+		return CREATE_RACE;
+	server = destination_at(request->destination);
+	if (!server)
+		return CREATE_RACE;
+	request->slot = 0;
+	request->tag = key_tag(&request->key);
+	if (request->state != TEMPLATE)
+		request->tag |= (__u64)(server->forwarding & 3) << TAG_FORWARDING_SHIFT;
+	request->hash = hash_of(request->addresses, request->tag);
+	request->server = server->address;
+	request->server_port = server->port ?: request->key.to_port;
+	template = template_of(request->template, request->destination);
+	if (template)
+		/* Before it is there, so that the template stays until then. */
+		__sync_fetch_and_add(&template->template, 1);
+	else
+		request->template = 0;
+	result = claim_slot(request);
+	if (result != CREATED)
+		template_leave(request->template, request->destination);
+	else if (request->state != TEMPLATE)
+		load_weigh(request->destination, 1);
+	return result;
+}
+
+/* Where the connection goes that another processor made meanwhile. */
+static __always_inline __u32 conn_found_destination(const struct conn_request *request)
+{
+	struct slot *slot = slot_at(request->slot - 1);
+
+	return slot ? word_destination(LOOK(slot->word)) : DESTINATIONS_MAX;
+}
+
+/* Whether connections went without an entry because there was no room at this key. */
+static __always_inline int conn_is_stateless(const struct conn_key *key)
+{
+	struct bucket *home = bucket_at(home_of(conn_key_hash(key)));
+
+	return home && LOOK(home->slots[0].tag) & TAG_STATELESS;
+}
+
+/* From now on they do. */
+static __always_inline void conn_set_stateless(const struct conn_key *key)
+{
+	struct bucket *home = bucket_at(home_of(conn_key_hash(key)));
+
+	if (home && !(LOOK(home->slots[0].tag) & TAG_STATELESS))
+		__sync_fetch_and_or(&home->slots[0].tag, TAG_STATELESS);
+}
+
+/* Removes what is in a slot if its time is over. A home that nobody has any more forgets that
+ * there was no room. */
+__noinline int conn_reap(__u32 number)
+{
+	struct slot *slot = slot_at(number);
+	struct bucket *home;
+	__u64 used = 0;
+
+	if (!slot)
+		return 0;
+	home = bucket_at(home_of(hash_of(slot->addresses, LOOK(slot->tag))));
+	if (!home || !remove_here(slot, slot_over(slot, conn_clock())))
+		return 0;
+	for (__u32 at = 0; at < SLOTS; at++)
+		used |= LOOK(home->slots[at].tag) & (TAG_USED | TAG_ABSENT);
+	if (!used && LOOK(home->slots[0].tag) & TAG_STATELESS)
+		__sync_fetch_and_and(&home->slots[0].tag, ~TAG_STATELESS);
+	return 1;
 }
 
 #endif

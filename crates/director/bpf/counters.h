@@ -12,6 +12,7 @@ COUNTER(passed_to_answer)        /* an answer too big or out of hops: the kernel
 COUNTER(passed_to_self)          /* the server is this machine */
 COUNTER(forwarded_to_server)
 COUNTER(forwarded_to_client)
+COUNTER(forwarded_stateless)     /* by hash: the table had no room for the connection */
 COUNTER(forwarded_by_kernel)     /* replies rewritten on their way out of the kernel */
 COUNTER(errors_to_server)        /* ICMP errors about answers */
 COUNTER(errors_to_client)        /* ICMP errors about requests */
@@ -24,8 +25,9 @@ COUNTER(dropped_no_route)
 COUNTER(dropped_ttl)             /* no hop left, and nobody is told */
 COUNTER(dropped_too_big)         /* by direct routing, and not to be answered */
 COUNTER(dropped_unanswered)      /* too big or out of hops, from an address that is nobody's */
-COUNTER(dropped_table_full)
+COUNTER(dropped_table_full)      /* no room for a connection, and NAT needs its entry */
 COUNTER(dropped_port_clash)      /* the same client port already talks to that server */
 COUNTER(dropped_loopback)        /* to 127.0.0.0/8, from outside */
 COUNTER(dropped_race)            /* two processors created or removed one connection at once */
 COUNTER(schedule_retries)        /* two processors scheduled at once */
+COUNTER(replaced_half_open)      /* one that awaited its client's ACK made room for another */

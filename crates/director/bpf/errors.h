@@ -17,28 +17,27 @@
 __noinline int handle_icmp(struct xdp_md *ctx)
 {
 	void *end = (void *)(long)ctx->data_end;
-	struct destination *destination;
 	struct target target;
 	struct packet packet;
 	struct conn_key key;
-	struct conn *conn;
+	struct conn conn;
 
 	if (parse(&packet, (void *)(long)ctx->data, end) != ICMP || !parse_error(&packet, end))
 		return pass(COUNT_passed_not_ours);
 	key = error_key(&packet);
-	conn = conn_find(&key);
-	if (!conn)
-		return pass(COUNT_passed_not_ours);
-	target = conn_target(conn);
-	if (conn->kind == KIND_REVERSE)
+	if (!conn_find(&key, &conn)) {
+		if (!conn_find_answer(&key, &conn))
+			return pass(COUNT_passed_not_ours);
+		target = conn_target(&conn);
 		return send_to_client(ctx, &packet, &target);
+	}
 	if (!gate_is_open(key.to))
 		return pass(COUNT_passed_gate_closed);
-	destination = destination_at(target.destination);
-	if (!destination || !is_available(destination))
+	if (!is_available(conn.server))
 		return drop(COUNT_dropped_server_removed);
+	target = conn_target(&conn);
 	account_in(target.destination, packet.bytes, 0);
-	return send_to_server(ctx, &packet, &target, destination);
+	return send_to_server(ctx, &packet, &target, conn.server);
 }
 
 #endif

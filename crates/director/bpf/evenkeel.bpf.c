@@ -11,6 +11,7 @@
 #include "conn.h"
 #include "packet.h"
 #include "schedule.h"
+#include "stateless.h"
 #include "forward.h"
 #include "ours.h"
 #include "errors.h"
@@ -34,122 +35,229 @@ static __always_inline struct service *service_of(const struct conn_key *key)
 	return bpf_map_lookup_elem(&services, &service);
 }
 
+/* A function of its own: what it keeps on the stack is gone when the table wants room there. */
+static __noinline __u32 choose(const struct service *service)
+{
+	return schedule(service);
+}
+
 /* The destination of a client that comes back, or of a new one, whose template it makes. A
  * template outlives weight 0 (IPVS: expire_quiescent_template=0) but not the server's removal. */
-static __always_inline __u32
-choose_persistent(const struct conn_key *key, const struct service *service, __be16 port, __u64 now)
+static __always_inline void
+choose_persistent(struct conn_request *request, const struct conn_key *template_key,
+		  const struct service *service)
 {
-	struct conn_key template_key = conn_template_key(key, service->persistence_bits, port);
-	struct conn *template = conn_find(&template_key);
-	struct conn made = {};
-	__u32 chosen;
+	__u32 seconds = service->persistence_seconds;
+	int template = conn_use_template(template_key, request->now, seconds);
 
-	if (template && template->kind == KIND_TEMPLATE && template->state == TEMPLATE) {
-		struct destination *destination = destination_at(template->destination);
-
-		if (destination && is_available(destination) &&
-		    !conn_expired(&template_key, template, now)) {
-			template->last_seen = now;
-			template->timeout = service->persistence_seconds;
-			return template->destination;
-		}
-		conn_remove(&template_key);
+	if (!template) {
+		request->destination = choose(service);
+		if (request->destination == NOBODY)
+			return;
+		request->key = *template_key;
+		request->state = TEMPLATE;
+		request->timeout = seconds;
+		conn_create(request);
+		/* Another processor's, perhaps; without room for one this time without. */
+		template = conn_use_template(template_key, request->now, seconds);
 	}
-	chosen = schedule(service);
-	if (chosen == NOBODY)
-		return NOBODY;
-	made.last_seen = now;
-	made.destination = chosen;
-	made.state = TEMPLATE;
-	made.kind = KIND_TEMPLATE;
-	made.timeout = service->persistence_seconds;
-	if (conn_create(&template_key, &made) == CREATED_ELSEWHERE) {
-		template = conn_find(&template_key);
+	if (template)
+		request->destination = conn_follow_template(template, &request->template);
+}
+
+/* A service for every port has one template for all of them. */
+static __always_inline struct conn_key
+template_key_of(const struct conn_key *key, const struct service *service)
+{
+	struct service_key exact = { .address = key->to, .port = key->to_port,
+				     .protocol = key->protocol };
+	__be16 port = bpf_map_lookup_elem(&services, &exact) ? key->to_port : 0;
+
+	return conn_template_key(key, service->persistence_bits, port);
+}
+
+/* What is to be done with a packet: an action of XDP as a negative number, or the destination. */
+#define TO_DO(action) (-1 - (action))
+
+/* The table has no room at this key: by the key alone, while all members stay the same. NAT
+ * cannot, since answers are known by their entries. */
+static __noinline __u32
+choose_without_entry(const struct conn_key *key, const struct service *service, __u32 now)
+{
+	__u32 chosen = NOBODY, reference;
+	struct conn_key template_key;
+	struct destination *server;
+	int template;
+
+	if (service->persistence_seconds) {
+		template_key = template_key_of(key, service);
+		template = conn_use_template(&template_key, now, service->persistence_seconds);
 		if (template)
-			chosen = template->destination;
+			chosen = conn_follow_template(template, &reference);
 	}
-	return chosen;
+	if (chosen == NOBODY)
+		chosen = choose_stateless(service, key);
+	server = destination_at(chosen);
+	return server && is_available(server) && server->forwarding != FORWARD_NAT ? chosen
+										    : NOBODY;
 }
 
 static __always_inline int
-handle_new(struct xdp_md *ctx, struct packet *packet, const struct conn_key *key, __u64 now)
+go_without_entry(__u16 bytes, const struct conn_key *key, const struct service *service, __u32 now)
 {
-	struct service *service = service_of(key);
-	struct destination *destination;
-	struct conn conn = {}, *found;
-	struct target target;
-	struct service_key exact = { .address = key->to, .port = key->to_port,
-				     .protocol = key->protocol };
-	__be16 port;
+	__u32 chosen = choose_without_entry(key, service, now);
 
-	if (!service)
-		return pass(COUNT_passed_not_ours);
-	if (!gate_is_open(key->to))
-		return pass(COUNT_passed_gate_closed);
-	if (packet->is_tcp && (packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
-		return pass(COUNT_passed_no_connection);
-	conn.last_seen = now;
-	conn.kind = KIND_FORWARD;
-	conn.state = packet->is_tcp ? SYN_RECV : UDP_FLOW;
-	if (service->persistence_seconds) {
-		/* A service for every port has one template for all of them. */
-		port = bpf_map_lookup_elem(&services, &exact) ? key->to_port : 0;
-		conn.template_bits = service->persistence_bits;
-		conn.template_port = port;
-		conn.destination = choose_persistent(key, service, port, now);
-	} else {
-		conn.destination = schedule(service);
-	}
-	if (conn.destination == NOBODY)
-		return drop(COUNT_dropped_no_destination);
-	destination = destination_at(conn.destination);
-	if (!destination || !is_available(destination))
-		return drop(COUNT_dropped_race);
-	conn.forwarding = destination->forwarding;
-	conn.peer = destination->address;
-	conn.peer_port = destination->port ?: key->to_port;
-	switch (conn_create(key, &conn)) {
-	case CREATED:
-		break;
-	case CREATED_ELSEWHERE:
-		/* The same SYN on another processor: go where that one went. */
-		found = conn_find(key);
-		if (!found || found->kind != KIND_FORWARD || found->state >= STATE_DEAD)
-			return drop(COUNT_dropped_race);
-		destination = destination_at(found->destination);
-		if (!destination)
-			return drop(COUNT_dropped_race);
-		target = conn_target(found);
-		account_in(target.destination, packet->bytes, 0);
-		return send_to_server(ctx, packet, &target, destination);
-	case CREATE_CLASH:
-		return drop(COUNT_dropped_port_clash);
-	case CREATE_FULL:
-		return drop(COUNT_dropped_table_full);
-	}
-	target = conn_target(&conn);
-	account_in(target.destination, packet->bytes, 1);
-	return send_to_server(ctx, packet, &target, destination);
+	if (chosen == NOBODY)
+		return -1;
+	count(COUNT_forwarded_stateless);
+	account_in(chosen, bytes, 0);
+	return chosen;
 }
 
-static __always_inline int handle_frame(struct xdp_md *ctx)
+/* What a new connection's first packet is like. */
+#define ABOUT_TCP 0x1000000U
+#define ABOUT_BYTES 0xffffU
+
+static __always_inline __u32 about(const struct packet *packet)
 {
+	return packet->bytes | (__u32)packet->tcp_flags << 16 | (packet->is_tcp ? ABOUT_TCP : 0);
+}
+
+/* Verified on its own: the way of the usual packets stays short. */
+__noinline int
+handle_new(const struct conn_key *key, const struct service *service, __u32 now, __u32 about)
+{
+	struct conn_request request = {};
+	struct conn_key template_key;
+	struct destination *server;
+	__u16 bytes = about & ABOUT_BYTES;
+	__u8 flags = about >> 16;
+	int way;
+
+	if (!key || !service)
+		return TO_DO(drop(COUNT_dropped_race));
+	if (!gate_is_open(key->to))
+		return TO_DO(pass(COUNT_passed_gate_closed));
+	if (about & ABOUT_TCP && (flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN) {
+		way = conn_is_stateless(key) ? go_without_entry(bytes, key, service, now) : -1;
+		return way < 0 ? TO_DO(pass(COUNT_passed_no_connection)) : way;
+	}
+	request.now = now;
+	request.service = service->index;
+	if (service->persistence_seconds) {
+		template_key = template_key_of(key, service);
+		choose_persistent(&request, &template_key, service);
+	} else {
+		request.destination = choose(service);
+	}
+	if (request.destination == NOBODY)
+		return TO_DO(drop(COUNT_dropped_no_destination));
+	server = destination_at(request.destination);
+	if (!server || !is_available(server))
+		return TO_DO(drop(COUNT_dropped_race));
+	request.key = *key;
+	request.state = about & ABOUT_TCP ? SYN_RECV : UDP_FLOW;
+	switch (conn_create(&request)) {
+	case CREATED:
+		account_in(request.destination, bytes, 1);
+		return request.destination;
+	case CREATED_ELSEWHERE:
+		/* The same SYN on another processor: go where that one went. */
+		request.destination = conn_found_destination(&request);
+		account_in(request.destination, bytes, 0);
+		return request.destination;
+	case CREATE_CLASH:
+		return TO_DO(drop(COUNT_dropped_port_clash));
+	case CREATE_FULL:
+		conn_set_stateless(key);
+		way = go_without_entry(bytes, key, service, now);
+		return way < 0 ? TO_DO(drop(COUNT_dropped_table_full)) : way;
+	case CREATE_OPEN:
+	case CREATE_RACE:
+		break;
+	}
+	return TO_DO(drop(COUNT_dropped_race));
+}
+
+/* A packet of a connection that is known; *is_over if it is not any more. */
+static __always_inline int
+handle_known(const struct packet *packet, const struct conn_key *key, __u32 now,
+	     const struct conn *conn, int is_syn, int *is_over)
+{
+	*is_over = 0;
+	if (!gate_is_open(key->to))
+		return TO_DO(pass(COUNT_passed_gate_closed));
+	if (!is_available(conn->server)) {
+		/* The server left: who starts over gets another one, and so does UDP. */
+		if (packet->is_tcp && !is_syn)
+			return TO_DO(drop(COUNT_dropped_server_removed));
+		*is_over = 1;
+	} else if ((is_syn && (conn->state == TIME_WAIT || conn->state == CLOSE)) ||
+		   conn_expired(conn, now)) {
+		*is_over = 1;
+	}
+	if (*is_over) {
+		conn_remove(conn);
+		return 0;
+	}
+	if (packet->is_tcp)
+		conn_step(conn, conn->forwarding == FORWARD_NAT ? FROM_CLIENT : CLIENT_ONLY,
+			  packet->tcp_flags);
+	conn_touch(conn, now);
+	account_in(conn->destination, packet->bytes, 0);
+	return conn->destination;
+}
+
+/* Of a packet that just found its destination. */
+static __always_inline struct target
+target_at(const struct conn_key *key, __u32 destination, const struct destination *server)
+{
+	struct target target = {
+		.address = server->address,
+		.port = server->port ?: key->to_port,
+		.forwarding = server->forwarding,
+		.destination = destination,
+	};
+	return target;
+}
+
+/* Functions of their own, for their stacks. The copy tells the compiler what is not in it. */
+static __noinline int
+segment_to_server(struct xdp_md *ctx, const struct packet *packet, const struct target *target,
+		  const struct destination *destination)
+{
+	struct packet segment = *packet;
+
+	segment.carries = CARRIES_SEGMENT;
+	return send_to_server(ctx, &segment, target, destination);
+}
+
+static __noinline int
+segment_to_client(struct xdp_md *ctx, const struct packet *packet, const struct target *target)
+{
+	struct packet segment = *packet;
+
+	segment.carries = CARRIES_SEGMENT;
+	return send_to_client(ctx, &segment, target);
+}
+
+/* A segment of TCP, a datagram of UDP, or the first fragment of either. */
+static __noinline int handle_segment(struct xdp_md *ctx)
+{
+	struct service *service = 0;
+	struct destination *server;
 	struct packet packet;
-	struct destination *destination;
 	struct target target;
-	struct conn *conn;
+	struct conn conn;
 	struct conn_key key;
-	__u64 now;
-	int is_syn;
+	int is_syn, is_over, action;
+	__u32 now;
 
 	switch (parse(&packet, (void *)(long)ctx->data, (void *)(long)ctx->data_end)) {
 	case PARSED:
 		break;
 	case FRAGMENT:
-		return is_for_us(ctx, &packet) ? handle_fragment(ctx)
-					       : pass(COUNT_passed_other_mac);
 	case ICMP:
-		return is_for_us(ctx, &packet) ? handle_icmp(ctx) : pass(COUNT_passed_other_mac);
 	case NOT_OURS:
 		return pass(COUNT_passed_not_ours);
 	case LOOPBACK:
@@ -160,42 +268,72 @@ static __always_inline int handle_frame(struct xdp_md *ctx)
 		return pass(COUNT_passed_other_mac);
 	key = packet_key(&packet);
 	now = conn_clock();
-	conn = conn_find(&key);
-	if (conn && conn->kind == KIND_REVERSE) {
-		if (packet.is_tcp && packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))
-			step_from_server(&key, conn, packet.tcp_flags);
-		conn_touch(conn, now);
-		target = conn_target(conn);
-		return send_to_client(ctx, &packet, &target);
-	}
-	if (conn) {
-		if (!gate_is_open(key.to))
-			return pass(COUNT_passed_gate_closed);
-		destination = destination_at(conn->destination);
-		if (!destination)
-			return drop(COUNT_dropped_race);
-		is_syn = (packet.tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
-		if (!is_available(destination)) {
-			/* The server left: who starts over gets another one, and so does UDP. */
-			if (packet.is_tcp && !is_syn)
-				return drop(COUNT_dropped_server_removed);
-			conn_remove(&key);
-		} else if ((is_syn && (conn->state == TIME_WAIT || conn->state == CLOSE)) ||
-			   conn_expired(&key, conn, now)) {
-			conn_remove(&key);
-		} else {
-			if (packet.is_tcp)
-				conn_step(conn,
-					  conn->forwarding == FORWARD_NAT ? FROM_CLIENT
-									  : CLIENT_ONLY,
-					  packet.tcp_flags);
-			conn_touch(conn, now);
-			target = conn_target(conn);
-			account_in(target.destination, packet.bytes, 0);
-			return send_to_server(ctx, &packet, &target, destination);
+	is_syn = (packet.tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+	if (conn_find(&key, &conn)) {
+		action = handle_known(&packet, &key, now, &conn, is_syn, &is_over);
+		if (!is_over) {
+			if (action < 0)
+				return TO_DO(action);
+			target = conn_target(&conn);
+			return segment_to_server(ctx, &packet, &target, conn.server);
 		}
 	}
-	return handle_new(ctx, &packet, &key, now);
+	/* A SYN to a service is no answer: that spares the look for one. */
+	if (is_syn)
+		service = service_of(&key);
+	if (!service) {
+		if (conn_find_answer(&key, &conn)) {
+			if (packet.is_tcp)
+				conn_step(&conn, FROM_SERVER, packet.tcp_flags);
+			conn_touch(&conn, now);
+			target = conn_target(&conn);
+			return segment_to_client(ctx, &packet, &target);
+		}
+		if (!is_syn)
+			service = service_of(&key);
+		if (!service)
+			return pass(COUNT_passed_not_ours);
+	}
+	action = handle_new(&key, service, now, about(&packet));
+	if (action < 0)
+		return TO_DO(action);
+	server = destination_at(action);
+	if (!server)
+		return drop(COUNT_dropped_race);
+	target = target_at(&key, action, server);
+	return segment_to_server(ctx, &packet, &target, server);
+}
+
+/* Later fragments and ICMP. */
+static __noinline int handle_other(struct xdp_md *ctx)
+{
+	struct packet packet;
+
+	switch (parse(&packet, (void *)(long)ctx->data, (void *)(long)ctx->data_end)) {
+	case FRAGMENT:
+		return is_for_us(ctx, &packet) ? handle_fragment(ctx)
+					       : pass(COUNT_passed_other_mac);
+	case ICMP:
+		return is_for_us(ctx, &packet) ? handle_icmp(ctx) : pass(COUNT_passed_other_mac);
+	case LOOPBACK:
+		return drop(COUNT_dropped_loopback);
+	case PARSED:
+	case NOT_OURS:
+		break;
+	}
+	return pass(COUNT_passed_not_ours);
+}
+
+/* Each way has its own stack, which is short. */
+static __always_inline int handle_frame(struct xdp_md *ctx)
+{
+	struct ethhdr *ethernet = (void *)(long)ctx->data;
+	struct iphdr *ip = (void *)(ethernet + 1);
+
+	if ((void *)(ip + 1) <= (void *)(long)ctx->data_end &&
+	    (ip->protocol == IPPROTO_ICMP || ip->frag_off & FRAGMENT_OFFSET))
+		return handle_other(ctx);
+	return handle_segment(ctx);
 }
 
 SEC("xdp")
@@ -211,33 +349,34 @@ int evenkeel_tc(struct __sk_buff *skb)
 }
 
 #define REAP_HEADER 16
-#define REAP_MAX 128
+#define REAP_MAX 256
 
 struct reaping {
 	struct xdp_md *ctx;
-	__u32 keys;
+	__u32 slots;
 	__u32 removed;
 };
 
 static long reap_one(__u32 step, struct reaping *reaping)
 {
-	struct conn_key key;
+	__u32 number;
 
-	if (step >= reaping->keys || step >= REAP_MAX)
+	if (step >= reaping->slots || step >= REAP_MAX)
 		return 1;
-	if (bpf_xdp_load_bytes(reaping->ctx, REAP_HEADER + step * sizeof(key), &key, sizeof(key)))
+	if (bpf_xdp_load_bytes(reaping->ctx, REAP_HEADER + step * sizeof(number), &number,
+			       sizeof(number)))
 		return 1;
-	reaping->removed += conn_reap(&key);
+	reaping->removed += conn_reap(number);
 	return 0;
 }
 
-/* The packet: 16 bytes of which the last four are the number of keys, then the keys. */
+/* The packet: 16 bytes of which the last four are how many, then the numbers of slots. */
 SEC("xdp")
 int evenkeel_reap(struct xdp_md *ctx)
 {
 	struct reaping reaping = { .ctx = ctx };
 
-	if (bpf_xdp_load_bytes(ctx, REAP_HEADER - sizeof(__u32), &reaping.keys, sizeof(__u32)))
+	if (bpf_xdp_load_bytes(ctx, REAP_HEADER - sizeof(__u32), &reaping.slots, sizeof(__u32)))
 		return 0;
 	bpf_loop(REAP_MAX, reap_one, &reaping, 0);
 	return reaping.removed;

@@ -19,14 +19,25 @@ struct way {
 	__u8 from[ETH_ALEN];
 };
 
+/* By route. A function of its own, for its stack. Returns bpf_fib_lookup's answer. */
+static __noinline long
+look_up_way(struct xdp_md *ctx, __u32 hints, __be32 from, __be32 to, struct way *way)
+{
+	struct bpf_fib_lookup found;
+	long answer = route(ctx, hints, from, to, &found);
+
+	way->ifindex = found.ifindex;
+	way->mtu = found.mtu_result;
+	__builtin_memcpy(way->to, found.dmac, ETH_ALEN);
+	__builtin_memcpy(way->from, found.smac, ETH_ALEN);
+	return answer;
+}
+
 /* Returns what bpf_fib_lookup would. */
 static __always_inline long
 way_to_server(struct xdp_md *ctx, const struct packet *packet, const struct target *target,
 	      const struct destination *destination, struct way *way)
 {
-	struct bpf_fib_lookup found;
-	long answer;
-
 	if (destination->flags & DESTINATION_RESOLVED) {
 		way->ifindex = destination->ifindex;
 		way->mtu = destination->mtu;
@@ -35,12 +46,7 @@ way_to_server(struct xdp_md *ctx, const struct packet *packet, const struct targ
 		return packet->bytes > way->mtu ? BPF_FIB_LKUP_RET_FRAG_NEEDED
 						: BPF_FIB_LKUP_RET_SUCCESS;
 	}
-	answer = route(ctx, packet, packet->ip->saddr, target->address, &found);
-	way->ifindex = found.ifindex;
-	way->mtu = found.mtu_result;
-	__builtin_memcpy(way->to, found.dmac, ETH_ALEN);
-	__builtin_memcpy(way->from, found.smac, ETH_ALEN);
-	return answer;
+	return look_up_way(ctx, route_hints(packet), packet->ip->saddr, target->address, way);
 }
 
 /* Its last hop was ours. Kernel: decrement_ttl in ip_vs_xmit.c. */
@@ -123,7 +129,7 @@ send_to_client(struct xdp_md *ctx, struct packet *packet, const struct target *t
 		leave_trail(packet, target, TO_CLIENT);
 	if (packet->ip->ttl <= 1)
 		return pass(COUNT_passed_to_answer);
-	switch (route(ctx, packet, target->address, packet->ip->daddr, &found)) {
+	switch (route(ctx, route_hints(packet), target->address, packet->ip->daddr, &found)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 		break;
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:

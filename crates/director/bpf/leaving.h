@@ -31,16 +31,15 @@ static __always_inline int error_leaving(struct __sk_buff *skb)
 	struct packet packet;
 	struct target target;
 	struct conn_key key;
-	struct conn *conn;
+	struct conn conn;
 
 	if (parse_leaving(&packet, skb) != ICMP ||
 	    !parse_error(&packet, (void *)(long)skb->data_end))
 		return TC_ACT_OK;
 	key = error_key(&packet);
-	conn = conn_find(&key);
-	if (!conn || conn->kind != KIND_REVERSE)
+	if (!conn_find_answer(&key, &conn))
 		return TC_ACT_OK;
-	target = conn_target(conn);
+	target = conn_target(&conn);
 	account_out(target.destination, packet.bytes);
 	count(COUNT_errors_to_client);
 	rewrite_source(&packet, target.address, target.port);
@@ -105,7 +104,7 @@ static __always_inline int handle_leaving(struct __sk_buff *skb)
 	struct packet packet;
 	struct target target;
 	struct conn_key key;
-	struct conn *conn;
+	struct conn conn;
 
 	if (skb->protocol != bpf_htons(ETH_P_IP) || pull(skb, USUAL_HEADERS))
 		return TC_ACT_OK;
@@ -123,15 +122,14 @@ static __always_inline int handle_leaving(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	}
 	key = packet_key(&packet);
-	conn = conn_find(&key);
-	if (!conn || conn->kind != KIND_REVERSE)
+	if (!conn_find_answer(&key, &conn))
 		return TC_ACT_OK;
-	target = conn_target(conn);
+	target = conn_target(&conn);
 	if (packet.is_first)
 		leave_trail(&packet, &target, TO_CLIENT);
-	if (packet.is_tcp && packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))
-		step_from_server(&key, conn, packet.tcp_flags);
-	conn_touch(conn, conn_clock());
+	if (packet.is_tcp)
+		conn_step(&conn, FROM_SERVER, packet.tcp_flags);
+	conn_touch(&conn, conn_clock());
 	account_out(target.destination, packet.bytes);
 	count(COUNT_forwarded_by_kernel);
 	rewrite_leaving(skb, &key, packet.ip->ihl * 4, packet.is_tcp, &target);

@@ -15,7 +15,6 @@
 #define DESTINATIONS_MAX 65536
 #define INTERFACES_MAX 256
 #define INTERFACES_LOW 4096
-#define CONNECTIONS_DEFAULT (1 << 19)
 
 enum { COUNTER_FIRST = -1,
 #define COUNTER(name) COUNT_##name,
@@ -211,6 +210,12 @@ static __always_inline void count(__u32 which)
 static __always_inline struct destination *destination_at(__u32 index)
 {
 	return bpf_map_lookup_elem(&destinations, &index);
+}
+
+static __always_inline int is_available(const struct destination *destination)
+{
+	return (destination->flags & (DESTINATION_IN_USE | DESTINATION_REMOVED)) ==
+	       DESTINATION_IN_USE;
 }
 
 static __always_inline struct load *load_at(__u32 index)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What is asked of every packet: whether it is for us, and what it does to its connection. */
+/* What is asked of every packet: whether it is for us. */
 #ifndef EVENKEEL_OURS_H
 #define EVENKEEL_OURS_H
 
@@ -29,23 +29,6 @@ static __always_inline int is_for_us(struct xdp_md *ctx, const struct packet *pa
 		return 0;
 	mine = (const __u16 *)interface->mac;
 	return mine[0] == its[0] && mine[1] == its[1] && mine[2] == its[2];
-}
-
-static __always_inline int is_available(const struct destination *destination)
-{
-	return (destination->flags & (DESTINATION_IN_USE | DESTINATION_REMOVED)) ==
-	       DESTINATION_IN_USE;
-}
-
-/* The state is with the forward entry; only segments that may change it go there. */
-static __always_inline void
-step_from_server(const struct conn_key *key, const struct conn *reverse, __u8 flags)
-{
-	struct conn_key forward_key = conn_forward_key(key, reverse);
-	struct conn *forward = conn_find(&forward_key);
-
-	if (forward)
-		conn_step(forward, FROM_SERVER, flags);
 }
 
 #endif

@@ -40,16 +40,21 @@ static __always_inline void account_out(__u32 destination, __u16 bytes)
 	}
 }
 
+/* What of a packet routes may depend on, in one word. */
+static __always_inline __u32 route_hints(const struct packet *packet)
+{
+	return packet->bytes | (__u32)packet->ip->tos << 16 | (__u32)packet->ip->protocol << 24;
+}
+
 /* By the kernel's routes and neighbours. Returns bpf_fib_lookup's answer. */
 static __always_inline long
-route(struct xdp_md *ctx, const struct packet *packet, __be32 from, __be32 to,
-      struct bpf_fib_lookup *found)
+route(struct xdp_md *ctx, __u32 hints, __be32 from, __be32 to, struct bpf_fib_lookup *found)
 {
 	__builtin_memset(found, 0, sizeof(*found));
 	found->family = AF_INET;
-	found->tos = packet->ip->tos;
-	found->l4_protocol = packet->ip->protocol;
-	found->tot_len = packet->bytes;
+	found->tos = hints >> 16;
+	found->l4_protocol = hints >> 24;
+	found->tot_len = hints;
 	found->ifindex = ctx->ingress_ifindex;
 	found->ipv4_src = from;
 	found->ipv4_dst = to;

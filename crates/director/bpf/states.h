@@ -14,16 +14,6 @@ enum state {
 	STATES
 };
 
-/* Being removed: whoever wrote this settles the counts. */
-#define STATE_DEAD 0x100
-
-/* Seconds without a packet after which a connection expires, by state. */
-static const __u32 timeout_seconds[16] = {
-	[NONE] = 2, [ESTABLISHED] = 900, [SYN_SENT] = 120, [SYN_RECV] = 60, [FIN_WAIT] = 120,
-	[TIME_WAIT] = 120, [CLOSE] = 10, [CLOSE_WAIT] = 60, [LAST_ACK] = 30, [LISTEN] = 120,
-	[SYNACK] = 120, [UDP_FLOW] = 300,
-};
-
 enum direction {
 	FROM_CLIENT, /* and the answers are seen too (NAT) */
 	FROM_SERVER,

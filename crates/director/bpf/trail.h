@@ -7,6 +7,7 @@
 #ifndef EVENKEEL_TRAIL_H
 #define EVENKEEL_TRAIL_H
 
+#include "clock.h"
 #include "packet.h"
 
 /* As long as the kernel waits for the missing ones (net.ipv4.ipfrag_time). */
@@ -74,7 +75,7 @@ leave_trail(const struct packet *packet, const struct target *target, enum towar
 {
 	struct trail_key key = trail_key(packet);
 	struct trail trail = {
-		.left = conn_clock(),
+		.left = coarse_clock(),
 		.target = *target,
 		.towards = towards,
 	};
@@ -88,7 +89,7 @@ static __always_inline struct trail *follow_trail(const struct packet *packet)
 	struct trail_key key = trail_key(packet);
 	struct trail *trail = bpf_map_lookup_elem(&trails, &key);
 
-	if (!trail || conn_clock() >= trail->left + TRAIL_SECONDS * SECOND)
+	if (!trail || coarse_clock() >= trail->left + TRAIL_SECONDS * SECOND)
 		return 0;
 	return trail;
 }

@@ -27,6 +27,8 @@ const MAP_LOOKUP_BATCH: u32 = 24;
 const MAP_UPDATE_BATCH: u32 = 26;
 const LINK_DETACH: u32 = 34;
 
+const MMAPABLE: u32 = 1 << 10;
+
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 const USUAL_MOUNT_POINT: &str = "/sys/fs/bpf";
 
@@ -41,9 +43,22 @@ const GATE_CLOSED: u32 = 0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapKind {
     /// BPF_MAP_TYPE_HASH.
-    Hash = 1,
+    Hash,
     /// BPF_MAP_TYPE_ARRAY.
-    Array = 2,
+    Array,
+    /// BPF_MAP_TYPE_ARRAY with BPF_F_MMAPABLE: see [`crate::mapped`].
+    MappableArray,
+}
+
+impl MapKind {
+    /// The kernel's number of the type, and flags.
+    const fn numbers(self) -> (u32, u32) {
+        match self {
+            MapKind::Hash => (1, 0),
+            MapKind::Array => (2, 0),
+            MapKind::MappableArray => (2, MMAPABLE),
+        }
+    }
 }
 
 /// Elements written in one system call: a tenth of a millisecond.
@@ -218,11 +233,13 @@ impl Map {
         value_size: u32,
         max_entries: u32,
     ) -> io::Result<Map> {
+        let (map_type, map_flags) = kind.numbers();
         let mut attr = CreateAttr {
-            map_type: kind as u32,
+            map_type,
             key_size,
             value_size,
             max_entries,
+            map_flags,
             ..Default::default()
         };
         for (to, from) in attr.map_name[..15].iter_mut().zip(name.bytes()) {

@@ -12,6 +12,7 @@ mod control;
 pub mod ethtool;
 pub mod ipc;
 pub mod listen;
+pub mod mapped;
 pub mod netlink;
 pub mod netns;
 pub mod nft;

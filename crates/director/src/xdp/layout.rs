@@ -1,4 +1,4 @@
-//! The layouts of the maps: Rust's side of bpf/maps.h and bpf/conn.h. Addresses and ports are in
+//! The layouts of the maps: Rust's side of bpf/maps.h. Addresses and ports are in
 //! network byte order, everything else in the machine's.
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -7,15 +7,13 @@ use model::layer4::{Endpoint, Forwarding, Protocol, Scheduler, ServiceKey};
 use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Directory of the pinned maps; a new name whenever a layout changes.
-pub(crate) const LAYOUT: &str = "v2";
+/// Directory of the pinned maps below that of the pins; a new name whenever a layout changes.
+pub const LAYOUT: &str = "v3";
 
 pub(crate) const SERVICES_MAX: u32 = model::layer4::VIRTUAL_SERVERS_MAX as u32;
 pub(crate) const MEMBERS_MAX: usize = model::layer4::REAL_SERVERS_MAX;
 pub(crate) const INTERFACES_LOW: u32 = 4096;
 pub(crate) const DESTINATIONS_MAX: u32 = model::layer4::REAL_SERVERS_TOTAL_MAX as u32;
-
-pub(crate) const SECOND: u64 = 1_000_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -105,75 +103,6 @@ pub(crate) struct RawStats {
 pub(crate) struct RawInterface {
     pub(crate) mac: [u8; 6],
     pub(crate) takes_part: u16,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub(crate) struct RawConnKey {
-    pub(crate) from: [u8; 4],
-    pub(crate) to: [u8; 4],
-    pub(crate) from_port: U16,
-    pub(crate) to_port: U16,
-    pub(crate) protocol: u8,
-    pub(crate) template: u8,
-    pub(crate) unused: [u8; 2],
-}
-
-pub(crate) const KIND_REVERSE: u8 = 2;
-pub(crate) const KIND_TEMPLATE: u8 = 3;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub(crate) struct RawConn {
-    pub(crate) last_seen: u64,
-    pub(crate) destination: u32,
-    pub(crate) state: u32,
-    pub(crate) peer: [u8; 4],
-    pub(crate) peer_port: U16,
-    pub(crate) kind: u8,
-    pub(crate) forwarding: u8,
-    pub(crate) controlled: u32,
-    pub(crate) timeout: u32,
-    pub(crate) template_port: U16,
-    pub(crate) template_bits: u8,
-    pub(crate) unused: [u8; 5],
-}
-
-/// IPVS's names and timeouts in seconds, by the numbers of bpf/states.h.
-const STATES: [(&str, u64); 12] = [
-    ("NONE", 2),
-    ("ESTABLISHED", 900),
-    ("SYN_SENT", 120),
-    ("SYN_RECV", 60),
-    ("FIN_WAIT", 120),
-    ("TIME_WAIT", 120),
-    ("CLOSE", 10),
-    ("CLOSE_WAIT", 60),
-    ("LAST_ACK", 30),
-    ("LISTEN", 120),
-    ("SYNACK", 120),
-    ("UDP", 300),
-];
-
-/// Nanoseconds after which any entry of a reverse direction is worth a look.
-pub(crate) const LONGEST_TIMEOUT: u64 = 900 * SECOND;
-
-impl RawConn {
-    /// Nanoseconds without a packet after which it expires, by its own clock alone.
-    pub(crate) fn timeout_ns(&self) -> u64 {
-        match self.kind {
-            KIND_TEMPLATE => u64::from(self.timeout) * SECOND,
-            KIND_REVERSE => LONGEST_TIMEOUT,
-            _ => STATES.get(self.state as usize).map_or(0, |(_, seconds)| seconds * SECOND),
-        }
-    }
-
-    pub(crate) fn state_name(&self) -> &'static str {
-        match self.kind {
-            KIND_TEMPLATE => "NONE",
-            _ => STATES.get(self.state as usize).map_or("NONE", |(name, _)| name),
-        }
-    }
 }
 
 /// The octets of an IPv4 address; `None` for IPv6, which this engine does not forward.
@@ -266,7 +195,5 @@ mod tests {
         assert_eq!(size_of::<RawServiceKey>(), 8);
         assert_eq!(size_of::<RawService>(), 32);
         assert_eq!(size_of::<RawDestination>(), 64);
-        assert_eq!(size_of::<RawConnKey>(), 16);
-        assert_eq!(size_of::<RawConn>(), 40);
     }
 }

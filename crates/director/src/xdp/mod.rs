@@ -9,6 +9,7 @@ mod list;
 mod loopback;
 mod next_hops;
 mod object;
+mod slots;
 mod sweep;
 mod tables;
 
@@ -27,6 +28,7 @@ use model::control::XdpMode;
 use model::layer4::{Endpoint, ServiceKey};
 use model::status::{ConnectionStatus, Counters};
 
+pub use self::layout::LAYOUT;
 use self::layout::{LOCAL, RESOLVED, RawDestination, octets};
 use self::next_hops::{NextHops, Reach};
 use self::object::Object;
@@ -35,7 +37,7 @@ use self::tables::TableState;
 use crate::{DestinationLoad, Engine, EngineError, TableChange, Tables};
 use loopback::Loopback;
 
-/// Entries of the connection table unless told otherwise: a NAT connection takes two.
+/// Connections and templates the table has room for unless told otherwise: 36 MiB.
 pub const CONNECTIONS_DEFAULT: u32 = 1 << 19;
 /// How often places of servers that left are looked over.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
@@ -49,12 +51,13 @@ pub struct XdpOptions {
     pub pin_directory: PathBuf,
     /// Native, generic, or native where it can be.
     pub mode: XdpMode,
-    /// Entries of the connection table, if it does not exist yet.
+    /// Connections and templates that the table is to have room for, if it does not exist yet:
+    /// rounded up to a power of two, 64 at least and 2^24 at most. Each takes 72 bytes.
     pub connections_max: u32,
 }
 
 impl XdpOptions {
-    /// The usual: native where it can be, [`CONNECTIONS_DEFAULT`] entries.
+    /// The usual: native where it can be, [`CONNECTIONS_DEFAULT`] connections.
     pub fn new(pin_directory: impl Into<PathBuf>) -> XdpOptions {
         XdpOptions {
             pin_directory: pin_directory.into(),
@@ -381,7 +384,7 @@ impl Engine for XdpEngine {
     }
 
     fn connections(&self, now: Time) -> Result<Vec<ConnectionStatus>, EngineError> {
-        list::connections(&self.object.maps, &self.state, now)
+        Ok(list::connections(&self.object.maps, &self.state, now))
     }
 
     fn stop(&mut self) -> Result<(), EngineError> {

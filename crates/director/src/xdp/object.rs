@@ -16,6 +16,7 @@ use model::control::XdpMode;
 use zerocopy::IntoBytes;
 
 use super::layout::{INTERFACES_LOW, LAYOUT, RawInterface};
+use super::slots::{Geometry, Slots, Timeouts};
 use crate::EngineError;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/evenkeel.bpf.o"));
@@ -43,7 +44,9 @@ pub(crate) struct Maps {
     pub(crate) overloads: Map,
     pub(crate) statistics: Map,
     pub(crate) counters: Map,
-    pub(crate) connections: Map,
+    pub(crate) slots: Slots,
+    /// As the program has them.
+    pub(crate) timeouts: Timeouts,
 }
 
 impl Maps {
@@ -128,10 +131,14 @@ impl Object {
             fs::create_dir_all(directory)
                 .map_err(EngineError::system(format!("create {}", directory.display())))?;
         }
+        let geometry = Geometry::of(&directory, connections_max)
+            .map_err(EngineError::system("the connection table"))?;
         let mut ebpf = EbpfLoader::new()
             .default_map_pin_directory(&directory)
             .map_pin_path("gate", pins.join(GATE_NAME))
-            .map_max_entries("connections", connections_max)
+            .map_max_entries("connections", geometry.buckets())
+            .override_global("buckets_log2", &geometry.buckets_log2, true)
+            .override_global("hash_seed", &geometry.seed, true)
             .load(OBJECT)
             .map_err(|error| bpf_error("load the BPF object", &error))?;
         for name in [FORWARD, REAP] {
@@ -154,8 +161,13 @@ impl Object {
             overloads: open("overloads")?,
             statistics: open("statistics")?,
             counters: open("counters")?,
-            connections: open("connections")?,
+            slots: Slots::over(&open("connections")?)
+                .map_err(EngineError::system("map the connection table"))?,
+            timeouts: Timeouts::default(),
         };
+        open("timeouts")?
+            .update(0u32.as_bytes(), maps.timeouts.as_bytes())
+            .map_err(EngineError::system("write the timeouts map"))?;
         Ok(Object { ebpf, maps, pins: pins.to_path_buf(), mode, links: HashMap::new() })
     }
 
@@ -266,7 +278,7 @@ impl Object {
         &self.links
     }
 
-    /// Runs the program that removes expired connections on their keys.
+    /// Runs the program that removes connections whose time is over on the numbers of slots.
     pub(crate) fn reap(&self, packet: &[u8]) -> io::Result<TestRun> {
         self.run(REAP, packet, 1)
     }

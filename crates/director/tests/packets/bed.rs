@@ -67,9 +67,14 @@ impl Drop for Unpinned {
 
 /// Runs a test in an empty network namespace with an engine, or says why not.
 pub(crate) fn with_bed(work: impl FnOnce(&mut Bed) + Send) {
+    with_room(4096, work);
+}
+
+/// The same with a table for so many connections.
+pub(crate) fn with_room(connections_max: u32, work: impl FnOnce(&mut Bed) + Send) {
     in_namespace(|| {
         let pins = Unpinned(fresh_pins());
-        let mut bed = Bed::new(pins.0.clone());
+        let mut bed = Bed::with_room(pins.0.clone(), connections_max);
         work(&mut bed);
         bed.engine.stop().unwrap();
     });
@@ -90,10 +95,6 @@ pub(crate) fn fresh_pins() -> PathBuf {
     PathBuf::from(format!("/sys/fs/bpf/evenkeel-test-{}-{sequence}", std::process::id()))
 }
 
-pub(crate) fn options(pins: &std::path::Path) -> XdpOptions {
-    XdpOptions { connections_max: 4096, ..XdpOptions::new(pins) }
-}
-
 pub(crate) fn service(protocol: Protocol, port: u16) -> ServiceKey {
     ServiceKey { address: VIRTUAL.into(), port, protocol }
 }
@@ -112,7 +113,12 @@ pub(crate) fn persistence(seconds: u64, prefix_len: u8) -> Option<Persistence> {
 
 impl Bed {
     pub(crate) fn new(pins: PathBuf) -> Bed {
-        let engine = XdpEngine::start(&options(&pins)).unwrap();
+        Bed::with_room(pins, 4096)
+    }
+
+    pub(crate) fn with_room(pins: PathBuf, connections_max: u32) -> Bed {
+        let options = XdpOptions { connections_max, ..XdpOptions::new(&pins) };
+        let engine = XdpEngine::start(&options).unwrap();
         engine.test_interface(HERE, OURS).unwrap();
         Bed { engine, pins }
     }

@@ -4,27 +4,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use director::{Engine, TableChange};
-use edge::bpf::Map;
 use edge::clock;
 use model::layer4::{Forwarding, Protocol, Scheduler};
 
+use crate::audit::{Found, audit, table};
 use crate::bed::{Bed, CLIENT, VIRTUAL, endpoint, persistence, service, with_bed};
 use crate::frame::{ACK, Frame, RST, SYN};
 
 /// Makes every entry look as if its last packet had come `seconds` earlier.
 pub(crate) fn age(bed: &Bed, seconds: u64) {
-    let map = Map::open(&bed.pins.join("v2/connections")).unwrap();
-    let mut cursor = None;
-    loop {
-        let batch = map.lookup_batch(&mut cursor, 256).unwrap();
-        for (key, value) in batch.iter() {
-            let (head, rest) = value.split_first_chunk::<8>().unwrap();
-            let seen = u64::from_ne_bytes(*head).saturating_sub(seconds * 1_000_000_000);
-            map.update(key, &[&seen.to_ne_bytes(), rest].concat()).unwrap();
+    let (map, ticks) = (table(&bed.pins), (seconds * 1_000_000_000 >> 21) as u32);
+    let mut bucket = vec![0; map.value_size()];
+    for index in 0..map.max_entries() {
+        map.lookup(&index.to_ne_bytes(), &mut bucket).unwrap();
+        for slot in bucket.chunks_mut(32) {
+            let seen = u32::from_ne_bytes(slot[20..24].try_into().unwrap());
+            slot[20..24].copy_from_slice(&seen.wrapping_sub(ticks).to_ne_bytes());
         }
-        if cursor.is_none() {
-            break;
-        }
+        map.update(&index.to_ne_bytes(), &bucket).unwrap();
     }
 }
 
@@ -55,9 +52,7 @@ fn each_state_has_its_own_time() {
         assert_eq!(bed.load(tcp, endpoint(1, 8080)), (0, 0, 0));
         assert_eq!(bed.load(udp, endpoint(1, 8053)), (0, 0, 0));
         assert_eq!(bed.counter("swept_connections"), 3);
-        let map = Map::open(&bed.pins.join("v2/connections")).unwrap();
-        let entries = map.lookup_batch(&mut None, 256).unwrap().iter().count();
-        assert_eq!(entries, 0, "the entries of the answers are gone too");
+        assert_eq!(audit(&bed.pins), Found::default());
     });
 }
 

@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 
 use director::Engine;
+use director::xdp::LAYOUT;
 use edge::bpf::Map;
 use model::layer4::{Forwarding, Protocol, Scheduler};
 
@@ -158,7 +159,7 @@ fn later_pieces_follow_the_gate_and_the_server() {
 
 /// Makes every trail look as if it had been left `seconds` earlier.
 fn age_trails(bed: &Bed, seconds: u64) {
-    let map = Map::open(&bed.pins.join("v2/trails")).unwrap();
+    let map = Map::open(&bed.pins.join(LAYOUT).join("trails")).unwrap();
     for (key, value) in map.lookup_batch(&mut None, 256).unwrap().iter() {
         let (head, rest) = value.split_first_chunk::<8>().unwrap();
         let left = u64::from_ne_bytes(*head).saturating_sub(seconds * 1_000_000_000);

@@ -253,22 +253,6 @@ fn two_virtual_addresses_do_not_mix_one_clients_answers() {
 }
 
 #[test]
-fn a_full_table_drops_new_connections_and_loses_no_count() {
-    with_bed(|bed| {
-        let key = service(Protocol::Tcp, 80);
-        bed.add_service(key, Scheduler::RoundRobin, None);
-        bed.add(key, 1, 1, Forwarding::Nat);
-        let dropped = (1024..6024)
-            .filter(|port| bed.send(&Frame::tcp(client(*port), WEB, SYN)) == Outcome::Drop)
-            .count();
-        let known = bed.connections().len();
-        assert_eq!(known + dropped, 5000);
-        assert!((2000..2049).contains(&known), "{known} connections in 4096 entries");
-        assert_eq!(bed.load(key, endpoint(1, 8080)), (0, known as u32, 0));
-    });
-}
-
-#[test]
 fn a_director_that_was_killed_is_succeeded_with_every_connection() {
     in_namespace(|| {
         let pins = fresh_pins();

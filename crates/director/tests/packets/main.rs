@@ -1,8 +1,10 @@
 //! Packet in, packet out: the forwarding program under BPF_PROG_TEST_RUN.
 
 mod answers;
+mod audit;
 mod bed;
 mod bounds;
+mod drill;
 mod errors;
 mod expiry;
 mod forwarding;
@@ -10,5 +12,6 @@ mod fragments;
 mod frame;
 mod icmp;
 mod lifetime;
+mod room;
 mod scheduling;
 mod thresholds;

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* For tests of the connection table: programs that make packets of their own and run on several
+ * processors at once. Each run draws a ticket; two consecutive ones are about the same flow, so
+ * that the processors meet there. */
+#include "evenkeel.bpf.c"
+
+#define PORTS_EACH 32768 /* flows of one client address */
+
+__u32 tickets;
+__u32 removed;
+const volatile __u32 flows = 1;
+
+static __always_inline __u32 draw(void)
+{
+	return __sync_fetch_and_add(&tickets, 1);
+}
+
+static __always_inline __u32 mixed(__u32 number)
+{
+	__u64 mix = (number + 1) * 0x9e3779b97f4a7c15ULL;
+
+	return (mix ^ mix >> 29) * 0xd6e8feb86659fd93ULL >> 32;
+}
+
+static __always_inline struct conn_key key_of(__u32 flow, __u8 service)
+{
+	struct conn_key key = {
+		.from = bpf_htonl(0x0b000000 + flow / PORTS_EACH),
+		.to = bpf_htonl(0xc0000201 + (service == 3 ? 0 : service)),
+		.from_port = bpf_htons(1024 + flow % PORTS_EACH),
+		.to_port = service == 3 ? bpf_htons(53) : bpf_htons(80),
+		.protocol = service == 3 ? IPPROTO_UDP : IPPROTO_TCP,
+	};
+	return key;
+}
+
+static __always_inline int run(struct xdp_md *ctx, const struct conn_key *key, __u8 flags)
+{
+	struct ethhdr *ethernet = (void *)(long)ctx->data;
+	struct iphdr *ip = (void *)(ethernet + 1);
+	struct tcphdr *tcp = (void *)(ip + 1);
+
+	if ((void *)(tcp + 1) > (void *)(long)ctx->data_end)
+		return XDP_ABORTED;
+	*(__u32 *)ethernet->h_dest = bpf_htonl(0x02000000);
+	*(__u16 *)(ethernet->h_dest + 4) = bpf_htons(1);
+	ip->ttl = 64;
+	ip->protocol = key->protocol;
+	ip->saddr = key->from;
+	ip->daddr = key->to;
+	tcp->source = key->from_port;
+	tcp->dest = key->to_port;
+	((__u8 *)tcp)[13] = flags;
+	return handle_frame(ctx);
+}
+
+/* Every flow's SYN, on two processors at once. */
+SEC("xdp")
+int race_open(struct xdp_md *ctx)
+{
+	struct conn_key key = key_of(draw() / 2 % flows, 0);
+
+	return run(ctx, &key, TCP_SYN);
+}
+
+/* Every flow removed, by two processors at once. */
+SEC("xdp")
+int race_remove(struct xdp_md *ctx)
+{
+	struct conn_key key = key_of(draw() / 2 % flows, 0);
+	struct conn conn;
+
+	if (conn_find(&key, &conn) && conn_remove(&conn))
+		__sync_fetch_and_add(&removed, 1);
+	return XDP_DROP;
+}
+
+/* Packets of clients and servers, and the sweep, in any order. The services: 0, 1 by NAT over the
+ * same servers, 2 by direct routing, 3 of datagrams. */
+SEC("xdp")
+int mix(struct xdp_md *ctx)
+{
+	__u32 ticket = draw(), chance = mixed(ticket), flow = mixed(ticket / 2) % flows;
+	struct conn_key key = key_of(flow, mixed(ticket / 2) >> 24 & 3);
+	__u8 flags = TCP_SYN;
+
+	switch (chance % 16) {
+	case 0 ... 5:
+		break;
+	case 6 ... 8:
+		flags = TCP_ACK;
+		break;
+	case 9:
+		flags = TCP_ACK | TCP_FIN;
+		break;
+	case 10:
+		flags = TCP_RST;
+		break;
+	case 11 ... 12:
+		flags = chance & 256 ? TCP_SYN | TCP_ACK : TCP_FIN | TCP_ACK;
+		key.to = key.from;
+		key.to_port = key.from_port;
+		key.from = bpf_htonl(0x0a000001 + (chance >> 9 & 3));
+		key.from_port = key.protocol == IPPROTO_TCP ? bpf_htons(8080) : bpf_htons(8053);
+		break;
+	default:
+		conn_reap((chance >> 8) % (9U * SLOTS << (buckets_log2 - 3)));
+		return XDP_DROP;
+	}
+	return run(ctx, &key, flags);
+}

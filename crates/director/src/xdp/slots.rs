@@ -1,0 +1,251 @@
+//! The connection table as user space sees it: Rust's side of bpf/table.h.
+
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::path::Path;
+
+use edge::bpf::{Map, MapKind};
+use edge::mapped::MappedArray;
+use model::Time;
+use zerocopy::big_endian::U16;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Slots of a bucket.
+pub(crate) const SLOTS: u32 = 4;
+const SLOT_WORDS: usize = 4;
+/// Least and most buckets of homes, as powers of two. References to slots have 26 bits.
+const BUCKETS_LOG2: std::ops::RangeInclusive<u32> = 5..=23;
+const CONNECTIONS: &str = "connections";
+const SEED: &str = "seed";
+
+const USED: u64 = 1 << 40;
+const BUSY: u64 = 1 << 41;
+const TEMPLATE: u64 = 1 << 42;
+const OF_BUCKET: u64 = 0x1f << 46;
+const DEAD: u64 = 0xff;
+
+/// 2^21 ns, modulo 2^32.
+const TICK_SHIFT: u32 = 21;
+const SECOND: u64 = 1_000_000_000;
+
+/// IPVS's names and timeouts in seconds, by the numbers of bpf/states.h.
+const STATES: [(&str, u32); 12] = [
+    ("NONE", 2),
+    ("ESTABLISHED", 900),
+    ("SYN_SENT", 120),
+    ("SYN_RECV", 60),
+    ("FIN_WAIT", 120),
+    ("TIME_WAIT", 120),
+    ("CLOSE", 10),
+    ("CLOSE_WAIT", 60),
+    ("LAST_ACK", 30),
+    ("LISTEN", 120),
+    ("SYNACK", 120),
+    ("UDP", 300),
+];
+
+/// Ticks without a packet after which a connection's time is over, by state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct Timeouts([u32; 16]);
+
+impl Default for Timeouts {
+    /// IPVS's.
+    fn default() -> Timeouts {
+        let mut ticks = [0; 16];
+        for (ticks, (_, seconds)) in ticks.iter_mut().zip(STATES) {
+            *ticks = (u64::from(seconds) * SECOND >> TICK_SHIFT) as u32;
+        }
+        Timeouts(ticks)
+    }
+}
+
+/// The clock of the table.
+pub(crate) fn ticks(now: Time) -> u32 {
+    (now.as_nanos() >> TICK_SHIFT) as u32
+}
+
+/// How large the table is, and by which numbers its hash goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) buckets_log2: u32,
+    pub(crate) seed: u64,
+}
+
+impl Geometry {
+    /// That of the table pinned in `directory`; of a new one with room for so many connections if
+    /// there is none. Twice as many slots: then less than one in twenty-five connections is away
+    /// from its home in a table that is as full as it should be.
+    pub(crate) fn of(directory: &Path, connections_max: u32) -> io::Result<Geometry> {
+        let seed = seed(&directory.join(SEED))?;
+        let path = directory.join(CONNECTIONS);
+        let buckets_log2 = match path.exists() {
+            true => Map::open(&path)?.max_entries().max(1).ilog2(),
+            false => homes_log2(connections_max),
+        };
+        Ok(Geometry { buckets_log2, seed })
+    }
+
+    /// Buckets of homes, and an eighth as many for those away.
+    pub(crate) fn buckets(&self) -> u32 {
+        (1 << self.buckets_log2) + (1 << (self.buckets_log2 - 3))
+    }
+}
+
+/// Buckets of homes for so many connections: two of them share one.
+fn homes_log2(connections_max: u32) -> u32 {
+    let buckets = connections_max.div_ceil(SLOTS / 2).max(1);
+    let log2 = u32::BITS - (buckets - 1).leading_zeros();
+    log2.clamp(*BUCKETS_LOG2.start(), *BUCKETS_LOG2.end())
+}
+
+/// The number that no client knows, the same for all programs that use the table.
+fn seed(path: &Path) -> io::Result<u64> {
+    let key = 0u32;
+    if path.exists() {
+        let mut seed = 0u64;
+        Map::open(path)?.lookup(key.as_bytes(), seed.as_mut_bytes())?;
+        return Ok(seed);
+    }
+    let seed = RandomState::new().hash_one(SEED);
+    let map = Map::create(MapKind::Array, SEED, 4, 8, 1)?;
+    map.update(key.as_bytes(), seed.as_bytes())?;
+    match map.pin(path) {
+        Ok(()) => Ok(seed),
+        Err(error) => {
+            let _ = fs::remove_file(path);
+            Err(error)
+        }
+    }
+}
+
+/// The table, mapped for reading.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    mapped: MappedArray,
+}
+
+impl Slots {
+    pub(crate) fn over(map: &Map) -> io::Result<Slots> {
+        MappedArray::over(map).map(|mapped| Slots { mapped })
+    }
+
+    /// How many slots there are.
+    pub(crate) fn count(&self) -> u32 {
+        (self.mapped.len() / SLOT_WORDS) as u32
+    }
+
+    /// Who has a slot, if anybody and completely.
+    pub(crate) fn read(&self, number: u32) -> Option<Slot> {
+        let at = number as usize * SLOT_WORDS;
+        let words: [u64; SLOT_WORDS] = self.mapped.load(at)?;
+        let [tag, word, ..] = words;
+        if tag & (USED | BUSY) != USED || word >> 32 & 0xff == DEAD {
+            return None;
+        }
+        let [again] = self.mapped.load(at)?;
+        if (again ^ tag) & !OF_BUCKET != 0 {
+            return None;
+        }
+        Slot::read_from_bytes(words.as_bytes()).ok()
+    }
+}
+
+/// One connection or template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct Slot {
+    tag: u64,
+    word: u64,
+    template: u32,
+    seen: u32,
+    pub(crate) client: [u8; 4],
+    pub(crate) address: [u8; 4],
+}
+
+fn port(bits: u64) -> u16 {
+    U16::from_bytes((bits as u16).to_ne_bytes()).get()
+}
+
+impl Slot {
+    pub(crate) fn client_port(&self) -> u16 {
+        port(self.tag)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        port(self.tag >> 16)
+    }
+
+    pub(crate) fn protocol(&self) -> u8 {
+        (self.tag >> 32) as u8
+    }
+
+    pub(crate) fn destination(&self) -> u32 {
+        self.word as u32
+    }
+
+    fn state(&self) -> usize {
+        (self.word >> 32) as usize & 15
+    }
+
+    pub(crate) fn state_name(&self) -> &'static str {
+        STATES.get(self.state()).map_or("NONE", |(name, _)| name)
+    }
+
+    /// Ticks until its time is over: zero when it is, or was a while ago. A connection may have
+    /// been seen a moment after `now`.
+    pub(crate) fn left(&self, timeouts: &Timeouts, now: u32) -> u32 {
+        let timeout = match self.tag & TEMPLATE {
+            0 => timeouts.0[self.state()],
+            _ => 0,
+        };
+        let left = self.seen.wrapping_add(timeout).wrapping_sub(now) as i32;
+        left.max(0) as u32
+    }
+
+    /// Seconds until its time is over.
+    pub(crate) fn seconds_left(&self, timeouts: &Timeouts, now: u32) -> u32 {
+        ((u64::from(self.left(timeouts, now)) << TICK_SHIFT) / SECOND) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(tag: u64, state: u64, seen: u32) -> Slot {
+        let (client, address) = ([198, 51, 100, 7], [192, 0, 2, 1]);
+        Slot { tag, word: state << 32, template: 0, seen, client, address }
+    }
+
+    #[test]
+    fn a_slot_is_as_large_as_on_the_c_side() {
+        assert_eq!(size_of::<Slot>(), SLOT_WORDS * 8);
+    }
+
+    #[test]
+    fn a_table_has_twice_as_many_slots_as_connections_and_is_bounded() {
+        for (connections, log2) in
+            [(0, 5), (64, 5), (65, 6), (1 << 20, 19), ((1 << 20) + 1, 20), (u32::MAX, 23)]
+        {
+            assert_eq!(homes_log2(connections), log2, "{connections} connections");
+        }
+        let million = Geometry { buckets_log2: 19, seed: 0 };
+        assert_eq!(million.buckets() * SLOTS * 32, 72 << 20, "bytes");
+    }
+
+    #[test]
+    fn time_left_survives_the_end_of_the_clocks_range() {
+        let timeouts = Timeouts::default();
+        let established = slot(USED, 1, u32::MAX - 10);
+        let timeout = timeouts.0[1];
+        assert_eq!(established.left(&timeouts, u32::MAX - 10), timeout);
+        assert_eq!(established.left(&timeouts, 89), timeout - 100);
+        assert_eq!(established.left(&timeouts, timeout), 0);
+        assert_eq!(established.left(&timeouts, u32::MAX - 12), timeout + 2, "seen a moment later");
+        let template = slot(USED | TEMPLATE, 12, 5000);
+        assert_eq!(template.left(&timeouts, 4000), 1000);
+        assert_eq!(template.left(&timeouts, 5001), 0);
+    }
+}
