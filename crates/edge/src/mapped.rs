@@ -30,7 +30,7 @@ impl MappedArray {
     /// Maps an array that was created with BPF_F_MMAPABLE and holds values of whole words.
     pub fn over(map: &Map) -> io::Result<MappedArray> {
         let length = map.value_size() * map.max_entries() as usize;
-        if map.value_size() % WORD != 0 || length == 0 {
+        if !map.value_size().is_multiple_of(WORD) || length == 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "values of broken words"));
         }
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing of ours. The

@@ -55,7 +55,7 @@ impl Default for Timeouts {
     fn default() -> Timeouts {
         let mut ticks = [0; 16];
         for (ticks, (_, seconds)) in ticks.iter_mut().zip(STATES) {
-            *ticks = (u64::from(seconds) * SECOND >> TICK_SHIFT) as u32;
+            *ticks = ((u64::from(seconds) * SECOND) >> TICK_SHIFT) as u32;
         }
         Timeouts(ticks)
     }
@@ -141,7 +141,7 @@ impl Slots {
         let at = number as usize * SLOT_WORDS;
         let words: [u64; SLOT_WORDS] = self.mapped.load(at)?;
         let [tag, word, ..] = words;
-        if tag & (USED | BUSY) != USED || word >> 32 & 0xff == DEAD {
+        if tag & (USED | BUSY) != USED || (word >> 32) & 0xff == DEAD {
             return None;
         }
         let [again] = self.mapped.load(at)?;

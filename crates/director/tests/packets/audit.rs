@@ -47,7 +47,7 @@ impl Slot {
     }
 
     pub(crate) fn state(&self) -> u64 {
-        self.word >> 32 & 0xff
+        (self.word >> 32) & 0xff
     }
 
     fn destination(&self) -> u32 {
@@ -55,15 +55,15 @@ impl Slot {
     }
 
     fn reference(&self, number: usize) -> u32 {
-        ((self.tag >> GENERATION_SHIFT) as u32) << 26 | (number as u32 + 1)
+        (((self.tag >> GENERATION_SHIFT) as u32) << 26) | (number as u32 + 1)
     }
 
     /// As hash_of in bpf/table.h.
     fn hash(&self, seed: u64) -> u64 {
-        let (port, protocol) = (self.tag & 0xffff, self.tag >> 32 & 0xff);
-        let mut hash = u64::from(self.client) << 32 | port << 8 | protocol;
+        let (port, protocol) = (self.tag & 0xffff, (self.tag >> 32) & 0xff);
+        let mut hash = (u64::from(self.client) << 32) | (port << 8) | protocol;
         if self.is_template() {
-            let rest = u64::from(self.address) ^ (self.tag >> 16 & 0xffff) << 32;
+            let rest = u64::from(self.address) ^ (((self.tag >> 16) & 0xffff) << 32);
             hash ^= rest.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         }
         hash = (hash ^ 0x2545_f491_4f6c_dd1d).wrapping_mul(seed | 1);
@@ -168,7 +168,7 @@ pub(crate) fn audit(pins: &Path) -> Found {
     }
     for (home, first) in slots.iter().step_by(4).enumerate().take(homes as usize) {
         let expected = absent.get(&(home as u64)).copied().unwrap_or_default();
-        assert_eq!(first.tag >> ABSENT_SHIFT & 15, expected, "away from bucket {home}");
+        assert_eq!((first.tag >> ABSENT_SHIFT) & 15, expected, "away from bucket {home}");
     }
     for (number, slot) in slots.iter().enumerate() {
         if slot.tag & USED != 0 && slot.is_template() {

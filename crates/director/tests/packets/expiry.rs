@@ -13,7 +13,7 @@ use crate::frame::{ACK, Frame, RST, SYN};
 
 /// Makes every entry look as if its last packet had come `seconds` earlier.
 pub(crate) fn age(bed: &Bed, seconds: u64) {
-    let (map, ticks) = (table(&bed.pins), (seconds * 1_000_000_000 >> 21) as u32);
+    let (map, ticks) = (table(&bed.pins), ((seconds * 1_000_000_000) >> 21) as u32);
     let mut bucket = vec![0; map.value_size()];
     for index in 0..map.max_entries() {
         map.lookup(&index.to_ne_bytes(), &mut bucket).unwrap();

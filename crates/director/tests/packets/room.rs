@@ -166,10 +166,10 @@ fn a_slot_that_is_given_away_again_is_of_another_generation() {
         let mut generations = Vec::new();
         for _ in 0..3 {
             bed.send(&crowd(1, SYN)).forwarded();
-            let used = slots(&bed.pins).into_iter().find(|slot| slot.tag >> 40 & 1 == 1);
+            let used = slots(&bed.pins).into_iter().find(|slot| (slot.tag >> 40) & 1 == 1);
             let used = used.expect("the connection's slot");
             generations.push(used.tag >> 51);
-            assert_eq!(used.word >> 40 & 0xff, used.tag >> 51 & 0xff, "the word says it too");
+            assert_eq!((used.word >> 40) & 0xff, (used.tag >> 51) & 0xff, "the word says it too");
             bed.send(&crowd(1, ACK)).forwarded();
             bed.send(&crowd(1, RST)).forwarded();
             age(bed, 11);
@@ -195,7 +195,7 @@ fn a_template_that_follows_another_is_not_taken_for_it() {
         assert_eq!(bed.connect(key, client(1003)), 1);
         let controlled = |bed: &Bed| {
             let all = slots(&bed.pins);
-            all.iter().find(|slot| slot.tag >> 42 & 1 == 1).map(|slot| slot.template)
+            all.iter().find(|slot| (slot.tag >> 42) & 1 == 1).map(|slot| slot.template)
         };
         assert_eq!(controlled(bed), Some(1));
         // The end of the first connection is nothing to it.

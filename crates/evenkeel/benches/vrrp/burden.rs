@@ -106,7 +106,7 @@ fn sweep(stop: &Arc<AtomicBool>, mut engine: XdpEngine) -> JoinHandle<()> {
 
 /// An engine with a million connections.
 fn fill(pins: &Path) -> std::result::Result<XdpEngine, String> {
-    let options = XdpOptions { connections_max: 2 * CONNECTIONS, ..XdpOptions::new(pins) };
+    let options = XdpOptions { connections_max: CONNECTIONS, ..XdpOptions::new(pins) };
     let explain = |error: &dyn std::fmt::Display| format!("the burden's engine: {error}");
     let mut engine = XdpEngine::start(&options).map_err(|error| explain(&error))?;
     let ours = [2, 0, 0, 0, 0, 1];
