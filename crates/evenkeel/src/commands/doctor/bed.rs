@@ -116,6 +116,7 @@ pub(super) fn machine() -> Facts {
             btf: true,
             bpf_file_system: true,
             descriptors: 20_000,
+            sysctls_writable: true,
             capabilities: u64::MAX,
             clock: "tsc".into(),
             macvlan: Some(true),

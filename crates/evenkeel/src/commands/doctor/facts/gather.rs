@@ -23,14 +23,13 @@ const ASKED_MAX: usize = 256;
 /// How long they have to answer.
 const ANSWER_WITHIN: Duration = Duration::from_millis(400);
 /// Parameters of the whole namespace.
-const GLOBAL: [&str; 7] = [
+const GLOBAL: [&str; 6] = [
     "net/ipv4/ip_forward",
     "net/ipv4/ip_nonlocal_bind",
     "net/ipv4/neigh/default/gc_thresh3",
     "net/core/bpf_jit_enable",
     "net/netfilter/nf_conntrack_max",
     "net/netfilter/nf_conntrack_count",
-    "kernel/unprivileged_bpf_disabled",
 ];
 /// Parameters of each interface.
 const OF_INTERFACES: [&str; 6] = [

@@ -5,6 +5,7 @@ use std::fs;
 use edge::netlink::Socket;
 use edge::netlink::device::has_macvlan;
 use edge::{bpf_programs, realtime};
+use rustix::fs::{Access, access};
 use rustix::process::{Resource, getrlimit};
 
 use super::Kernel;
@@ -23,6 +24,7 @@ pub(super) fn kernel(socket: &mut Socket, wants_macvlan: bool) -> Kernel {
         bpf_file_system: mounted,
         real_time_error: real_time().err().map(|error| error.to_string()),
         descriptors: descriptors.map_or(usize::MAX, |most| most.try_into().unwrap_or(usize::MAX)),
+        sysctls_writable: access("/proc/sys/net/ipv4/ip_forward", Access::WRITE_OK).is_ok(),
         capabilities: capabilities().unwrap_or_default(),
         clock: fs::read_to_string(clock).unwrap_or_default().trim_end().to_owned(),
         macvlan: wants_macvlan.then(|| has_macvlan(socket).ok()).flatten(),

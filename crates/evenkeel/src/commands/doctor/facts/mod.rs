@@ -107,6 +107,8 @@ pub(super) struct Kernel {
     pub(super) real_time_error: Option<String>,
     /// Descriptors a process may have at most.
     pub(super) descriptors: usize,
+    /// This process may change kernel parameters.
+    pub(super) sysctls_writable: bool,
     /// Bits of the capabilities in force (capabilities(7)).
     pub(super) capabilities: u64,
     /// `tsc`

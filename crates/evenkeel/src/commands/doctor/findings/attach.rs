@@ -225,8 +225,11 @@ fn targets(case: Case<'_>, report: &mut Report) {
     let Some((from, _)) = native else { return };
     for (interface, uses) in case.parts.attached(case.facts) {
         let takes = interface.xdp.is_none_or(|features| features.transmit);
+        // Many drivers take frames only once they have a program of their own, as this one will.
+        let will =
+            interface.programs.is_empty() && attachment(interface, release) == Attachment::Native;
         // That of a veth hangs on its other end: see the offloads.
-        if takes || interface.device.kind == "veth" {
+        if takes || will || interface.device.kind == "veth" {
             continue;
         }
         let name = &interface.device.name;
@@ -310,6 +313,21 @@ mod tests {
         });
         assert_eq!(bed.bad(), ["redirect"]);
         assert!(bed.codes().contains(&"generic"));
+    }
+
+    #[test]
+    fn a_driver_that_takes_frames_once_it_has_a_program_is_given_the_chance() {
+        let card = |programs: &'static [Mode]| {
+            Bed::broken(nat_plan(), &move |facts: &mut Facts| {
+                let eth1 = facts.named("eth1");
+                (eth1.device.kind, eth1.driver) = (String::new(), "virtio_net".into());
+                eth1.peer = None;
+                eth1.xdp.as_mut().unwrap().transmit = false;
+                eth1.programs = programs.iter().map(|at| program("evenkeel_xdp", *at)).collect();
+            })
+        };
+        assert_eq!(card(&[]).bad(), [""; 0]);
+        assert_eq!(card(&[Mode::Native]).bad(), ["redirect"]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Interfaces that take part: there, up, connected, and the right one of a stack.
 
-use model::vrrp::Family;
+use std::net::IpAddr;
+
+use model::vrrp::{Destination, Family};
 
 use super::{Case, Finding, Report};
 use crate::commands::doctor::facts::Interface;
@@ -20,6 +22,25 @@ pub(super) fn examine(case: Case<'_>, report: &mut Report) {
         if report.findings.len() == before {
             report.fine(format!("{name}: there, up, connected; MTU {}", interface.device.mtu));
         }
+    }
+    peers(case, report);
+}
+
+/// Unicast adverts go by route.
+fn peers(case: Case<'_>, report: &mut Report) {
+    for instance in &case.plan.vrrp.instances {
+        let Destination::Unicast(unicast) = &instance.destination else { continue };
+        let lost = unicast.peers.iter().find(|peer| match peer.address {
+            IpAddr::V4(address) => matches!(case.facts.routes.get(&address), Some(None)),
+            IpAddr::V6(_) => false,
+        });
+        let Some(peer) = lost.map(|peer| peer.address) else { continue };
+        report.find(
+            Finding::error("no-peer", &peer.to_string(), format!("there is no way to peer {peer}"))
+                .needed_by(format!("vrrp_instance {}", instance.name))
+                .otherwise("it hears nothing of this director: there are two masters")
+                .by_hand(format!("ip route add {peer}/32 via GATEWAY, or its network's route")),
+        );
     }
 }
 
@@ -112,6 +133,7 @@ fn source(case: Case<'_>, interface: &Interface, uses: &Uses, report: &mut Repor
 mod tests {
     use crate::commands::doctor::bed::{Bed, machine, nat_plan};
     use crate::commands::doctor::facts::Facts;
+    use model::vrrp::{Destination, Peer, Unicast};
 
     #[test]
     fn each_state_of_an_interface_is_named() {
@@ -127,6 +149,19 @@ mod tests {
             assert_eq!(bed.bad(), [*code]);
             assert_eq!(bed.first().place, "eth0");
         }
+    }
+
+    #[test]
+    fn a_peer_without_a_way_is_named() {
+        let mut plan = nat_plan();
+        let peer = Peer { address: [203, 0, 113, 9].into(), min_ttl: None, max_ttl: None };
+        let unicast = Unicast { peers: vec![peer], ..Unicast::default() };
+        plan.vrrp.instances[0].destination = Destination::Unicast(unicast);
+        let bed = Bed::broken(plan.clone(), &|facts: &mut Facts| {
+            facts.routes.insert([203, 0, 113, 9].into(), None);
+        });
+        assert_eq!(bed.bad(), ["no-peer"]);
+        assert_eq!(Bed::broken(plan, &|_: &mut Facts| {}).bad(), [""; 0]);
     }
 
     #[test]

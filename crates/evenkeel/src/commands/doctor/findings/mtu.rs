@@ -1,8 +1,10 @@
 //! Packets that fit on one side and not on the other.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{Case, Finding, Report};
 use crate::commands::doctor::facts::Interface;
-use crate::commands::doctor::parts::Uses;
+use crate::commands::doctor::parts::{Uses, listed};
 
 /// Compares the interfaces where clients come in with those that lead to real servers.
 pub(super) fn examine(case: Case<'_>, report: &mut Report) {
@@ -15,8 +17,40 @@ pub(super) fn examine(case: Case<'_>, report: &mut Report) {
             }
         }
     }
+    narrow_routes(case, report);
     if report.findings.len() == before && sides().any(|(_, uses)| uses.has_servers()) {
         report.fine("MTU: the same towards clients and real servers");
+    }
+}
+
+/// Routes to real servers that carry less than their interface: one finding for each bound.
+fn narrow_routes(case: Case<'_>, report: &mut Report) {
+    let mut narrow: BTreeMap<(u32, u32), BTreeSet<String>> = BTreeMap::new();
+    for (address, way) in &case.facts.routes {
+        let Some(way) = way.filter(|way| !way.local) else { continue };
+        let own = case.facts.by_index(way.interface).map(|one| one.device.mtu);
+        if let (Some(mtu), Some(own)) = (way.mtu, own)
+            && mtu < own
+        {
+            narrow.entry((way.interface, mtu)).or_default().insert(address.to_string());
+        }
+    }
+    for ((index, mtu), servers) in narrow {
+        let Some(interface) = case.facts.by_index(index) else { continue };
+        let name = &interface.device.name;
+        let what = format!(
+            "the route to {} carries {mtu} bytes, {name} has MTU {}",
+            listed(&servers),
+            interface.device.mtu
+        );
+        report.find(
+            Finding::note("mtu-route", name, what)
+                .needed_by("real servers behind it")
+                .otherwise(
+                    "clients are told by ICMP to send less: downloads hang where it is filtered",
+                )
+                .by_hand("nothing needs to be done if the way is as narrow; `ip route` shows it"),
+        );
     }
 }
 
@@ -50,6 +84,19 @@ fn differing(clients: &Interface, servers: &Interface, uses: &Uses) -> Finding {
 mod tests {
     use crate::commands::doctor::bed::{Bed, nat_plan};
     use crate::commands::doctor::facts::Facts;
+
+    #[test]
+    fn a_narrow_route_is_noted() {
+        let bed = Bed::broken(nat_plan(), &|facts: &mut Facts| {
+            facts.routes.values_mut().flatten().for_each(|way| way.mtu = Some(1500));
+        });
+        assert!(!bed.codes().contains(&"mtu-route"));
+        let bed = Bed::broken(nat_plan(), &|facts: &mut Facts| {
+            facts.routes.values_mut().flatten().next().unwrap().mtu = Some(1400);
+        });
+        assert_eq!(bed.bad(), [""; 0]);
+        assert!(bed.codes().contains(&"mtu-route"));
+    }
 
     #[test]
     fn the_smaller_side_is_named() {

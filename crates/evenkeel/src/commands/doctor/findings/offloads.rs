@@ -1,5 +1,7 @@
 //! What drivers and cards do to packets before or after a packet program sees them.
 
+use edge::netlink::device::Mode;
+
 use super::attach::{Attachment, attachment};
 use super::{Case, Finding, Report};
 use crate::commands::doctor::facts::{Interface, Peer};
@@ -18,7 +20,11 @@ pub(super) fn examine(case: Case<'_>, report: &mut Report) {
         .any(|(one, _)| attachment(one, release) == Attachment::Native);
     for (interface, uses) in case.parts.attached(case.facts) {
         let before = report.findings.len();
-        merging(interface, uses, report);
+        let attached = interface.programs.iter().any(|it| it.is_ours() && it.mode == Mode::Native);
+        // A driver that has taken the program has seen to that.
+        if !attached {
+            merging(interface, uses, report);
+        }
         tags(case, interface, uses, report);
         if interface.device.kind == "veth" {
             checksums(interface, uses, report);
@@ -45,8 +51,8 @@ fn merging(interface: &Interface, uses: &Uses, report: &mut Report) {
                 Finding::warning(code, name, format!("{long} is on"))
                     .needed_by(uses.words())
                     .otherwise(
-                        "drivers refuse native XDP beside it, and packets it merged are too large \
-                         to be forwarded",
+                        "several drivers refuse native XDP beside it, and packets it merged are too \
+                         large to be forwarded by generic XDP",
                     )
                     .remedy(Remedy::switch(name, switch)),
             );
@@ -141,7 +147,7 @@ fn taking_in(interface: &Interface, uses: &Uses, report: &mut Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::doctor::bed::{Bed, nat_plan, on};
+    use crate::commands::doctor::bed::{Bed, nat_plan, on, program};
     use crate::commands::doctor::facts::Facts;
     use edge::netlink::device::Device;
 
@@ -181,6 +187,16 @@ mod tests {
             assert_eq!(bed.bad(), [*code]);
             assert_eq!(bed.first().mend, [*command]);
         }
+    }
+
+    #[test]
+    fn a_driver_that_has_taken_the_program_is_believed() {
+        let bed = Bed::broken(nat_plan(), &|facts: &mut Facts| {
+            let eth0 = facts.named("eth0");
+            eth0.features.insert("rx-gro-hw".into(), on());
+            eth0.programs = vec![program("evenkeel_xdp", Mode::Native)];
+        });
+        assert_eq!(bed.bad(), [""; 0]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use model::layer4::Forwarding;
+use model::vrrp::VirtualLink;
 
 use super::{Case, Finding, Report};
 use crate::commands::doctor::parts::{Uses, listed};
@@ -20,6 +21,7 @@ pub(super) fn examine(case: Case<'_>, report: &mut Report) {
     reverse_path(case, report);
     redirects(case, report);
     loopback_addresses(case, report);
+    ours(case, report);
     binds(case, report);
     secondaries(case, report);
 }
@@ -201,6 +203,38 @@ fn missing_on_loopback(case: Case<'_>, report: &mut Report) {
     }
 }
 
+/// What we set ourselves: `route_localnet` for real servers at 127.0.0.0/8, ARP for virtual MAC
+/// addresses, `promote_secondaries` where it is written.
+fn ours(case: Case<'_>, report: &mut Report) {
+    let mut users: BTreeSet<String> = BTreeSet::new();
+    for server in &case.plan.layer4.virtual_servers {
+        let sorry = server.quorum.sorry.iter().map(|sorry| sorry.endpoint.address);
+        let mut real = server.real_servers.iter().map(|one| one.endpoint.address).chain(sorry);
+        if real.any(|address| address.is_loopback()) {
+            users.insert(format!("the real server at 127.0.0.0/8 of {}", server.id));
+        }
+    }
+    for instance in &case.plan.vrrp.instances {
+        let virtual_mac = matches!(instance.link, VirtualLink::Macvlan { .. })
+            || !instance.address_links.is_empty();
+        if virtual_mac || instance.promote_secondaries {
+            users.insert(format!("vrrp_instance {}", instance.name));
+        }
+    }
+    if users.is_empty() {
+        return;
+    }
+    if case.facts.kernel.sysctls_writable {
+        return report.fine("kernel parameters that Evenkeel sets itself can be set");
+    }
+    report.find(
+        Finding::error("sysctl-read-only", "/proc/sys", "kernel parameters cannot be changed here")
+            .needed_by(listed(&users))
+            .otherwise("what needs them (route_localnet, arp_ignore, promote_secondaries) fails")
+            .by_hand("run as root, and give a container a writable /proc/sys/net"),
+    );
+}
+
 /// Frontends on addresses that are not here.
 fn binds(case: Case<'_>, report: &mut Report) {
     let anyhow = case.facts.number(NONLOCAL).is_none_or(|value| value != 0);
@@ -282,6 +316,8 @@ mod tests {
     use super::*;
     use crate::commands::doctor::bed::{Bed, direct_plan, machine, nat_plan, proxy_plan};
     use crate::commands::doctor::facts::Facts;
+    use edge::netlink::route::Route;
+    use model::layer4::{Endpoint, SorryServer};
 
     fn set(facts: &mut Facts, key: &str, value: &str) {
         facts.sysctls.insert(key.to_owned(), value.to_owned());
@@ -368,6 +404,24 @@ mod tests {
             facts.named("eth0").addresses.push(([192, 0, 2, 21].into(), 24));
         });
         assert_eq!(bed.bad(), ["self-real-server"]);
+    }
+
+    #[test]
+    fn parameters_that_we_set_must_be_ours_to_set() {
+        let read_only = |facts: &mut Facts| facts.kernel.sysctls_writable = false;
+        assert_eq!(Bed::broken(nat_plan(), &read_only).bad(), [""; 0]);
+        let mut plan = nat_plan();
+        let endpoint = Endpoint { address: [127, 0, 0, 1].into(), port: 8080 };
+        let forwarding = Forwarding::Nat;
+        plan.layer4.virtual_servers[0].quorum.sorry =
+            Some(SorryServer { endpoint, forwarding, inhibit: false });
+        let next_hop = [127, 0, 0, 1].into();
+        let local = Route { interface: 1, next_hop, source: None, local: true, mtu: None };
+        let bed = Bed::broken(plan, &|facts: &mut Facts| {
+            facts.routes.insert(next_hop, Some(local));
+            read_only(facts);
+        });
+        assert_eq!(bed.bad(), ["sysctl-read-only"]);
     }
 
     #[test]
