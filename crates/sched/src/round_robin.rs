@@ -10,14 +10,29 @@ pub struct RoundRobin {
 }
 
 impl RoundRobin {
-    /// The position of the server whose turn it is; `None` when none has a weight.
+    /// The position of the server whose turn it is; `None` when none is available.
     pub fn choose(&mut self, candidates: &[Candidate]) -> Option<usize> {
         let count = candidates.len();
         let start = if self.next < count { self.next } else { 0 };
         let chosen =
-            (start..start + count).map(|n| n % count).find(|n| candidates[*n].weight > 0)?;
+            (start..start + count).map(|n| n % count).find(|n| candidates[*n].is_available())?;
         self.next = chosen + 1;
         Some(chosen)
+    }
+
+    /// A server was put before all others.
+    pub fn handle_added(&mut self) {
+        if self.next > 0 {
+            self.next += 1;
+        }
+    }
+
+    /// The server at a position went: if it was the last one chosen, the round goes on from the
+    /// one before it. Kernel: ip_vs_rr_del_dest.
+    pub fn handle_removed(&mut self, position: usize) {
+        if self.next > position {
+            self.next -= 1;
+        }
     }
 }
 
@@ -44,16 +59,24 @@ impl WeightedRoundRobin {
         };
     }
 
-    /// The position of the server whose turn it is; `None` when none has a weight.
+    /// The position of the server whose turn it is; `None` when none is available.
     pub fn choose(&mut self, candidates: &[Candidate]) -> Option<usize> {
         let (greatest, step) = steps(candidates)?;
         if self.current == 0 || self.current > greatest {
             self.current = greatest;
         }
+        if !candidates.iter().any(Candidate::is_available) {
+            // The kernel's search ends at the head, or in the last round where it began.
+            if self.next == 0 || self.current > step {
+                *self = WeightedRoundRobin { next: 0, current: greatest };
+            }
+            return None;
+        }
         loop {
             let rest = candidates.iter().enumerate().skip(self.next);
-            if let Some((chosen, _)) = rest.into_iter().find(|(_, one)| one.weight >= self.current)
-            {
+            let turn =
+                |(_, one): &(usize, &Candidate)| one.is_available() && one.weight >= self.current;
+            if let Some((chosen, _)) = rest.into_iter().find(turn) {
                 self.next = chosen + 1;
                 return Some(chosen);
             }
@@ -127,6 +150,43 @@ mod tests {
         let (servers, mut scheduler) = (servers(&[1, 0, 9]), RoundRobin::default());
         let turns: Vec<_> = (0..4).map(|_| scheduler.choose(&servers).unwrap()).collect();
         assert_eq!(turns, [0, 2, 0, 2]);
+    }
+
+    #[test]
+    fn a_full_server_misses_its_turn_however_heavy_it_is() {
+        let mut servers = servers(&[1, 60_000, 2]);
+        servers[1].overloaded = true;
+        let mut weighted = WeightedRoundRobin::default();
+        let turns: Vec<_> = (0..6).map(|_| weighted.choose(&servers).unwrap()).collect();
+        assert_eq!(turns, [2, 0, 2, 2, 0, 2]);
+        let mut plain = RoundRobin::default();
+        let turns: Vec<_> = (0..4).map(|_| plain.choose(&servers).unwrap()).collect();
+        assert_eq!(turns, [0, 2, 0, 2]);
+    }
+
+    #[test]
+    fn when_all_are_full_the_cycle_begins_again_but_for_its_last_round() {
+        let mut all = servers(&[2, 1]);
+        let mut scheduler = WeightedRoundRobin::default();
+        let full: Vec<_> = all.iter().map(|one| Candidate { overloaded: true, ..*one }).collect();
+        assert_eq!(scheduler.choose(&all), Some(0));
+        assert_eq!(scheduler.choose(&full), None);
+        assert_eq!((scheduler.choose(&all), scheduler.choose(&all)), (Some(0), Some(0)));
+        assert_eq!(scheduler.choose(&full), None, "the second of the last round is next");
+        assert_eq!(scheduler.choose(&all), Some(1));
+        all.clear();
+        assert_eq!(scheduler.choose(&all), None);
+    }
+
+    #[test]
+    fn round_robin_goes_on_where_it_was_when_servers_come_and_go() {
+        let mut scheduler = RoundRobin::default();
+        let two = servers(&[1, 1]);
+        assert_eq!(scheduler.choose(&two), Some(0));
+        scheduler.handle_added();
+        assert_eq!(scheduler.choose(&servers(&[1, 1, 1])), Some(2));
+        scheduler.handle_removed(2);
+        assert_eq!(scheduler.choose(&two), Some(0));
     }
 
     #[test]
