@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::check::Checker;
 use crate::vrrp::{Command, Fifo, TrackFile, User};
 
+mod scheduler;
+
+pub use scheduler::{HashFlags, Scheduler};
+
 /// Most virtual servers: the data plane's tables have this many places.
 pub const VIRTUAL_SERVERS_MAX: usize = 2_048;
 /// Most real servers of one virtual server.
@@ -122,29 +126,6 @@ impl fmt::Display for Endpoint {
         match self.address {
             IpAddr::V4(address) => write!(f, "{address}:{}", self.port),
             IpAddr::V6(address) => write!(f, "[{address}]:{}", self.port),
-        }
-    }
-}
-
-/// How a server is chosen for a new connection. Names are those of IPVS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Scheduler {
-    /// `rr`: one after the other.
-    RoundRobin,
-    /// `wrr`: one after the other, by weight, interleaved.
-    WeightedRoundRobin,
-    /// `wlc`, Keepalived's and ipvsadm's default.
-    #[default]
-    WeightedLeastConnection,
-}
-
-impl Scheduler {
-    /// The name IPVS, ipvsadm and keepalived.conf use.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Scheduler::RoundRobin => "rr",
-            Scheduler::WeightedRoundRobin => "wrr",
-            Scheduler::WeightedLeastConnection => "wlc",
         }
     }
 }

@@ -190,6 +190,7 @@ static TABLES: &[&[KeywordRow]] = &[
     interfaces::ROWS,
     statics::ROWS,
     virtual_server::ROWS,
+    servers::scheduler::ROWS,
     servers::groups::ROWS,
     servers::quorum::ROWS,
     servers::life::ROWS,

@@ -6,7 +6,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::str::FromStr;
 use core::time::Duration;
 
-use model::layer4::{Forwarding, Protocol, Scheduler};
+use model::layer4::{Forwarding, Protocol};
 
 use super::ast::{Configuration, Location, RealServer, Served, VirtualServer};
 use super::keyword::section::{REAL_SERVER, TOP, VIRTUAL_SERVER};
@@ -29,13 +29,6 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .syntax("ADDRESS [PORT] { ... } | group NAME { ... }")
         .doc("A service that clients connect to, or all those of a virtual_server_group.")
         .parse(Rule::blocks(Fill::Top(virtual_server), VIRTUAL_SERVER)),
-    keyword("lb_algo", &[VIRTUAL_SERVER])
-        .example("wrr")
-        .alias(&["lvs_sched"])
-        .syntax("rr|wrr|wlc")
-        .default("wlc")
-        .doc("How a real server is chosen for a new connection.")
-        .parse(Rule::value(Fill::VirtualServer(lb_algo))),
     keyword("lb_kind", &[VIRTUAL_SERVER])
         .example("DR")
         .alias(&["lvs_method"])
@@ -156,17 +149,6 @@ fn unreadable_location(statement: &Statement<'_>) -> Spanned<Location> {
     let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let value = Location { address, port: None };
     Spanned { value, span: statement.header() }
-}
-
-fn lb_algo(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut VirtualServer) {
-    let choices = [
-        ("rr", Scheduler::RoundRobin),
-        ("wrr", Scheduler::WeightedRoundRobin),
-        ("wlc", Scheduler::WeightedLeastConnection),
-    ];
-    let planned = ["lc", "lblc", "lblcr", "sh", "mh", "dh", "fo", "ovf", "sed", "nq", "twos"]
-        .map(|name| (name, "use rr, wrr or wlc"));
-    server.scheduler = reader.choice(statement, &choices, &planned);
 }
 
 pub(crate) const METHODS: &[(&str, Forwarding)] =

@@ -59,7 +59,7 @@ fn every_value_that_is_wrong_says_what_would_be_right() {
             service("}\npersistence_granularity 255.0.255.0\nreal_server 10.0.1.2 80 {"),
             "not a netmask",
         ),
-        (service("}\nlb_algo sh\nreal_server 10.0.1.2 80 {"), "use rr, wrr or wlc"),
+        (service("}\nlb_algo shh\nreal_server 10.0.1.2 80 {"), "did you mean \"sh\"?"),
         (service("}\nlb_algo rr wrr\nreal_server 10.0.1.2 80 {"), "unexpected \"wrr\""),
         (service("}\nprotocol SCTP\nreal_server 10.0.1.2 80 {"), "use TCP or UDP"),
         ("virtual_server fwmark 1 {\n}\n".into(), "virtual_server fwmark is not supported"),
@@ -85,6 +85,15 @@ fn what_keepalived_passes_over_is_a_warning() {
         (global("vrrp_garp_interval 0"), "vrrp_garp_interval 0 says nothing"),
         (global("vrrp_gna_interval 0"), "vrrp_gna_interval 0 says nothing"),
         (
+            service("}\nlb_algo rr\nsh-port\nreal_server 10.0.1.2 80 {"),
+            "sh-port says nothing without lb_algo sh before it",
+        ),
+        (
+            service("}\nmh-fallback\nlb_algo mh\nreal_server 10.0.1.2 80 {"),
+            "mh-fallback says nothing without lb_algo mh before it",
+        ),
+        (service("}\nflag-2\nlb_algo lc\nreal_server 10.0.1.2 80 {"), "lb_algo lc has no flags"),
+        (
             service("}\npersistence_timeout 0\nreal_server 10.0.1.2 80 {"),
             "persistence_timeout 0 says nothing: clients stay nowhere",
         ),
@@ -97,6 +106,26 @@ fn what_keepalived_passes_over_is_a_warning() {
     }
     let plan = keepalived(&cases[0].0).plan.unwrap();
     assert_eq!(plan.vrrp.instances[0].initial_state, InitialState::Backup);
+}
+
+#[test]
+fn every_scheduler_of_ipvs_is_read_with_its_flags() {
+    let scheduler = |lines: &str| {
+        let text = service(&format!("}}\n{lines}\nreal_server 10.0.1.2 80 {{"));
+        let loaded = keepalived(&text);
+        let plan = loaded.plan.unwrap_or_else(|| panic!("{lines}"));
+        plan.layer4.virtual_servers[0].scheduler.to_string()
+    };
+    for one in Scheduler::ALL {
+        assert_eq!(scheduler(&format!("lvs_sched {}", one.name())), one.name());
+    }
+    assert_eq!(scheduler("lb_algo sh\nsh-port"), "sh (sh-port)");
+    assert_eq!(scheduler("lb_algo mh\nmh-port\nmh-fallback"), "mh (mh-fallback,mh-port)");
+    assert_eq!(scheduler("flag-1\nlb_algo sh"), "sh (sh-fallback)");
+    assert_eq!(scheduler("lb_algo mh\nflag-2"), "mh (mh-port)");
+    assert_eq!(scheduler("sh-port\nlb_algo sh"), "sh", "Keepalived passes over it");
+    assert_eq!(scheduler("lb_algo sh\nmh-port"), "sh");
+    assert_eq!(scheduler("lb_algo sh\nflag-3\nhashed"), "sh");
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn service_table(report: &DirectorReport) -> String {
     text.push_str("  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n");
     for service in &report.services {
         let (protocol, address) = name(service.key.protocol, service.key.address, service.key.port);
-        let _ = write!(text, "{protocol}  {address} {}", service.scheduler.name());
+        let _ = write!(text, "{protocol}  {address} {}", service.scheduler);
         if let Some(persistence) = service.persistence {
             let _ = write!(text, " persistent {}", persistence.timeout.as_secs());
             if persistence.prefix_len < 32 {
@@ -150,7 +150,7 @@ fn name(protocol: Protocol, address: std::net::IpAddr, port: u16) -> (String, St
 mod tests {
     use super::*;
     use model::layer4::VirtualServerId;
-    use model::layer4::{Endpoint, Forwarding, Persistence, Scheduler, ServiceKey};
+    use model::layer4::{Endpoint, Forwarding, HashFlags, Persistence, Scheduler, ServiceKey};
     use model::status::{QuorumStatus, RealServerStatus, ServiceStatus};
     use std::time::Duration;
 
@@ -159,7 +159,7 @@ mod tests {
         let endpoint = Endpoint { address: "10.0.2.11".parse().unwrap(), port: 8080 };
         let address = "10.0.1.100".parse().unwrap();
         let key = ServiceKey { address, port: 80, protocol: Protocol::Tcp };
-        let report = DirectorReport {
+        let mut report = DirectorReport {
             services: vec![ServiceStatus {
                 id: VirtualServerId::Service(key),
                 key,
@@ -197,5 +197,9 @@ mod tests {
              TCP  10.0.1.100:80 wrr persistent 60 mask 255.255.255.0\n\
              \x20 -> 10.0.2.11:8080               Masq    3      1          20        \n"
         );
+        let flags = HashFlags { fallback: true, port: true };
+        report.services[0].scheduler = Scheduler::SourceHashing(flags);
+        let listed = "\nTCP  10.0.1.100:80 sh (sh-fallback,sh-port) persistent 60 mask";
+        assert!(service_table(&report).contains(listed));
     }
 }

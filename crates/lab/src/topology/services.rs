@@ -92,13 +92,28 @@ impl Service {
         self.shares.iter().any(|share| share.forwarding == Some(Forwarding::DirectRouting))
     }
 
+    /// Whether the parts are known beforehand. Other schedulers follow addresses, chance, or the
+    /// connections that happen to be open.
+    pub fn is_predictable(&self) -> bool {
+        match &self.layer {
+            Layer::Four { scheduler, .. } => matches!(
+                scheduler,
+                Scheduler::RoundRobin
+                    | Scheduler::WeightedRoundRobin
+                    | Scheduler::LeastConnection
+                    | Scheduler::WeightedLeastConnection
+            ),
+            Layer::Seven { .. } => true,
+        }
+    }
+
     /// What part of the connections each share should get while everything is well, 0 to 1, in
     /// the order of the shares.
     pub fn expected(&self) -> Vec<f64> {
         let effective = |share: &Share| match &self.layer {
             _ if share.backup || share.weight == 0 => 0,
-            // Plain round robin looks only at whether there is a weight.
-            Layer::Four { scheduler: Scheduler::RoundRobin, .. } => 1,
+            // They look only at whether there is a weight.
+            Layer::Four { scheduler, .. } if scheduler.ignores_weights() => 1,
             Layer::Four { .. } | Layer::Seven { .. } => share.weight,
         };
         let sum: u32 = self.shares.iter().map(effective).sum();
@@ -111,9 +126,9 @@ impl Service {
         let how = match &self.layer {
             Layer::Four { scheduler, persistence, .. } => match persistence {
                 Some(found) => {
-                    format!(", {}, persistent {} s", scheduler.name(), found.timeout.as_secs())
+                    format!(", {scheduler}, persistent {} s", found.timeout.as_secs())
                 }
-                None => format!(", {}", scheduler.name()),
+                None => format!(", {scheduler}"),
             },
             Layer::Seven { .. } => format!(" at {}", self.address),
         };

@@ -57,7 +57,7 @@ fn virtual_server(a: &VirtualServer, b: &VirtualServer) -> Vec<String> {
     let mut details = services(&a.services, &b.services);
     let (old, new) = (&a.quorum, &b.quorum);
     let fields = Fields::new()
-        .text("lb_algo", a.scheduler.name(), b.scheduler.name())
+        .text("lb_algo", a.scheduler, b.scheduler)
         .field("persistence", &a.persistence, &b.persistence)
         .text("quorum", old.weight, new.weight)
         .text("hysteresis", old.hysteresis, new.hysteresis)

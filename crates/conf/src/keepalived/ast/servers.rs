@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
-use model::layer4::{Forwarding, Protocol, Scheduler};
+use model::layer4::{Forwarding, HashFlags, Protocol, Scheduler};
 use model::vrrp::Command;
 
 use super::{Checker, Timers, Written};
@@ -52,6 +52,10 @@ pub(crate) struct VirtualServer {
     pub(crate) served: Spanned<Served>,
     pub(crate) protocol: Option<Protocol>,
     pub(crate) scheduler: Option<Scheduler>,
+    /// Of the scheduler, if it is one that has them.
+    pub(crate) hash_flags: HashFlags,
+    /// `flag-1` and `flag-2`
+    pub(crate) numbered_flags: Vec<Span>,
     pub(crate) forwarding: Option<Forwarding>,
     pub(crate) persistence_timeout: Option<Duration>,
     pub(crate) persistence_prefix: Option<Spanned<u8>>,
@@ -76,6 +80,8 @@ impl VirtualServer {
             served,
             protocol: None,
             scheduler: None,
+            hash_flags: HashFlags::default(),
+            numbered_flags: Vec::new(),
             forwarding: None,
             persistence_timeout: None,
             persistence_prefix: None,

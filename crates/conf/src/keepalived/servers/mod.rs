@@ -3,3 +3,4 @@
 pub(crate) mod groups;
 pub(crate) mod life;
 pub(crate) mod quorum;
+pub(crate) mod scheduler;

@@ -59,7 +59,7 @@ fn fill(
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     let span = from.span();
-    to.scheduler = from.scheduler.unwrap_or_default();
+    to.scheduler = scheduler(from, diagnostics);
     to.persistence = persistence(from, diagnostics);
     if to.services.iter().any(|key| key.port == 0) && to.persistence.is_none() {
         diagnostics.push(
@@ -81,6 +81,20 @@ fn fill(
     to.alpha = from.alpha;
     to.omega = from.omega;
     to.smtp_alert = from.smtp_alert.or(alert).unwrap_or(false);
+}
+
+/// The scheduler with its flags.
+fn scheduler(from: &ast::VirtualServer, diagnostics: &mut Vec<Diagnostic>) -> Scheduler {
+    let scheduler = from.scheduler.unwrap_or_default();
+    if !scheduler.has_hash_flags() {
+        for span in &from.numbered_flags {
+            let message = format!("lb_algo {scheduler} has no flags");
+            diagnostics.push(
+                Diagnostic::warning(*span, message).help("remove it, or use lb_algo sh or mh"),
+            );
+        }
+    }
+    scheduler.with_hash_flags(from.hash_flags)
 }
 
 fn persistence(
@@ -116,9 +130,14 @@ fn check_weights(
         }
         return;
     };
-    if scheduler == Scheduler::RoundRobin && weights.any(|weight| weight != first) {
-        let message = "lb_algo rr takes the servers in turn, whatever their weights";
-        diagnostics
-            .push(Diagnostic::warning(span, message).help("use lb_algo wrr to spread by weight"));
+    if scheduler.ignores_weights() && weights.any(|weight| weight != first) {
+        let (how, instead) = match scheduler {
+            Scheduler::LeastConnection => ("counts connections", "wlc"),
+            Scheduler::DestinationHashing => ("gives each server the same part", "wlc"),
+            _ => ("takes the servers in turn", "wrr"),
+        };
+        let message = format!("lb_algo {scheduler} {how}, whatever their weights");
+        let help = format!("use lb_algo {instead} to spread by weight");
+        diagnostics.push(Diagnostic::warning(span, message).help(help));
     }
 }

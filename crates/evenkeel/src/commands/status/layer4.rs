@@ -35,6 +35,10 @@ pub(super) fn show(text: &mut String, report: &DirectorReport, paint: Paint, ver
 }
 
 fn service_lines(text: &mut String, service: &ServiceStatus, paint: Paint) {
+    let flags = match service.scheduler.flag_names() {
+        "" => String::new(),
+        flags => format!("  {flags}"),
+    };
     let persistent = service
         .persistence
         .map_or_else(String::new, |one| format!("  persistent {} s", one.timeout.as_secs()));
@@ -46,7 +50,7 @@ fn service_lines(text: &mut String, service: &ServiceStatus, paint: Paint) {
     };
     let _ = writeln!(
         text,
-        "  {name:<30} {:<8} {:>7} {:>7} {:>8} {:>10} {:>10}{group}{persistent}",
+        "  {name:<30} {:<8} {:>7} {:>7} {:>8} {:>10} {:>10}{group}{flags}{persistent}",
         service.scheduler.name(),
         "",
         sum(|one| one.active),

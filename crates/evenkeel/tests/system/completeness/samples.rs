@@ -300,6 +300,13 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "bfd_instance D { neighbor_ip 192.0.2.10; % }; vrrp_instance A { interface eth0; virtual_router_id 7; nopreempt; virtual_ipaddress { 192.0.2.100 } }",
     ),
     ("virtual_server", "virtualhost", PAGES),
+    ("virtual_server", "sh-port", SOURCE_HASHING),
+    ("virtual_server", "sh-fallback", SOURCE_HASHING),
+    ("virtual_server", "mh-port", MAGLEV),
+    ("virtual_server", "mh-fallback", MAGLEV),
+    ("virtual_server", "flag-1", MAGLEV),
+    ("virtual_server", "flag-2", SOURCE_HASHING),
+    ("virtual_server", "hashed", SOURCE_HASHING),
     (
         "url",
         "tls_compliant",
@@ -364,6 +371,12 @@ const UNICAST: &str = "vrrp_instance A { interface eth0; virtual_router_id 7; un
 /// A checker that asks for pages.
 const PAGES: &str = "virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; protocol TCP; %; \
     real_server 10.0.0.1 80 { HTTP_GET { url { path /; status_code 200 } } } }";
+
+const SOURCE_HASHING: &str = "virtual_server 192.0.2.100 80 { lb_algo sh; lb_kind NAT; \
+    protocol TCP; %; real_server 10.0.0.1 80 { TCP_CHECK { } } }";
+
+const MAGLEV: &str = "virtual_server 192.0.2.100 80 { lb_algo mh; lb_kind NAT; \
+    protocol TCP; %; real_server 10.0.0.1 80 { TCP_CHECK { } } }";
 
 /// Keywords whose only argument is the default, or that say what is so anyway.
 const DEFAULTS: &[(&str, &str)] = &[
