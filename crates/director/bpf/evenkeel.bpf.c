@@ -35,23 +35,17 @@ static __always_inline struct service *service_of(const struct conn_key *key)
 	return bpf_map_lookup_elem(&services, &service);
 }
 
-/* A function of its own: what it keeps on the stack is gone when the table wants room there. */
-static __noinline __u32 choose(const struct service *service)
-{
-	return schedule(service);
-}
-
 /* The destination of a client that comes back, or of a new one, whose template it makes. A
  * template outlives weight 0 (IPVS: expire_quiescent_template=0) but not the server's removal. */
 static __always_inline void
-choose_persistent(struct conn_request *request, const struct conn_key *template_key,
-		  const struct service *service)
+choose_persistent(struct conn_request *request, const struct conn_key *key,
+		  const struct conn_key *template_key, const struct service *service)
 {
 	__u32 seconds = service->persistence_seconds;
 	int template = conn_use_template(template_key, request->now, seconds);
 
 	if (!template) {
-		request->destination = choose(service);
+		request->destination = schedule(service, key);
 		if (request->destination == NOBODY)
 			return;
 		request->key = *template_key;
@@ -146,9 +140,9 @@ handle_new(const struct conn_key *key, const struct service *service, __u32 now,
 	request.service = service->index;
 	if (service->persistence_seconds) {
 		template_key = template_key_of(key, service);
-		choose_persistent(&request, &template_key, service);
+		choose_persistent(&request, key, &template_key, service);
 	} else {
-		request.destination = choose(service);
+		request.destination = schedule(service, key);
 	}
 	if (request.destination == NOBODY)
 		return TO_DO(drop(COUNT_dropped_no_destination));

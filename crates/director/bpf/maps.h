@@ -15,6 +15,9 @@
 #define DESTINATIONS_MAX 65536
 #define INTERFACES_MAX 256
 #define INTERFACES_LOW 4096
+#define TABLES_MAX 512       /* services with a prepared table */
+#define SLOTS_MAX 4096       /* places of one: mh needs 4093, sh and dh 256 */
+#define LOCALITIES_MAX 65536 /* addresses that lblc and lblcr keep, of all services */
 
 enum { COUNTER_FIRST = -1,
 #define COUNTER(name) COUNT_##name,
@@ -40,9 +43,28 @@ struct service_key {
 	__u8 unused;
 };
 
-enum scheduler { SCHEDULE_RR, SCHEDULE_WRR, SCHEDULE_WLC };
+enum scheduler {
+	SCHEDULE_RR,
+	SCHEDULE_WRR,
+	SCHEDULE_WLC,
+	SCHEDULE_LC,
+	SCHEDULE_SED,
+	SCHEDULE_NQ,
+	SCHEDULE_FO,
+	SCHEDULE_OVF,
+	SCHEDULE_DH,
+	SCHEDULE_SH,
+	SCHEDULE_MH,
+	SCHEDULE_LBLC,
+	SCHEDULE_LBLCR,
+	SCHEDULE_TWOS,
+};
 
-/* Replaced as a whole, so that the program always sees one consistent list of members. */
+#define HASH_FALLBACK 1 /* sh, mh: a server that may not be chosen is replaced */
+#define HASH_PORT 2     /* the client's port counts too */
+
+/* Replaced as a whole, so that the program always sees one consistent list of members and the
+ * table that was made for it. */
 struct service {
 	__u32 index; /* in `cursors` */
 	__u32 row;   /* in `members`: 2 * index, or the one after it */
@@ -52,6 +74,8 @@ struct service {
 	__u32 weight_gcd;
 	__u32 persistence_seconds; /* 0: none */
 	__u32 persistence_bits;
+	__u32 hash_flags;
+	__u32 table; /* in `slots`; of dh, sh and mh */
 };
 
 /* In a member's weight: its destination has an upper threshold. */
@@ -64,6 +88,26 @@ struct member {
 
 struct members {
 	struct member list[MEMBERS_MAX];
+};
+
+/* Positions of members by slot: what dh, sh and mh look up. Made by crates/sched. */
+struct slot_table {
+	__u8 member[SLOTS_MAX];
+};
+
+/* What lblc and lblcr keep for an address that clients asked for. */
+struct locality_key {
+	__u32 prefix[3];
+	__be32 address;
+	__u32 service; /* its index */
+};
+
+struct locality {
+	__u64 used;
+	__u64 modified;
+	__u32 count;
+	__u32 unused;
+	__u16 destinations[MEMBERS_MAX]; /* the newest last */
 };
 
 #define DESTINATION_IN_USE 1  /* holds a server, perhaps one that left the tables */
@@ -87,7 +131,8 @@ struct destination {
 	__u32 upper_threshold; /* connections from which on it takes no new ones; 0: no bound */
 	__u32 lower_threshold; /* below this it takes them again; 0: three quarters of the upper */
 	__u32 mtu; /* largest IP packet of a client that fits on the way */
-	__u8 unused[12];
+	__u32 last_weight; /* user space's: the last that was not 0, or that it was added with */
+	__u8 unused[8];
 };
 
 struct load {
@@ -147,8 +192,8 @@ struct {
 	__type(value, struct members);
 } members SEC(".maps");
 
-/* Where a round robin stands: position in the row (1-based, 0 before the first) in the low half,
- * wrr's current weight in the high half. */
+/* Where a scheduler stands. rr and wrr: position in the row (1-based, 0 before the first) in the low
+ * half, wrr's current weight in the high half. twos: the state of its random numbers. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SERVICES_MAX);
@@ -156,6 +201,33 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } cursors SEC(".maps");
+
+/* Two rows for each service that has a table, as in `members`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, TABLES_MAX * 2);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct slot_table);
+} slots SEC(".maps");
+
+/* By the program as clients come, collected by user space. Takes memory as it fills. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, LOCALITIES_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, struct locality_key);
+	__type(value, struct locality);
+} localities SEC(".maps");
+
+/* Where a locality is changed before it is written: too large for the stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct locality);
+} locality_drafts SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -3,17 +3,20 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use model::layer4::{Endpoint, Forwarding, Protocol, Scheduler, ServiceKey};
+use model::layer4::{Endpoint, Forwarding, HashFlags, Protocol, Scheduler, ServiceKey};
 use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Directory of the pinned maps below that of the pins; a new name whenever a layout changes.
-pub const LAYOUT: &str = "v3";
+pub const LAYOUT: &str = "v4";
 
 pub(crate) const SERVICES_MAX: u32 = model::layer4::VIRTUAL_SERVERS_MAX as u32;
 pub(crate) const MEMBERS_MAX: usize = model::layer4::REAL_SERVERS_MAX;
 pub(crate) const INTERFACES_LOW: u32 = 4096;
 pub(crate) const DESTINATIONS_MAX: u32 = model::layer4::REAL_SERVERS_TOTAL_MAX as u32;
+/// Services with a prepared table: each takes 8 KiB, whether or not there is one.
+pub(crate) const TABLES_MAX: u32 = 512;
+pub(crate) const SLOTS_MAX: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -37,6 +40,8 @@ pub(crate) struct RawService {
     pub(crate) weight_gcd: u32,
     pub(crate) persistence_seconds: u32,
     pub(crate) persistence_bits: u32,
+    pub(crate) hash_flags: u32,
+    pub(crate) table: u32,
 }
 
 #[derive(
@@ -46,6 +51,26 @@ pub(crate) struct RawService {
 pub(crate) struct RawMember {
     pub(crate) destination: u32,
     pub(crate) weight: u32,
+}
+
+/// What lblc and lblcr keep servers under.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, KnownLayout, Immutable,
+)]
+#[repr(C)]
+pub(crate) struct RawLocalityKey {
+    pub(crate) address: [u8; 16],
+    pub(crate) service: u32,
+}
+
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct RawLocality {
+    pub(crate) used: u64,
+    pub(crate) modified: u64,
+    pub(crate) count: u32,
+    pub(crate) unused: u32,
+    pub(crate) destinations: [u16; MEMBERS_MAX],
 }
 
 /// In a member's weight: its destination has an upper threshold.
@@ -74,7 +99,10 @@ pub(crate) struct RawDestination {
     pub(crate) lower_threshold: u32,
     /// Largest IP packet of a client that fits on the way; meaningful while RESOLVED.
     pub(crate) mtu: u32,
-    pub(crate) unused: [u8; 12],
+    /// The last weight that was not 0, or the one it was added with: Maglev's tables are made of
+    /// these.
+    pub(crate) last_weight: u32,
+    pub(crate) unused: [u8; 8],
 }
 
 #[derive(
@@ -151,7 +179,8 @@ impl RawDestination {
         upper_threshold: 0,
         lower_threshold: 0,
         mtu: 0,
-        unused: [0; 12],
+        last_weight: 0,
+        unused: [0; 8],
     };
 
     pub(crate) fn endpoint(&self) -> Endpoint {
@@ -175,13 +204,45 @@ pub(crate) const fn scheduler_number(scheduler: Scheduler) -> u32 {
         Scheduler::RoundRobin => 0,
         Scheduler::WeightedRoundRobin => 1,
         Scheduler::WeightedLeastConnection => 2,
+        Scheduler::LeastConnection => 3,
+        Scheduler::ShortestExpectedDelay => 4,
+        Scheduler::NeverQueue => 5,
+        Scheduler::WeightedFailover => 6,
+        Scheduler::WeightedOverflow => 7,
+        Scheduler::DestinationHashing => 8,
+        Scheduler::SourceHashing(_) => 9,
+        Scheduler::MaglevHashing(_) => 10,
+        Scheduler::LocalityBased => 11,
+        Scheduler::LocalityBasedReplicated => 12,
+        Scheduler::TwoChoices => 13,
     }
 }
 
-pub(crate) const fn scheduler_of(number: u32) -> Scheduler {
+const HASH_FALLBACK: u32 = 1;
+const HASH_PORT: u32 = 2;
+
+pub(crate) const fn hash_flags_number(scheduler: Scheduler) -> u32 {
+    let flags = scheduler.hash_flags();
+    let fallback = if flags.fallback { HASH_FALLBACK } else { 0 };
+    fallback | if flags.port { HASH_PORT } else { 0 }
+}
+
+pub(crate) const fn scheduler_of(number: u32, flags: u32) -> Scheduler {
+    let flags = HashFlags { fallback: flags & HASH_FALLBACK != 0, port: flags & HASH_PORT != 0 };
     match number {
         0 => Scheduler::RoundRobin,
         1 => Scheduler::WeightedRoundRobin,
+        3 => Scheduler::LeastConnection,
+        4 => Scheduler::ShortestExpectedDelay,
+        5 => Scheduler::NeverQueue,
+        6 => Scheduler::WeightedFailover,
+        7 => Scheduler::WeightedOverflow,
+        8 => Scheduler::DestinationHashing,
+        9 => Scheduler::SourceHashing(flags),
+        10 => Scheduler::MaglevHashing(flags),
+        11 => Scheduler::LocalityBased,
+        12 => Scheduler::LocalityBasedReplicated,
+        13 => Scheduler::TwoChoices,
         _ => Scheduler::WeightedLeastConnection,
     }
 }
@@ -193,7 +254,21 @@ mod tests {
     #[test]
     fn the_sizes_are_those_of_the_c_side() {
         assert_eq!(size_of::<RawServiceKey>(), 8);
-        assert_eq!(size_of::<RawService>(), 32);
+        assert_eq!(size_of::<RawService>(), 40);
+        assert_eq!(size_of::<RawLocalityKey>(), 20);
+        assert_eq!(size_of::<RawLocality>(), 24 + 2 * MEMBERS_MAX);
         assert_eq!(size_of::<RawDestination>(), 64);
+    }
+
+    #[test]
+    fn schedulers_come_back_from_their_numbers_with_their_flags() {
+        for scheduler in Scheduler::ALL {
+            for flags in [(false, false), (true, false), (false, true), (true, true)] {
+                let (fallback, port) = flags;
+                let scheduler = scheduler.with_hash_flags(HashFlags { fallback, port });
+                let raw = (scheduler_number(scheduler), hash_flags_number(scheduler));
+                assert_eq!(scheduler_of(raw.0, raw.1), scheduler);
+            }
+        }
     }
 }

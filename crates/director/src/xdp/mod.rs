@@ -6,6 +6,7 @@
 
 mod layout;
 mod list;
+mod localities;
 mod loopback;
 mod next_hops;
 mod object;
@@ -30,6 +31,7 @@ use model::status::{ConnectionStatus, Counters};
 
 pub use self::layout::LAYOUT;
 use self::layout::{LOCAL, RESOLVED, RawDestination, octets};
+use self::localities::Localities;
 use self::next_hops::{NextHops, Reach};
 use self::object::Object;
 use self::sweep::Sweep;
@@ -73,6 +75,7 @@ pub struct XdpEngine {
     state: TableState,
     next_hops: NextHops,
     sweep: Sweep,
+    localities: Localities,
     /// Interfaces asked for by name.
     wanted: BTreeSet<String>,
     /// Interfaces that could not be attached: tried again only when they change.
@@ -99,6 +102,7 @@ impl XdpEngine {
             state,
             next_hops,
             sweep: Sweep::default(),
+            localities: Localities::new(now),
             wanted: BTreeSet::new(),
             failed: BTreeSet::new(),
             loopback: Loopback::default(),
@@ -347,6 +351,9 @@ impl Engine for XdpEngine {
         if let Err(error) = self.sweep.handle_timeout(&self.object, now, budget) {
             self.warn(format!("sweep of the connections: {error}"));
         }
+        if let Err(error) = self.localities.handle_timeout(&self.object.maps, now, budget) {
+            self.warn(format!("collection of addresses of lblc and lblcr: {error}"));
+        }
         if now >= self.tidy {
             self.tidy = now + TIDY_EVERY;
             self.tidy();
@@ -354,7 +361,8 @@ impl Engine for XdpEngine {
     }
 
     fn next_deadline(&self) -> Time {
-        self.next_hops.next_deadline(self.now).min(self.sweep.next_deadline()).min(self.tidy)
+        let own = self.sweep.next_deadline().min(self.localities.next_deadline()).min(self.tidy);
+        self.next_hops.next_deadline(self.now).min(own)
     }
 
     fn poll_log(&mut self) -> Option<(u8, String)> {

@@ -7,8 +7,15 @@ use crate::bed::{Bed, CLIENT, Outcome, VIRTUAL, endpoint, service, with_bed};
 use crate::expiry::{age, sweep};
 use crate::frame::{Frame, RST, SYN};
 
-const SCHEDULERS: [Scheduler; 3] =
-    [Scheduler::RoundRobin, Scheduler::WeightedRoundRobin, Scheduler::WeightedLeastConnection];
+/// Those that would give each of two servers half of the connections.
+const SCHEDULERS: [Scheduler; 6] = [
+    Scheduler::RoundRobin,
+    Scheduler::WeightedRoundRobin,
+    Scheduler::LeastConnection,
+    Scheduler::WeightedLeastConnection,
+    Scheduler::ShortestExpectedDelay,
+    Scheduler::NeverQueue,
+];
 
 fn limit(bed: &mut Bed, key: ServiceKey, last: u8, upper: u32, lower: u32) {
     let destination = Destination {

@@ -19,7 +19,7 @@ impl TableState {
     pub(crate) fn adopt(&mut self, maps: &Maps) -> Result<bool, EngineError> {
         for (key, raw) in read_all::<RawServiceKey, RawService>(&maps.services)? {
             let settings = ServiceSettings {
-                scheduler: scheduler_of(raw.scheduler),
+                scheduler: scheduler_of(raw.scheduler, raw.hash_flags),
                 persistence: (raw.persistence_seconds > 0).then(|| Persistence {
                     timeout: Duration::from_secs(raw.persistence_seconds.into()),
                     prefix_len: raw.persistence_bits as u8,
@@ -37,7 +37,12 @@ impl TableState {
                 .collect();
             let retained = Counters::default();
             let weights = Weights::default();
-            let slot = ServiceSlot { index: raw.index, row: raw.row, members, weights, retained };
+            let table = settings.scheduler.has_table().then_some(raw.table);
+            if let Some(table) = table {
+                self.free_tables.remove(&(table / 2));
+            }
+            let (index, row) = (raw.index, raw.row);
+            let slot = ServiceSlot { index, row, table, members, weights, retained };
             self.services.insert(key, slot);
             self.tables.entry(key).or_default().settings = settings;
         }

@@ -7,21 +7,25 @@
 mod adopt;
 mod counts;
 mod pending;
+mod schedulers;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 
-use model::layer4::{Endpoint, Scheduler, ServiceKey};
+use model::layer4::{Endpoint, ServiceKey};
 use model::status::Counters;
 use zerocopy::IntoBytes;
 
 use self::counts::{add, read_counters, read_load};
 use self::pending::Pending;
+use self::schedulers::{Weights, first_cursor};
 
 use super::layout::{
     DESTINATIONS_MAX, IN_USE, LIMITED, MEMBERS_MAX, REMOVED, RawDestination, RawMember, RawService,
-    RawServiceKey, SERVICES_MAX, forwarding_number, octets, scheduler_number,
+    RawServiceKey, SERVICES_MAX, TABLES_MAX, forwarding_number, hash_flags_number, octets,
+    scheduler_number,
 };
+use super::localities;
 use super::object::Maps;
 use crate::{Destination, EngineError, ServiceSettings, Tables};
 
@@ -33,6 +37,8 @@ pub(crate) struct TableState {
     by_endpoint: HashMap<(ServiceKey, Endpoint), u32>,
     free_services: BTreeSet<u32>,
     free_destinations: BTreeSet<u32>,
+    /// Places of prepared tables, each of two rows.
+    free_tables: BTreeSet<u32>,
     /// Destinations that left, in their places until their connections are gone.
     removed: BTreeSet<u32>,
     /// Services whose members changed and were not written yet.
@@ -47,6 +53,8 @@ struct ServiceSlot {
     index: u32,
     /// The row of `members` in use: `2 * index`, or the one after it.
     row: u32,
+    /// The row of `slots` in use, of schedulers that have one.
+    table: Option<u32>,
     /// In the order in which schedulers walk them: IPVS puts a new destination first.
     members: Vec<u32>,
     weights: Weights,
@@ -67,7 +75,7 @@ impl DestinationSlot {
     }
 }
 
-fn write(what: &str) -> impl FnOnce(std::io::Error) -> EngineError {
+pub(super) fn write(what: &str) -> impl FnOnce(std::io::Error) -> EngineError {
     EngineError::system(format!("write the {what} map"))
 }
 
@@ -88,10 +96,6 @@ fn raw_key(key: &ServiceKey) -> Result<RawServiceKey, EngineError> {
     })
 }
 
-fn greatest_common_divisor(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
-}
-
 impl TableState {
     pub(crate) fn new() -> TableState {
         TableState {
@@ -101,6 +105,7 @@ impl TableState {
             by_endpoint: HashMap::new(),
             free_services: (0..SERVICES_MAX).collect(),
             free_destinations: (0..DESTINATIONS_MAX).collect(),
+            free_tables: (0..TABLES_MAX).collect(),
             removed: BTreeSet::new(),
             dirty: BTreeSet::new(),
             next_position: 0,
@@ -137,17 +142,20 @@ impl TableState {
         }
         raw_key(&key)?;
         let full = || full("virtual servers", SERVICES_MAX);
-        let index = self.free_services.pop_first().ok_or_else(full)?;
+        let index = *self.free_services.first().ok_or_else(full)?;
+        let table = self.take_table(settings.scheduler)?;
+        self.free_services.remove(&index);
         let slot = ServiceSlot {
             index,
             row: 2 * index,
+            table,
             members: Vec::new(),
             weights: Weights::default(),
             retained: Counters::default(),
         };
         self.services.insert(key, slot);
         self.tables.entry(key).or_default().settings = settings;
-        self.move_later(index, 0);
+        self.move_later(index, first_cursor(settings.scheduler));
         self.dirty.insert(key);
         Ok(())
     }
@@ -158,15 +166,12 @@ impl TableState {
         key: ServiceKey,
         settings: ServiceSettings,
     ) -> Result<(), EngineError> {
-        let slot = self.services.get(&key).ok_or_else(|| not_there(&key, None))?;
-        let service = self.tables.entry(key).or_default();
-        if service.settings.scheduler != settings.scheduler {
-            let place = slot.index;
-            service.settings = settings;
-            self.reset_cursor(maps, place)?;
-        } else {
-            service.settings = settings;
+        let missing = || not_there(&key, None);
+        let former = self.tables.get(&key).ok_or_else(missing)?.settings.scheduler;
+        if !former.is_same_kind(settings.scheduler) {
+            self.change_scheduler(maps, key, former, settings.scheduler)?;
         }
+        self.tables.entry(key).or_default().settings = settings;
         self.write_members(maps, &key)
     }
 
@@ -177,8 +182,12 @@ impl TableState {
     ) -> Result<(), EngineError> {
         let slot = self.services.remove(&key).ok_or_else(|| not_there(&key, None))?;
         self.dirty.remove(&key);
-        self.tables.remove(&key);
+        let table = self.tables.remove(&key).unwrap_or_default();
         maps.services.delete(raw_key(&key)?.as_bytes()).map_err(write("services"))?;
+        self.free_table(slot.table);
+        if table.settings.scheduler.keeps_localities() {
+            localities::forget_service(maps, slot.index)?;
+        }
         for member in slot.members {
             self.mark_removed(maps, member)?;
         }
@@ -219,6 +228,7 @@ impl TableState {
             weight: destination.weight,
             upper_threshold: destination.upper_threshold,
             lower_threshold: destination.lower_threshold,
+            last_weight: destination.weight,
             service: raw_key(&key)?,
             position: self.next_position,
             ..before
@@ -250,6 +260,11 @@ impl TableState {
             forwarding,
             upper_threshold: destination.upper_threshold,
             lower_threshold: destination.lower_threshold,
+            // What drains keeps its part of Maglev's table. Kernel: __ip_vs_update_dest.
+            last_weight: match destination.weight {
+                0 => before.last_weight,
+                weight => weight,
+            },
             ..before
         };
         self.put_later(index, DestinationSlot { service: key, raw });
@@ -277,9 +292,8 @@ impl TableState {
         let position = service.members.iter().position(|member| *member == index);
         let position = position.ok_or_else(missing)?;
         service.members.remove(position);
-        let place = service.index;
         // Round robin goes on from the one before it.
-        self.move_cursor(maps, place, |at| if at > position as u32 { at - 1 } else { at })?;
+        self.move_cursor(maps, key, |at| if at > position as u32 { at - 1 } else { at })?;
         self.weigh(&key);
         self.restart_weighted(maps, key)?;
         // Nobody may choose it any more before it is marked.
@@ -333,10 +347,9 @@ impl TableState {
     ) -> Result<(), EngineError> {
         let Some(service) = self.services.get_mut(&key) else { return Ok(()) };
         service.members.insert(0, index);
-        let place = service.index;
         let weight = self.destinations.get(&index).map_or(0, |slot| slot.raw.weight);
         service.weights.add(weight);
-        self.move_cursor(maps, place, |at| if at > 0 { at + 1 } else { 0 })?;
+        self.move_cursor(maps, key, |at| if at > 0 { at + 1 } else { 0 })?;
         self.restart_weighted(maps, key)?;
         self.dirty.insert(key);
         Ok(())
@@ -363,12 +376,17 @@ impl TableState {
         self.dirty.remove(key);
         self.write_pending(maps)?;
         let members = self.members(key);
+        let settings = self.tables.get(key).map(|table| table.settings).unwrap_or_default();
+        let slots = self.slots(key, settings.scheduler);
         let Some(service) = self.services.get_mut(key) else { return Ok(()) };
         let mut row = [RawMember::default(); MEMBERS_MAX];
         row[..members.len()].copy_from_slice(&members);
         service.row ^= 1;
         maps.members.update(service.row.as_bytes(), row.as_bytes()).map_err(write("members"))?;
-        let settings = self.tables.get(key).map(|table| table.settings).unwrap_or_default();
+        if let Some(table) = &mut service.table {
+            *table ^= 1;
+            maps.slots.update(table.as_bytes(), &slots).map_err(write("slots"))?;
+        }
         let (most, divisor) = service.weights.of(settings.scheduler);
         let raw = RawService {
             index: service.index,
@@ -381,51 +399,10 @@ impl TableState {
                 u32::try_from(persistence.timeout.as_secs()).unwrap_or(u32::MAX).max(1)
             }),
             persistence_bits: settings.persistence.map_or(0, |p| u32::from(p.prefix_len.min(32))),
+            hash_flags: hash_flags_number(settings.scheduler),
+            table: service.table.unwrap_or_default(),
         };
         maps.services.update(raw_key(key)?.as_bytes(), raw.as_bytes()).map_err(write("services"))
-    }
-
-    /// After any change of its destinations weighted round robin begins at the head again, with
-    /// its current weight kept where the new weights allow. Kernel: ip_vs_wrr_dest_changed.
-    fn restart_weighted(&mut self, maps: &Maps, key: ServiceKey) -> Result<(), EngineError> {
-        let Some(service) = self.services.get(&key) else { return Ok(()) };
-        let scheduler = self.tables.get(&key).map(|table| table.settings.scheduler);
-        if scheduler != Some(Scheduler::WeightedRoundRobin) {
-            return Ok(());
-        }
-        let (place, (most, divisor)) =
-            (service.index, service.weights.of(Scheduler::WeightedRoundRobin));
-        let current = (self.cursor(maps, place)? >> 32) as u32;
-        let current = match current {
-            0 => most,
-            current if current > most => most,
-            current if divisor > 1 => current / divisor * divisor + 1,
-            current => current,
-        };
-        self.move_later(place, u64::from(current) << 32);
-        Ok(())
-    }
-
-    /// Moves round robin, for the end of the batch.
-    fn move_cursor(
-        &mut self,
-        maps: &Maps,
-        service: u32,
-        to: impl Fn(u32) -> u32,
-    ) -> Result<(), EngineError> {
-        let cursor = self.cursor(maps, service)?;
-        self.move_later(service, cursor & !0xffff_ffff | u64::from(to(cursor as u32)));
-        Ok(())
-    }
-
-    /// Looks at the weights of a service anew.
-    fn weigh(&mut self, key: &ServiceKey) {
-        let destinations = &self.destinations;
-        let Some(service) = self.services.get_mut(key) else { return };
-        service.weights = Weights::default();
-        for index in &service.members {
-            service.weights.add(destinations.get(index).map_or(0, |slot| slot.raw.weight));
-        }
     }
 
     /// Frees the places of destinations that left and have no connections any more. Returns
@@ -437,6 +414,10 @@ impl TableState {
         };
         let drained: Vec<u32> = self.removed.iter().copied().filter(is_drained).collect();
         let mut freed = Vec::new();
+        // What an address keeps must not become another server.
+        if localities::forget_destinations(maps, &drained).is_err() {
+            return freed;
+        }
         for index in drained {
             let counters = read_counters(maps, index);
             let Some(slot) = self.destinations.remove(&index) else { continue };
@@ -457,31 +438,6 @@ impl TableState {
             freed.push(slot.address());
         }
         freed
-    }
-}
-
-/// What schedulers want to know of all weights of a service.
-#[derive(Clone, Copy, Default)]
-struct Weights {
-    most: u32,
-    divisor: u32,
-}
-
-impl Weights {
-    fn add(&mut self, weight: u32) {
-        let weight = weight & !LIMITED;
-        self.most = self.most.max(weight);
-        self.divisor = greatest_common_divisor(self.divisor, weight);
-    }
-
-    /// wrr's greatest weight less what the steps cannot tell apart, and the steps. Kernel:
-    /// ip_vs_wrr_max_weight, ip_vs_wrr_gcd_weight.
-    fn of(self, scheduler: Scheduler) -> (u32, u32) {
-        let Weights { most, divisor } = self;
-        match scheduler {
-            Scheduler::WeightedRoundRobin => (most - divisor.saturating_sub(1), divisor.max(1)),
-            Scheduler::RoundRobin | Scheduler::WeightedLeastConnection => (most, divisor.max(1)),
-        }
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Pending {
     destinations: BTreeSet<u32>,
     /// Places given away anew, with the numbers of those who had them before.
     fresh: Vec<u32>,
-    /// Where round robin stands, by place of the service: read, and perhaps moved.
+    /// Where schedulers stand, by place of the service: read, and perhaps moved.
     cursors: BTreeMap<u32, u64>,
 }
 
@@ -55,10 +55,15 @@ impl TableState {
         self.pending.cursors.insert(service, cursor);
     }
 
-    /// Round robin begins anew, whatever was to be written.
-    pub(super) fn reset_cursor(&mut self, maps: &Maps, service: u32) -> Result<(), EngineError> {
+    /// A scheduler begins anew, whatever was to be written.
+    pub(super) fn reset_cursor(
+        &mut self,
+        maps: &Maps,
+        service: u32,
+        cursor: u64,
+    ) -> Result<(), EngineError> {
         self.pending.cursors.remove(&service);
-        maps.cursors.update(service.as_bytes(), 0u64.as_bytes()).map_err(write("cursors"))
+        maps.cursors.update(service.as_bytes(), cursor.as_bytes()).map_err(write("cursors"))
     }
 
     /// Writes everything that waits. The members of services come after this: nobody may choose

@@ -1,110 +1,29 @@
-//! The schedulers in BPF against the reference in crates/sched.
+//! The schedulers in BPF against the reference in crates/sched: the same servers, connection by
+//! connection, while weights, thresholds and servers change.
 
-use model::layer4::{Forwarding, Protocol, Scheduler};
-use sched::{Candidate, RoundRobin, WeightedRoundRobin, least_connection};
+mod least;
+mod locality;
+mod run;
+mod slots;
+mod turns;
 
-use crate::bed::{CLIENT, endpoint, service, with_bed};
+use director::{Destination, Engine, TableChange};
+use model::layer4::{Forwarding, HashFlags, Protocol, Scheduler, ServiceKey};
 
-const WEIGHTS: [&[u32]; 7] = [
-    &[1, 1, 1],
-    &[3, 2, 1],
-    &[4, 3, 2],
-    &[0, 5, 0, 10],
-    &[6, 2, 4, 0],
-    &[100, 1],
-    &[7, 7, 7, 1, 65535],
+use crate::bed::{Bed, CLIENT, endpoint, service, with_bed};
+
+/// With a server for every client, whatever the schedulers look at.
+const EVEN: [Scheduler; 4] = [
+    Scheduler::RoundRobin,
+    Scheduler::WeightedRoundRobin,
+    Scheduler::LeastConnection,
+    Scheduler::WeightedLeastConnection,
 ];
-
-fn candidates(weights: &[u32]) -> Vec<Candidate> {
-    // The newest destination comes first, as in IPVS.
-    weights
-        .iter()
-        .rev()
-        .map(|weight| Candidate { weight: *weight, ..Candidate::default() })
-        .collect()
-}
-
-/// The reference's position as the server's last octet.
-fn last_octet(weights: &[u32], position: usize) -> u8 {
-    (weights.len() - position) as u8
-}
-
-fn compare<R>(scheduler: Scheduler, fresh: impl Fn(&[u32]) -> R + Sync)
-where
-    R: FnMut(&[Candidate]) -> Option<usize>,
-{
-    with_bed(|bed| {
-        for (number, weights) in WEIGHTS.iter().enumerate() {
-            let key = service(Protocol::Udp, 1000 + number as u16);
-            bed.add_service(key, scheduler, None);
-            for (index, weight) in weights.iter().enumerate() {
-                bed.add(key, index as u8 + 1, *weight, Forwarding::DirectRouting);
-            }
-            let (all, mut reference) = (candidates(weights), fresh(weights));
-            for port in 0..100 {
-                let chosen = bed.connect(key, (CLIENT, 2000 + port));
-                let expected = reference(&all).map(|position| last_octet(weights, position));
-                assert_eq!(Some(chosen), expected, "weights {weights:?}, connection {port}");
-            }
-        }
-    });
-}
-
-#[test]
-fn round_robin_is_the_references() {
-    compare(Scheduler::RoundRobin, |_| {
-        let mut reference = RoundRobin::default();
-        move |all: &[Candidate]| reference.choose(all)
-    });
-}
-
-#[test]
-fn weighted_round_robin_is_the_references() {
-    compare(Scheduler::WeightedRoundRobin, |weights| {
-        let mut reference = WeightedRoundRobin::default();
-        for added in 1..=weights.len() {
-            reference.handle_change(&candidates(&weights[..added]));
-        }
-        move |all: &[Candidate]| reference.choose(all)
-    });
-}
-
-#[test]
-fn weighted_least_connection_is_the_references() {
-    with_bed(|bed| {
-        for (number, weights) in WEIGHTS.iter().enumerate() {
-            let key = service(Protocol::Tcp, 1000 + number as u16);
-            bed.add_service(key, Scheduler::WeightedLeastConnection, None);
-            for (index, weight) in weights.iter().enumerate() {
-                bed.add(key, index as u8 + 1, *weight, Forwarding::Nat);
-            }
-            for port in 0..60u16 {
-                let mut all = candidates(weights);
-                for (position, one) in all.iter_mut().enumerate() {
-                    let at = endpoint(last_octet(weights, position), key.port + 8000);
-                    (one.active, one.inactive, _) = bed.load(key, at);
-                }
-                let expected = least_connection(&all).map(|it| last_octet(weights, it));
-                // Every third one stays half open, so that both counts matter.
-                let from = (CLIENT, 2000 + number as u16 * 100 + port);
-                let chosen = match port % 3 {
-                    0 => bed.connect(key, from),
-                    _ => bed.establish(key, from),
-                };
-                assert_eq!(Some(chosen), expected, "weights {weights:?}, connection {port}");
-            }
-        }
-    });
-}
 
 #[test]
 fn a_full_service_of_256_servers_is_scheduled_evenly() {
     with_bed(|bed| {
-        for (scheduler, port) in [
-            (Scheduler::RoundRobin, 1),
-            (Scheduler::WeightedRoundRobin, 2),
-            (Scheduler::WeightedLeastConnection, 3),
-        ] {
+        for (scheduler, port) in EVEN.into_iter().zip(1..) {
             let key = service(Protocol::Udp, port);
             bed.add_service(key, scheduler, None);
             for last in 0..=255u8 {
@@ -118,4 +37,36 @@ fn a_full_service_of_256_servers_is_scheduled_evenly() {
             }
         }
     });
+}
+
+#[test]
+fn every_scheduler_finds_the_last_of_256_servers() {
+    let flags = HashFlags { fallback: true, port: true };
+    with_bed(|bed| {
+        for (scheduler, port) in Scheduler::ALL.into_iter().zip(1..) {
+            let key = service(Protocol::Udp, port);
+            bed.add_service(key, scheduler.with_hash_flags(flags), None);
+            // The newest comes first: the one with a weight is the last of all.
+            let weight = |last| if last == 0 { 50 } else { 0 };
+            for last in 0..=255u8 {
+                bed.add(key, last, weight(last), Forwarding::DirectRouting);
+            }
+            let found = match scheduler {
+                // One slot of 256, and one address: nobody else may take its place.
+                Scheduler::DestinationHashing => continue,
+                _ => bed.connect(key, (CLIENT, 2000 + port)),
+            };
+            assert_eq!(found, 0, "{scheduler:?}");
+        }
+    });
+}
+
+/// Gives a server an upper threshold.
+fn limit(bed: &mut Bed, key: ServiceKey, last: u8, weight: u32, upper: u32) {
+    let at = endpoint(last, key.port);
+    let destination = Destination {
+        upper_threshold: upper,
+        ..Destination::new(at, weight, Forwarding::DirectRouting)
+    };
+    bed.engine.apply(&[TableChange::UpdateDestination(key, destination)]).unwrap();
 }
