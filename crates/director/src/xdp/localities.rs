@@ -97,7 +97,11 @@ fn entries<'b>(
 
 /// A service is gone, or has another scheduler.
 pub(super) fn forget_service(maps: &Maps, service: u32) -> Result<(), EngineError> {
-    for_each(maps, |key, _| if key.service == service { Fate::Goes } else { Fate::Stays })
+    change(maps, |key, value| {
+        if key.service == service {
+            value.count = 0;
+        }
+    })
 }
 
 /// Places of destinations are about to be given to others.
@@ -105,34 +109,19 @@ pub(super) fn forget_destinations(maps: &Maps, gone: &[u32]) -> Result<(), Engin
     if gone.is_empty() {
         return Ok(());
     }
-    for_each(maps, |_, value| without(value, gone))
+    change(maps, |_, value| {
+        let count = (value.count as usize).min(MEMBERS_MAX);
+        let mut left = value.destinations[..count].to_vec();
+        left.retain(|one| !gone.contains(&u32::from(*one)));
+        value.destinations[..left.len()].copy_from_slice(&left);
+        value.count = left.len() as u32;
+    })
 }
 
-/// What becomes of an entry.
-enum Fate {
-    Stays,
-    Goes,
-    Becomes(RawLocality),
-}
-
-fn without(value: &RawLocality, gone: &[u32]) -> Fate {
-    let count = (value.count as usize).min(MEMBERS_MAX);
-    let mut left: Vec<u16> = value.destinations[..count].to_vec();
-    left.retain(|one| !gone.contains(&u32::from(*one)));
-    match left.len() {
-        all if all == count => Fate::Stays,
-        0 => Fate::Goes,
-        fewer => {
-            let mut value = RawLocality { count: fewer as u32, ..*value };
-            value.destinations[..fewer].copy_from_slice(&left);
-            Fate::Becomes(value)
-        }
-    }
-}
-
-fn for_each(
+/// Takes servers out of entries; one without any goes.
+fn change(
     maps: &Maps,
-    fate: impl Fn(&RawLocalityKey, &RawLocality) -> Fate,
+    take_out: impl Fn(&RawLocalityKey, &mut RawLocality),
 ) -> Result<(), EngineError> {
     let mut cursor = None;
     loop {
@@ -140,11 +129,13 @@ fn for_each(
             .localities
             .lookup_batch(&mut cursor, SLICE)
             .map_err(EngineError::system("read the localities map"))?;
-        for (key, value) in entries(batch.iter()) {
-            let done = match fate(&key, &value) {
-                Fate::Stays => Ok(()),
-                Fate::Goes => maps.localities.delete(key.as_bytes()).map(drop),
-                Fate::Becomes(other) => maps.localities.update(key.as_bytes(), other.as_bytes()),
+        for (key, mut value) in entries(batch.iter()) {
+            let before = value.count;
+            take_out(&key, &mut value);
+            let done = match value.count {
+                0 => maps.localities.delete(key.as_bytes()).map(drop),
+                same if same == before => Ok(()),
+                _ => maps.localities.update(key.as_bytes(), value.as_bytes()),
             };
             done.map_err(write("localities"))?;
         }
