@@ -17,8 +17,8 @@
 #include "schedule/slots.h"
 #include "schedule/locality.h"
 
-/* A function of its own: packets of known connections have nothing to do with it. */
-static __noinline __u32 schedule(const struct service *service, const struct conn_key *key)
+/* Not static: verified once by itself, and not again for every way that leads here. */
+__noinline __u32 schedule(const struct service *service, const struct conn_key *key)
 {
 	if (!service || !key || !service->count || !service->weight_max)
 		return NOBODY;
