@@ -75,7 +75,7 @@ struct service {
 	__u32 persistence_seconds; /* 0: none */
 	__u32 persistence_bits;
 	__u32 hash_flags;
-	__u32 table; /* in `slots`; of dh, sh and mh */
+	__u32 table; /* in `tables`; of dh, sh and mh */
 };
 
 /* In a member's weight: its destination has an upper threshold. */
@@ -209,7 +209,7 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 	__type(key, __u32);
 	__type(value, struct slot_table);
-} slots SEC(".maps");
+} tables SEC(".maps");
 
 /* By the program as clients come, collected by user space. Takes memory as it fills. */
 struct {

@@ -75,7 +75,7 @@ static __always_inline __u32 sip_hash(__u32 value, __u64 key)
 /* The destination in a slot, if it may be chosen now. */
 static __always_inline __u32 in_slot(__u32 row, __u32 count, __u32 table, __u32 slot)
 {
-	struct slot_table *found = bpf_map_lookup_elem(&slots, &table);
+	struct slot_table *found = bpf_map_lookup_elem(&tables, &table);
 	struct member *member;
 	__u32 position;
 

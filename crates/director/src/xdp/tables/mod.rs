@@ -53,7 +53,7 @@ struct ServiceSlot {
     index: u32,
     /// The row of `members` in use: `2 * index`, or the one after it.
     row: u32,
-    /// The row of `slots` in use, of schedulers that have one.
+    /// The row of the map `tables` in use, of schedulers that have one.
     table: Option<u32>,
     /// In the order in which schedulers walk them: IPVS puts a new destination first.
     members: Vec<u32>,
@@ -385,7 +385,7 @@ impl TableState {
         maps.members.update(service.row.as_bytes(), row.as_bytes()).map_err(write("members"))?;
         if let Some(table) = &mut service.table {
             *table ^= 1;
-            maps.slots.update(table.as_bytes(), &slots).map_err(write("slots"))?;
+            maps.tables.update(table.as_bytes(), &slots).map_err(write("tables"))?;
         }
         let (most, divisor) = service.weights.of(settings.scheduler);
         let raw = RawService {
