@@ -1,13 +1,15 @@
 //! `evenkeel doctor` on a good lab, and on one with one thing set wrong at a time.
 
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use lab::net::{Namespace, Net};
 use model::layer4::{Endpoint, Layer4Plan, Protocol, RealServer, ServiceKey, VirtualServer};
 use serde_json::Value;
 
-use crate::director_role::{DirectorRole, Pins};
+use crate::director_role::{DirectorRole, PATIENCE, Pins};
 
 const NAT: &str = "\
 vrrp_instance WEB {
@@ -88,7 +90,11 @@ impl Ward {
 
     /// `CODE PLACE` of the errors and warnings that hang on the lab and not on the machine under it.
     fn found(&self) -> Vec<String> {
-        let (report, good) = self.report(&[]);
+        self.found_with(&[])
+    }
+
+    fn found_with(&self, options: &[&str]) -> Vec<String> {
+        let (report, good) = self.report(options);
         let bad: Vec<&Value> = findings(&report).filter(|one| one["severity"] != "note").collect();
         assert_eq!(good, bad.iter().all(|one| one["severity"] != "error"), "{bad:?}");
         let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -116,6 +122,11 @@ impl Ward {
         assert!(report["done"].as_array().unwrap().is_empty(), "{report}");
         cure();
         assert_eq!(self.found(), [""; 0]);
+    }
+
+    /// Where [`Pins`] of its director are.
+    fn pin_directory(&self) -> PathBuf {
+        PathBuf::from("/sys/fs/bpf").join(self.director.name())
     }
 
     fn ip(&self, arguments: &str) {
@@ -298,5 +309,76 @@ fn what_a_running_director_has_attached_is_told() {
     let (report, _) = ward.report(&[]);
     let native = |one: &Value| one == "eth0: native XDP (a veth)";
     assert!(report["fine"].as_array().unwrap().iter().any(native), "{report}");
-    role.stop();
+
+    let links = ward.pin_directory().join("links");
+    for link in std::fs::read_dir(links).unwrap() {
+        edge::bpf::detach_link(&link.unwrap().path()).unwrap();
+    }
+    assert_eq!(ward.found(), ["not-attached eth0", "not-attached eth1"]);
+    role.kill();
+    assert_eq!(ward.found(), [""; 0], "what does not run need not have attached");
+}
+
+const FRONTEND: &str = "
+defaults
+    mode tcp
+    timeout connect 2s
+    timeout client 30s
+    timeout server 30s
+frontend web
+    bind 10.1.0.1:8080
+    default_backend app
+backend app
+    server app1 10.2.0.11:80
+";
+
+/// `evenkeel run`; ended in order when dropped.
+struct Run {
+    child: Child,
+    directory: PathBuf,
+}
+
+impl Run {
+    fn start(ward: &Ward, second: &str) -> Run {
+        let directory = std::env::temp_dir().join(ward.director.name());
+        let mut command = ward.director.command(env!("CARGO_BIN_EXE_evenkeel"));
+        command.arg("run").arg("-f").arg(&ward.file).arg(second);
+        command.arg("--runtime-dir").arg(&directory).arg("--pin-dir").arg(ward.pin_directory());
+        command.args(["--foreground"]).stdout(Stdio::null()).stderr(Stdio::null());
+        Run { child: command.spawn().unwrap(), directory }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let pid = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+#[test]
+fn a_port_of_another_program_is_named_and_our_own_is_not() {
+    let Some(ward) = Ward::new("drport", NAT) else { return };
+    let second = ward.file.with_extension("cfg");
+    std::fs::write(&second, FRONTEND).unwrap();
+    let second = second.to_str().unwrap();
+    let bind = || TcpListener::bind("10.1.0.1:8080");
+    let taken = ward.director.enter(bind).unwrap().unwrap();
+    assert_eq!(ward.found_with(&[second]), ["port-taken 10.1.0.1:8080"]);
+    drop(taken);
+    assert_eq!(ward.found_with(&[second]), [""; 0]);
+
+    let _pins = Pins::new(&ward.director);
+    let running = Run::start(&ward, second);
+    let connect = || TcpStream::connect("10.1.0.1:8080").is_ok();
+    let deadline = Instant::now() + PATIENCE;
+    let attached = || ward.found_with(&[second]) == [""; 0];
+    while !(ward.director.enter(connect).unwrap() && attached()) {
+        assert!(Instant::now() < deadline, "{:?}", ward.found_with(&[second]));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(running);
+    let _ = std::fs::remove_file(second);
 }

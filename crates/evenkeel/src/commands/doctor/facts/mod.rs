@@ -122,8 +122,8 @@ pub(super) struct Kernel {
 /// Other programs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Others {
-    /// An Evenkeel runs in this network namespace.
-    pub(super) evenkeel: bool,
+    /// An Evenkeel director forwards in this network namespace.
+    pub(super) director: bool,
     /// Keepaliveds and HAProxies that are not ours: name and process id.
     pub(super) rivals: Vec<(String, u32)>,
     /// TCP listeners of programs that are not ours, with the name of the program if it is known.

@@ -25,7 +25,7 @@ pub(super) fn others() -> Others {
         let name = name.trim_end().to_owned();
         let number = process.file_name().and_then(|name| name.to_str()?.parse().ok()).unwrap_or(0);
         if is_ours(&process) {
-            others.evenkeel |= number != std::process::id() && runs(&process);
+            others.director |= is_director(&process);
             owners.extend(sockets(&process).map(|socket| (socket, None)));
             continue;
         }
@@ -64,10 +64,10 @@ fn is_ours(process: &Path) -> bool {
         || its.file_name().is_some_and(|name| name.to_string_lossy().starts_with("evenkeel"))
 }
 
-/// It is a role, and no command such as this one.
-fn runs(process: &Path) -> bool {
+/// It is the director role, and no command such as this one.
+fn is_director(process: &Path) -> bool {
     let words = fs::read(process.join("cmdline")).unwrap_or_default();
-    words.split(|byte| *byte == 0).nth(1) == Some(b"role")
+    words.split(|byte| *byte == 0).skip(1).take(2).eq([&b"role"[..], b"director"])
 }
 
 /// Numbers of a process's sockets.

@@ -115,6 +115,9 @@ pub(super) fn examine(case: Case<'_>, report: &mut Report) {
     for (interface, uses) in case.parts.attached(case.facts) {
         foreign(interface, uses, report);
         let name = &interface.device.name;
+        if case.facts.others.director && interface.programs.is_empty() {
+            report.find(not_attached(interface, uses));
+        }
         match attachment(interface, release) {
             Attachment::Native => report.fine(format!("{name}: native XDP ({})", named(interface))),
             Attachment::Generic(why) => report.find(generic(case, interface, uses, &why)),
@@ -156,6 +159,17 @@ fn foreign(interface: &Interface, uses: &Uses, report: &mut Report) {
                 .by_hand("or stop the program that attached it, if it comes back or holds a link"),
         );
     }
+}
+
+/// A director runs here, and this interface has no program.
+fn not_attached(interface: &Interface, uses: &Uses) -> Finding {
+    let name = &interface.device.name;
+    let what = format!("the running director has not attached its program to {name}");
+    Finding::warning("not-attached", name, what)
+        .needed_by(uses.words())
+        .otherwise("packets that come in there are not forwarded")
+        .by_hand("evenkeel reload, if it runs with an older configuration")
+        .by_hand("or look into its log for `attach to`, and start it again")
 }
 
 fn generic(case: Case<'_>, interface: &Interface, uses: &Uses, why: &str) -> Finding {
@@ -224,7 +238,10 @@ fn targets(case: Case<'_>, report: &mut Report) {
         .find(|(interface, _)| attachment(interface, release) == Attachment::Native);
     let Some((from, _)) = native else { return };
     for (interface, uses) in case.parts.attached(case.facts) {
-        let takes = interface.xdp.is_none_or(|features| features.transmit);
+        let takes = match interface.xdp {
+            Some(features) => features.transmit,
+            None => !STACKED.contains(&interface.device.kind.as_str()),
+        };
         // Many drivers take frames only once they have a program of their own, as this one will.
         let will =
             interface.programs.is_empty() && attachment(interface, release) == Attachment::Native;
@@ -305,14 +322,26 @@ mod tests {
     }
 
     #[test]
-    fn a_native_program_does_not_reach_a_bridge() {
+    fn a_running_director_is_expected_to_have_attached() {
         let bed = Bed::broken(nat_plan(), &|facts: &mut Facts| {
-            let eth1 = facts.named("eth1");
-            (eth1.device.kind, eth1.driver) = ("bridge".into(), "bridge".into());
-            (eth1.xdp, eth1.peer) = (Some(XdpFeatures::default()), None);
+            facts.others.director = true;
+            facts.named("eth0").programs = vec![program("evenkeel_xdp", Mode::Native)];
         });
-        assert_eq!(bed.bad(), ["redirect"]);
-        assert!(bed.codes().contains(&"generic"));
+        assert_eq!(bed.bad(), ["not-attached"]);
+        assert_eq!(bed.first().place, "eth1");
+    }
+
+    #[test]
+    fn a_native_program_does_not_reach_a_bridge() {
+        for (told, features) in [(true, Some(XdpFeatures::default())), (false, None)] {
+            let bed = Bed::broken(nat_plan(), &|facts: &mut Facts| {
+                let eth1 = facts.named("eth1");
+                (eth1.device.kind, eth1.driver) = ("bridge".into(), "bridge".into());
+                (eth1.xdp, eth1.peer) = (features, None);
+            });
+            assert_eq!(bed.bad(), ["redirect"], "the kernel tells: {told}");
+            assert!(bed.codes().contains(&"generic"));
+        }
     }
 
     #[test]
