@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use model::Plan;
-use model::check::CheckKind;
 use model::layer4::VirtualServer;
 use model::plan::{self, BoundedCommand};
 use model::vrrp::{Command, Fifo, Notify};
@@ -71,17 +70,7 @@ fn of_servers(server: &VirtualServer) -> impl Iterator<Item = &Command> {
     let own = [&server.quorum.up, &server.quorum.down];
     let notices = server.real_servers.iter().flat_map(|one| [&one.notify_up, &one.notify_down]);
     let checkers = server.real_servers.iter().flat_map(|one| &one.checkers);
-    let checks = checkers.filter_map(|checker| match &checker.kind {
-        CheckKind::Misc(check) => Some(&check.command),
-        CheckKind::Tcp
-        | CheckKind::Http(_)
-        | CheckKind::Smtp(_)
-        | CheckKind::Dns(_)
-        | CheckKind::Udp(_)
-        | CheckKind::Ping
-        | CheckKind::Bfd(_)
-        | CheckKind::File(_) => None,
-    });
+    let checks = checkers.filter_map(|checker| checker.kind.command());
     own.into_iter().chain(notices).flatten().chain(checks)
 }
 

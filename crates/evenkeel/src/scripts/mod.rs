@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 
 use edge::spawn::Identity;
 use model::Plan;
-use model::check::CheckKind;
 use model::layer4::Layer4Plan;
 use model::vrrp::{Command, Notify, Track, Tracked, User};
 
@@ -117,16 +116,8 @@ impl Vetting {
             for server in &mut service.real_servers {
                 self.option(&mut server.notify_up, |command| command);
                 self.option(&mut server.notify_down, |command| command);
-                server.checkers.retain_mut(|checker| match &mut checker.kind {
-                    CheckKind::Misc(check) => self.misc(&mut check.command),
-                    CheckKind::Tcp
-                    | CheckKind::Http(_)
-                    | CheckKind::Smtp(_)
-                    | CheckKind::Dns(_)
-                    | CheckKind::Udp(_)
-                    | CheckKind::Ping
-                    | CheckKind::Bfd(_)
-                    | CheckKind::File(_) => true,
+                server.checkers.retain_mut(|checker| {
+                    checker.kind.command_mut().is_none_or(|command| self.misc(command))
                 });
             }
         }

@@ -6,7 +6,7 @@ use std::io;
 use director::TableChange;
 use edge::poll::Interest;
 use model::Time;
-use model::check::{CheckKind, Former};
+use model::check::Former;
 use model::control::{Event, FromRole};
 use model::layer4::Layer4Plan;
 use proto::check::{Checker, Told};
@@ -67,18 +67,8 @@ impl Director {
         // When it begins is for its own pace to say.
         let state = known.map_or(state, |known| Former { next: None, ..known });
         let plan = plan.clone();
-        let told = match &plan.kind {
-            CheckKind::Bfd(name) => self.bfd.get(name).copied().map(Told::Up),
-            CheckKind::Tcp
-            | CheckKind::Http(_)
-            | CheckKind::Smtp(_)
-            | CheckKind::Dns(_)
-            | CheckKind::Udp(_)
-            | CheckKind::Ping
-            | CheckKind::Misc(_)
-            // Outside tells the number of every file after each reload.
-            | CheckKind::File(_) => None,
-        };
+        // Outside tells the number of every file after each reload.
+        let told = plan.kind.session().and_then(|name| self.bfd.get(name).copied()).map(Told::Up);
         self.probes.resume(begun.id, plan, state, now, self.seeds.hash_one(begun.id));
         if let Some(told) = told {
             self.probes.handle_told(now, &begun.id, told);

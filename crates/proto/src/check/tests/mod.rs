@@ -22,13 +22,9 @@ use super::*;
 
 /// One second between retries, six between checks, a second failure takes a server down.
 const PACE: Pace = Pace {
-    interval: Duration::from_secs(6),
-    down_interval: Duration::from_secs(6),
     retry_interval: Duration::from_secs(1),
-    rise: 1,
     fall: 2,
-    warmup: Duration::ZERO,
-    initially_up: true,
+    ..Pace::every(Duration::from_secs(6))
 };
 
 fn at(milliseconds: u64) -> Time {
