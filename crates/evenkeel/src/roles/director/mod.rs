@@ -55,8 +55,6 @@ pub(crate) fn run(channel: Channel) -> io::Result<()> {
     // Ctrl-C reaches the whole process group and systemd may signal every process: the end of
     // this role is the supervisor's to say.
     let _signals = Signals::blocked(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP])?;
-    // A silent server holds a socket for its whole time-out.
-    edge::privileges::raise_descriptors();
     Director::new(channel)?.run()
 }
 
