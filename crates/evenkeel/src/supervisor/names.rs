@@ -40,7 +40,7 @@ pub(super) fn virtual_server_of_event(plan: &Plan, service: &str) -> Option<Virt
     virtual_server(plan, service).ok()
 }
 
-/// Both of a real server's event.
+/// Both of a real server by its names in full, as events have them.
 pub(super) fn of_event(
     plan: &Plan,
     service: &str,

@@ -22,7 +22,9 @@ use edge::ipc::{Channel, Received};
 use edge::poll::{Event, Interest, Poll};
 use edge::signal::Signals;
 use model::Time;
-use model::control::{Event as Notice, FromRole, RolePlan, RoleReport, ServerRequest, ToRole};
+use model::control::{
+    Event as Notice, FromRole, RolePlan, RoleReport, Scope, ServerRequest, ToRole,
+};
 use model::delta::Misfit;
 use model::layer4::Layer4Plan;
 
@@ -182,10 +184,8 @@ impl Director {
                     let error = Some("this plan is for another role".to_string());
                     self.say(&FromRole::Configured { generation, error })?;
                 }
-                ToRole::Report { id } => {
-                    let report = report::report(now, &self.health, &self.probes, &self.tables);
-                    self.say(&FromRole::Report { id, report: RoleReport::Director(report) })?;
-                }
+                ToRole::Report { id } => self.report(now, id, None)?,
+                ToRole::Services { id, scopes } => self.report(now, id, Some(&scopes))?,
                 ToRole::Connections { id } => self.list_connections(now, id)?,
                 ToRole::Server { id, request } => {
                     let result = self.health.handle_request(now, &request);
@@ -241,6 +241,11 @@ impl Director {
             self.tables.note(5, text);
         }
         Ok(())
+    }
+
+    fn report(&mut self, now: Time, id: u64, scopes: Option<&[Scope]>) -> io::Result<()> {
+        let report = report::report(now, &self.health, &self.probes, &self.tables, scopes);
+        self.say(&FromRole::Report { id, report: RoleReport::Director(report) })
     }
 
     fn list_connections(&mut self, now: Time, id: u64) -> io::Result<()> {

@@ -105,7 +105,11 @@ impl Driver {
                     self.say(&FromRole::Connections { id, connections, last: true })?;
                 }
                 // Between the vrrp and helper roles only.
-                ToRole::Link | ToRole::Server { .. } | ToRole::Changes(_) | ToRole::Bfd { .. } => {}
+                ToRole::Services { .. }
+                | ToRole::Link
+                | ToRole::Server { .. }
+                | ToRole::Changes(_)
+                | ToRole::Bfd { .. } => {}
                 ToRole::Stop | ToRole::Leave => return Ok(true),
             }
         }
