@@ -11,7 +11,7 @@ use model::control::{Event, FromRole};
 use model::layer4::Layer4Plan;
 use proto::check::{Checker, Told};
 
-use super::addresses::AddressWatch;
+use super::addresses::{self, AddressWatch};
 use super::health::{Begun, CheckerId, Outcome};
 use super::{ADDRESSES, Director};
 use crate::probes::News;
@@ -102,8 +102,7 @@ impl Director {
 
     /// Follows the addresses of this machine while the plan has somebody who asks.
     pub(super) fn watch_addresses(&mut self, plan: &Layer4Plan) -> Result<(), String> {
-        let asked = plan.virtual_servers.iter().any(|server| server.ha_suspend);
-        match (asked, &self.addresses) {
+        match (addresses::are_asked_for(plan), &self.addresses) {
             (true, None) => {
                 let watch = AddressWatch::new()
                     .and_then(|watch| {
@@ -127,7 +126,10 @@ impl Director {
             return;
         };
         match watch.handle_ready() {
-            Ok(true) => self.health.handle_addresses(watch.addresses()),
+            Ok(true) => {
+                self.health.handle_addresses(watch.addresses());
+                self.tables.set_interfaces(&addresses::arrivals(self.health.plan(), Some(watch)));
+            }
             Ok(false) => {}
             Err(error) => {
                 self.tables.note(4, format!("addresses are not followed any more: {error}"));

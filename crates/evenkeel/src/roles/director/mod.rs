@@ -224,7 +224,8 @@ impl Director {
         }
         let changes = next.take_table_changes();
         let (wanted, former) = (|| next.wanted(), || self.health.wanted());
-        self.tables.change(now, &next.plan().interfaces, &changes, wanted, former)?;
+        let interfaces = addresses::arrivals(next.plan(), self.addresses.as_mut());
+        self.tables.change(now, &interfaces, &changes, wanted, former)?;
         self.health = next;
         for begun in self.health.take_begun() {
             self.begin(now, &begun);
@@ -233,7 +234,9 @@ impl Director {
             self.probes.remove(&id);
         }
         self.outside.configure(now, &self.health.plan().outside);
-        if let Some(text) = self.forwarding.handle_plan(self.health.plan()) {
+        let plan = self.health.plan();
+        let missing = self.addresses.as_mut().and_then(|watch| watch.missing(plan));
+        for text in self.forwarding.handle_plan(plan).into_iter().chain(missing) {
             self.tables.note(4, text);
         }
         if let Some(found) = found {
