@@ -328,6 +328,18 @@ mod tests {
     }
 
     #[test]
+    fn the_director_is_asked_for_changed_servers_alone() {
+        let key = |port| {
+            let address = [192, 0, 2, 1].into();
+            VirtualServerId::Service(ServiceKey { address, port, protocol: Protocol::Tcp })
+        };
+        let servers = [(key(80), endpoint(1)), (key(80), endpoint(2)), (key(81), endpoint(1))];
+        let scope = |port, servers| Scope { virtual_server: key(port), servers: Some(servers) };
+        let expected = [scope(80, vec![endpoint(1), endpoint(2)]), scope(81, vec![endpoint(1)])];
+        assert_eq!(scopes(&servers), expected);
+    }
+
+    #[test]
     fn ready_and_del_take_changes_back_and_a_lost_virtual_server_ends_them() {
         let mut changes = Changes::default();
         note(&mut changes, at(0), 1, ServerAction::Weight(7));
