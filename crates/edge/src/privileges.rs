@@ -58,7 +58,7 @@ pub fn raise_descriptors() -> usize {
 /// with: programs that use select(2) or close every number there is break with a great many.
 pub fn with_descriptors_as_found(command: &mut Command) {
     let Some(&found) = FOUND.get() else { return };
-    let in_child = move || Ok(setrlimit(Resource::Nofile, found)?);
+    let in_child = move || setrlimit(Resource::Nofile, found).map_err(io::Error::from);
     // SAFETY: the closure makes one system call that is async-signal-safe and does not allocate.
     unsafe { command.pre_exec(in_child) };
 }

@@ -153,7 +153,7 @@ pub(crate) struct CheckArgs {
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     /// One virtual server alone: `192.0.2.1:80`, `TCP 192.0.2.1:80`, `group web`.
-    #[arg(value_name = "VIRTUAL", num_args = 0..=3)]
+    #[arg(value_name = "VIRTUAL", num_args = 1..=3)]
     pub(crate) virtual_server: Vec<String>,
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,

@@ -98,7 +98,8 @@ fn the_common_pipe_stays_as_long_as_one_of_its_two_writers() {
     let script = format!("while read -r line < $1; do echo \"$line\" >> {copy}; done");
     let reader = place.script("reader", &script);
     let global = format!(
-        "global_defs {{\n script_user root\n notify_fifo {pipe}\n notify_fifo_script {reader}\n}}\n"
+        "global_defs {{\n script_user root\n notify_fifo {pipe}\n \
+         notify_fifo_script {reader}\n}}\n"
     );
     let (servers, vrrp) = (service(8081, ""), instance(""));
     let write = |parts: &[&str]| place.write("keepalived.conf", &parts.concat());
