@@ -35,9 +35,7 @@ pub(super) fn report(
         scopes.map(|scopes| scopes.iter().map(|scope| (&scope.virtual_server, scope)).collect());
     let services = health.services().filter_map(|(plan, state)| match &scopes {
         None => Some((plan, state, None)),
-        Some(scopes) => {
-            scopes.get(&plan.id).map(|scope| (plan, state, scope.servers.as_deref()))
-        }
+        Some(scopes) => scopes.get(&plan.id).map(|scope| (plan, state, scope.servers.as_deref())),
     });
     let services = services.flat_map(|(plan, state, only)| {
         plan.services.iter().map(move |key| view.service(plan, state, *key, only))
