@@ -67,10 +67,10 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .doc("Netmask of NAT.")
         .no_effect("it never had one, and Keepalived removed it", Rule::value(Fill::Check(nat_mask))),
     keyword("protocol", &[VIRTUAL_SERVER])
-        .example("UDP")
+        .example("TCP")
         .syntax("TCP|UDP")
-        .default("TCP")
-        .doc("Layer-4 protocol of the service.")
+        .default("UDP")
+        .doc("Layer-4 protocol of the service. Write it: without, TCP finds nobody.")
         .parse(Rule::value(Fill::VirtualServer(protocol))),
     keyword("virtualhost", &[VIRTUAL_SERVER])
         .example("www.example.com")

@@ -27,6 +27,7 @@ pub(super) fn find(
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     let parts = || from.virtual_servers.iter().zip(&plan.virtual_servers);
+    Few::new(parts().filter_map(|(source, server)| protocol(source, server))).tell(diagnostics);
     Few::new(weights(from, plan)).tell(diagnostics);
     Few::new(slow_checks(parts())).tell(diagnostics);
     Few::new(parts().filter_map(|(source, server)| suspended(source, server, held)))
@@ -65,6 +66,20 @@ impl Few {
         }
         diagnostics.append(&mut self.found);
     }
+}
+
+/// Nobody says what the service speaks: UDP, as in Keepalived, where few mean it.
+fn protocol(source: &ast::VirtualServer, server: &VirtualServer) -> Option<Diagnostic> {
+    let is_served = !server.services.is_empty() && !server.real_servers.is_empty();
+    if source.written.has("protocol") || !is_served {
+        return None;
+    }
+    let message = "this virtual_server names no protocol: it serves UDP, not TCP";
+    Some(
+        Diagnostic::warning(source.span(), message)
+            .help("write protocol TCP, or protocol UDP if that is meant")
+            .failing_test(),
+    )
 }
 
 /// One appearance of a real server.

@@ -17,7 +17,9 @@ fn instance(lines: &str) -> String {
 }
 
 fn service(lines: &str) -> String {
-    format!("virtual_server 10.0.0.1 80 {{\n real_server 10.0.1.1 80 {{\n{lines}\n}}\n}}\n")
+    format!(
+        "virtual_server 10.0.0.1 80 {{\n real_server 10.0.1.1 80 {{\n{lines}\n}}\nprotocol TCP\n}}\n"
+    )
 }
 
 /// Findings of the text, without their places.
@@ -141,7 +143,7 @@ fn the_innermost_timer_wins() {
                 real_server 10.0.1.1 80 {\n  retry 4\n  HTTP_GET {\n   nb_get_retry 0\n   warmup 0\n   \
                 connect_ip 10.9.9.9\n   connect_port 8080\n   bindto 10.0.0.9\n   bind_port 99\n   \
                 url {\n    path /a\n    virtualhost inner\n    status_code 200-204\n   }\n   url {\n    \
-                path /b\n   }\n  }\n  TCP_CHECK {\n  }\n }\n}\n";
+                path /b\n   }\n  }\n  TCP_CHECK {\n  }\n }\nprotocol TCP\n}\n";
     let loaded = keepalived(text);
     let notes = lines(&loaded);
     assert!(notes.iter().all(|line| line.contains("longer than delay_loop 1.5")), "{notes:?}");
@@ -182,7 +184,7 @@ fn addresses_take_the_words_of_ip_address_add() {
 #[test]
 fn persistence_without_an_argument_lasts_six_minutes() {
     let text = "virtual_server 10.0.0.1 {\n persistence_timeout\n persistence_granularity \
-                255.255.255.0\n real_server 10.0.1.1 {\n }\n}\n";
+                255.255.255.0\n real_server 10.0.1.1 {\n }\nprotocol TCP\n}\n";
     let plan = keepalived(text).plan.unwrap();
     let persistence = plan.layer4.virtual_servers[0].persistence.unwrap();
     assert_eq!((persistence.timeout, persistence.prefix_len), (Duration::from_secs(360), 24));

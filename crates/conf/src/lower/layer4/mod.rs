@@ -60,17 +60,12 @@ fn fill(
 ) {
     let span = from.span();
     to.scheduler = from.scheduler.unwrap_or_default();
-    to.persistence = persistence(from, diagnostics);
-    if to.services.iter().any(|key| key.port == 0) && to.persistence.is_none() {
-        diagnostics.push(
-            Diagnostic::error(span, "a virtual server for all ports needs persistence_timeout")
-                .help("write a port after the address, or persistence_timeout in the block"),
-        );
-    }
+    to.persistence = persistence(from, &to.services, diagnostics);
     if from.real_servers.is_empty() && !from.written.has("real_server") {
         diagnostics.push(
             Diagnostic::warning(span, format!("virtual_server {} has no real_server", to.id))
-                .help("clients get no answer; write real_server ADDRESS PORT { ... } in it"),
+                .help("clients get no answer; write real_server ADDRESS PORT { ... } in it")
+                .failing_test(),
         );
     }
     let alert = global.global.plan.alerts.checkers.or(global.global.vrrp.smtp_alert);
@@ -85,6 +80,7 @@ fn fill(
 
 fn persistence(
     from: &ast::VirtualServer,
+    services: &[ServiceKey],
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Persistence> {
     let prefix = from.persistence_prefix.as_ref();
@@ -99,7 +95,21 @@ fn persistence(
         );
         return Some(Persistence { timeout: PERSISTENCE_DEFAULT, prefix_len });
     }
-    from.persistence_timeout.map(|timeout| Persistence { timeout, prefix_len })
+    let mut timeout = from.persistence_timeout;
+    if timeout.is_none() && services.iter().any(|key| key.port == 0) {
+        // As in Keepalived: IPVS takes all ports of a client together.
+        let seconds = PERSISTENCE_DEFAULT.as_secs();
+        let message = format!(
+            "a virtual server for all ports is persistent: persistence_timeout is {seconds}"
+        );
+        diagnostics.push(
+            Diagnostic::warning(from.span(), message)
+                .help(format!("write a port after the address, or persistence_timeout {seconds}"))
+                .failing_test(),
+        );
+        timeout = Some(PERSISTENCE_DEFAULT);
+    }
+    timeout.map(|timeout| Persistence { timeout, prefix_len })
 }
 
 fn check_weights(

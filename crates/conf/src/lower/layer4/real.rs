@@ -98,7 +98,8 @@ impl Place<'_> {
                     location.span,
                     format!("direct routing cannot change the port: it stays {used}"),
                 )
-                .help("write the port of the virtual server, or use lb_kind NAT"),
+                .help("write the port of the virtual server, or use lb_kind NAT")
+                .failing_test(),
             );
             port = common;
         }

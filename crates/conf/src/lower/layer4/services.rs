@@ -5,13 +5,16 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
-use model::layer4::{ServiceKey, VIRTUAL_SERVERS_MAX, VirtualServer, VirtualServerId};
+use model::layer4::{Protocol, ServiceKey, VIRTUAL_SERVERS_MAX, VirtualServer, VirtualServerId};
 
 use super::check_address;
 use crate::diagnostic::Diagnostic;
 use crate::keepalived::ast::{self, AddressRange, Configuration, Served, ServerGroup};
 use crate::source::Span;
 use crate::suggest;
+
+/// What a virtual server speaks that says nothing of it, as in Keepalived.
+const PROTOCOL_DEFAULT: Protocol = Protocol::Udp;
 
 /// Hands out services; each belongs to one virtual server only.
 pub(super) struct Services<'c> {
@@ -53,7 +56,7 @@ impl<'c> Services<'c> {
         diagnostics: &mut Vec<Diagnostic>,
     ) -> VirtualServer {
         let span = server.span();
-        let protocol = server.protocol.unwrap_or_default();
+        let protocol = server.protocol.unwrap_or(PROTOCOL_DEFAULT);
         let (id, ranges) = match &server.served.value {
             Served::Service(location) => {
                 let (address, port) = (location.address, location.port.unwrap_or(0));
