@@ -24,8 +24,7 @@ pub struct Layer4Plan {
     /// The virtual servers, in file order; identities and services are unique.
     pub virtual_servers: Vec<VirtualServer>,
     /// Interfaces where packets for virtual servers are expected, from the VRRP instances that
-    /// hold their addresses. The director adds those that routes to the real servers use; when none
-    /// is here, those that have a virtual address and that of the default route.
+    /// hold their addresses. The director adds those that routes to the real servers use.
     pub interfaces: Vec<String>,
     /// Programs that the director runs, files that it follows and pipes that it tells.
     pub outside: Outside,
@@ -49,6 +48,9 @@ pub struct Outside {
     pub umask: u32,
     /// Certificates of SSL_GET (`SSL` block).
     pub tls: TlsFiles,
+    /// Scripts and pipes are told of real servers that are up from the start
+    /// (`rs_init_notifies`).
+    pub init_notifies: bool,
 }
 
 /// The `SSL` block: what SSL_GET shows to servers that ask for it. Theirs are not verified.
@@ -65,7 +67,7 @@ pub struct TlsFiles {
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub enum Protocol {
-    /// TCP, the default.
+    /// TCP.
     #[default]
     Tcp,
     /// UDP.

@@ -346,8 +346,7 @@ impl Supervisor {
     fn commit(&mut self, pending: Pending) {
         let now = edge::clock::now();
         self.generation = pending.generation;
-        let former = std::mem::replace(&mut self.plan, pending.plan);
-        self.pipes.retire(&former, &self.plan);
+        self.plan = pending.plan;
         self.reload_time.configure(&self.plan.global);
         self.changes.retain(&self.plan);
         self.forget_sessions();

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use model::Plan;
 use model::check::Checker;
-use model::layer4::{Endpoint, Protocol, VirtualServer, VirtualServerId};
+use model::layer4::{Endpoint, Protocol, ServiceKey, VirtualServer, VirtualServerId};
 
 /// Names that an error lists.
 const LISTED_MAX: usize = 8;
@@ -35,20 +35,27 @@ pub(super) fn checkers<'a>(
     found.map_or(&[], |one| &one.checkers)
 }
 
-/// The virtual server of an event's name for it.
-pub(super) fn virtual_server_of_event(plan: &Plan, service: &str) -> Option<VirtualServerId> {
-    virtual_server(plan, service).ok()
+/// The virtual server of an event's name for it: [`VirtualServerId`] as it is displayed. A reload
+/// may have taken it away.
+pub(super) fn virtual_server_of_event(service: &str) -> Option<VirtualServerId> {
+    let (protocol, rest) = service.split_once(' ')?;
+    let protocol = match protocol {
+        "TCP" => Protocol::Tcp,
+        "UDP" => Protocol::Udp,
+        _ => return None,
+    };
+    if let Some(name) = rest.strip_prefix("group ") {
+        return Some(VirtualServerId::Group { name: name.to_owned(), protocol });
+    }
+    let (address, port) = endpoint(rest)?;
+    Some(VirtualServerId::Service(ServiceKey { address, port: port?, protocol }))
 }
 
-/// Both of a real server by its names in full, as events have them.
-pub(super) fn of_event(
-    plan: &Plan,
-    service: &str,
-    server: &str,
-) -> Option<(VirtualServerId, Endpoint)> {
+/// Both of a real server's event.
+pub(super) fn of_event(service: &str, server: &str) -> Option<(VirtualServerId, Endpoint)> {
     let (address, port) = endpoint(server)?;
     let endpoint = Endpoint { address, port: port? };
-    Some((virtual_server_of_event(plan, service)?, endpoint))
+    Some((virtual_server_of_event(service)?, endpoint))
 }
 
 /// The virtual server meant by `TCP 192.0.2.1:80`, `192.0.2.1:80`, `192.0.2.1`, `group web` or
@@ -189,7 +196,7 @@ fn distance(one: &str, other: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use model::layer4::{RealServer, ServiceKey};
+    use model::layer4::RealServer;
 
     use super::*;
 
@@ -272,5 +279,16 @@ mod tests {
         assert_eq!(new_server(id, "10.0.0.5").unwrap().port, 80);
         assert!(new_server(&plan.layer4.virtual_servers[1].id, "10.0.0.5").is_err());
         assert!(new_server(id, "server").is_err());
+    }
+
+    #[test]
+    fn an_event_names_its_virtual_server_whether_or_not_the_plan_has_it() {
+        for server in plan().layer4.virtual_servers {
+            let name = server.id.to_string();
+            assert_eq!(virtual_server_of_event(&name), Some(server.id), "{name}");
+        }
+        assert_eq!(virtual_server_of_event("backend"), None);
+        let (id, server) = of_event("UDP 192.0.2.200:53", "10.0.0.1:53").unwrap();
+        assert_eq!((id.to_string().as_str(), server.port), ("UDP 192.0.2.200:53", 53));
     }
 }

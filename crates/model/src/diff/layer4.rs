@@ -95,6 +95,7 @@ fn outside(a: &Outside, b: &Outside) -> Vec<String> {
         .field("child_wait_time", &a.finish_within, &b.finish_within)
         .text("umask", format!("{:o}", a.umask), format!("{:o}", b.umask))
         .field("SSL", &a.tls, &b.tls)
+        .text("rs_init_notifies", a.init_notifies, b.init_notifies)
         .0
 }
 

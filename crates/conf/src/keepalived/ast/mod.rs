@@ -76,6 +76,8 @@ pub(crate) struct Global {
     pub(crate) default_reload_file: bool,
     /// `checker_log_all_failures`
     pub(crate) log_all_failures: bool,
+    /// `rs_init_notifies`
+    pub(crate) init_notifies: bool,
     /// What instances that say nothing use.
     pub(crate) vrrp: VrrpDefaults,
 }

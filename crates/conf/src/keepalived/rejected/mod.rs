@@ -20,7 +20,6 @@ use refused;
 pub(crate) static TABLES: &[&[KeywordRow]] = &[
     global::OLD_NAMES,
     global::NAMESPACES,
-    global::CHECKERS,
     global::MARKS,
     global::IPTABLES,
     global::SNMP,

@@ -298,8 +298,7 @@ impl Helper {
                     let mut descriptors = frame.descriptors.into_iter();
                     self.shared.first_network = descriptors.next().map(NetworkNamespace::from);
                 }
-                ToRole::Services { .. }
-                | ToRole::Connections { .. }
+                ToRole::Connections { .. }
                 | ToRole::Server { .. }
                 | ToRole::Changes(_)
                 | ToRole::Bfd { .. } => {}

@@ -17,7 +17,7 @@ use lettre::transport::smtp::SmtpTransport;
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{Message, Transport};
 use model::Plan;
-use model::control::{Notice, NoticeKind};
+use model::control::{Cause, Moment, Notice, NoticeKind};
 use model::plan::Global;
 
 use super::names;
@@ -58,9 +58,9 @@ pub(super) struct ServerChange<'a> {
     pub(super) server: &'a str,
     /// The server is up.
     pub(super) up: bool,
-    /// Which of its checkers made the difference.
-    pub(super) check: Option<usize>,
-    /// That checker passes.
+    /// What made the difference.
+    pub(super) cause: Cause,
+    /// The checker that did passes.
     pub(super) passed: bool,
     /// Its last result.
     pub(super) reason: &'a str,
@@ -74,8 +74,7 @@ pub(super) struct QuorumChange<'a> {
     pub(super) living: u32,
     pub(super) needed: u32,
     pub(super) hysteresis: u32,
-    /// It is so from the start, or since a reload.
-    pub(super) starting: bool,
+    pub(super) moment: Moment,
 }
 
 /// What became of mails.
@@ -155,8 +154,8 @@ impl Alerts {
 
     /// A real server of a virtual server went down or came back, or one of its checkers did.
     pub(super) fn real_server(&self, plan: &Plan, host: &str, change: &ServerChange<'_>) {
-        let ServerChange { service, server, up, check, passed, reason } = *change;
-        let Some((id, endpoint)) = names::of_event(plan, service, server) else { return };
+        let ServerChange { service, server, up, cause, passed, reason } = *change;
+        let Some((id, endpoint)) = names::of_event(service, server) else { return };
         let router = plan.global.router_id.as_deref().unwrap_or(host);
         let subject = format!(
             "[{router}] Realserver {} of virtual server {} - {}",
@@ -165,14 +164,14 @@ impl Alerts {
             if up { "UP" } else { "DOWN" }
         );
         // Keepalived's line, and below it what it does not tell.
-        let line = words::check(plan, &id, endpoint, check, passed, reason);
+        let line = words::server(plan, &id, endpoint, cause, passed, reason);
         let body = format!("{line}\r\n{reason}\r\n");
         self.send(&plan.global, subject, body);
     }
 
     /// A virtual server gained or lost its quorum.
     pub(super) fn quorum(&self, plan: &Plan, host: &str, change: &QuorumChange<'_>) {
-        let Some(id) = names::virtual_server_of_event(plan, change.service) else { return };
+        let Some(id) = names::virtual_server_of_event(change.service) else { return };
         let router = plan.global.router_id.as_deref().unwrap_or(host);
         let name = words::virtual_server(plan, &id);
         let state = if change.gained { "UP" } else { "DOWN" };
@@ -344,7 +343,7 @@ mod tests {
 
     fn death(reason: &str) -> ServerChange<'_> {
         let (service, server) = ("TCP 192.0.2.1:80", "10.0.0.2:80");
-        ServerChange { service, server, up: false, check: None, passed: false, reason }
+        ServerChange { service, server, up: false, cause: Cause::Change, passed: false, reason }
     }
 
     #[test]
@@ -385,9 +384,8 @@ mod tests {
         let plan = plan(global(listener.local_addr().unwrap().port()));
         let alerts = Alerts::start();
         let (gained, living, needed, hysteresis) = (false, 1, 3, 1);
-        let starting = false;
-        let change =
-            |service| QuorumChange { service, gained, living, needed, hysteresis, starting };
+        let moment = Moment::Change;
+        let change = |service| QuorumChange { service, gained, living, needed, hysteresis, moment };
         alerts.quorum(&plan, "host", &change("TCP 192.0.2.1:80"));
         alerts.quorum(&plan, "host", &QuorumChange { gained: true, ..change("UDP group web") });
         let text = sink(&listener).join("\n").replace("\n ", " ");

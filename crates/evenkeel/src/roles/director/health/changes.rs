@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::Time;
-use model::control::{ServerAction, ServerRequest};
+use model::control::{Cause, ServerAction, ServerRequest};
 use model::layer4::{
     Endpoint, Forwarding, REAL_SERVERS_MAX, RealServer, VirtualServer, VirtualServerId,
 };
@@ -225,7 +225,7 @@ impl Health {
         }
         service.servers.push(server);
         let place = service.servers.len() - 1;
-        self.settle(now, index, place, "added at run time");
+        self.settle(now, index, place, "added at run time", Cause::Change);
         Ok(())
     }
 
@@ -295,7 +295,8 @@ impl Health {
             false => service.changes.insert(endpoint, change),
         };
         self.plan_cut();
-        self.settle(now, index, place, reason);
+        let cause = if change.is_deleted() { Cause::Removal } else { Cause::Change };
+        self.settle(now, index, place, reason, cause);
         Ok(())
     }
 
@@ -335,7 +336,7 @@ impl Health {
                 let id = &self.plan.virtual_servers[index].id;
                 let text = format!("{endpoint} of {id} is drained: what is left is cut off");
                 self.log(text);
-                self.settle(now, index, place, "");
+                self.settle(now, index, place, "", Cause::Change);
             }
         }
     }

@@ -25,12 +25,11 @@ use std::net::IpAddr;
 use director::{ServiceSettings, ServiceTable, TableChange, Tables};
 use model::Time;
 use model::check::Former;
-use model::control::Event;
+use model::control::{Cause, Event, Moment};
 use model::layer4::{Endpoint, Layer4Plan, RealServer, VirtualServer, VirtualServerId};
 use model::status::{QuorumStatus, SorryStatus};
 
 use model::vrrp::Command;
-use telling::Moment;
 
 use roster::{Place, Roster};
 
@@ -168,8 +167,8 @@ impl Health {
         };
         let server = &mut self.services[place.service].servers[place.server];
         let changed = std::mem::replace(&mut server.checkers[place.checker].up, up) != up;
-        let check = changed.then_some(place.checker);
-        self.settle_for(now, place.service, place.server, reason, check);
+        let cause = if changed { Cause::Check(place.checker) } else { Cause::Change };
+        self.settle(now, place.service, place.server, reason, cause);
     }
 
     /// A checker adds something else to the weight of its server.
@@ -179,7 +178,7 @@ impl Health {
         };
         let server = &mut self.services[place.service].servers[place.server];
         server.checkers[place.checker].weight = weight;
-        self.settle(now, place.service, place.server, "");
+        self.settle(now, place.service, place.server, "", Cause::Change);
     }
 
     /// The addresses of this machine are these now (`ha_suspend`).
@@ -225,19 +224,7 @@ impl Health {
 
     /// Something about one server changed: its state, the quorum, the tables and everybody who
     /// has to know follow. `reason` is why it came up or went down.
-    fn settle(&mut self, now: Time, index: usize, server: usize, reason: &str) {
-        self.settle_for(now, index, server, reason, None);
-    }
-
-    /// The same because a checker has another verdict: its place among those of the server.
-    fn settle_for(
-        &mut self,
-        now: Time,
-        index: usize,
-        server: usize,
-        reason: &str,
-        check: Option<usize>,
-    ) {
+    fn settle(&mut self, now: Time, index: usize, server: usize, reason: &str, cause: Cause) {
         let plan = &self.plan.virtual_servers[index];
         let service = &mut self.services[index];
         let (was_alive, former_weight) = service.update(plan, server);
@@ -263,10 +250,10 @@ impl Health {
             let state = &mut self.services[index].servers[server];
             state.remember(now, alive, reason);
             state.untold = false;
-            self.tell_server(index, server, reason, check);
+            self.tell_server(index, server, reason, cause);
         } else {
             self.tell_weight(index, server, former_weight);
-            if let Some(check) = check {
+            if let Cause::Check(check) = cause {
                 self.tell_check(index, server, check, reason);
             }
         }
@@ -285,7 +272,7 @@ impl Health {
                 let state = &mut self.services[index].servers[server];
                 if state.alive && state.shown.is_some() {
                     state.alive = false;
-                    self.tell_server(index, server, "shutting down", None);
+                    self.tell_server(index, server, "shutting down", Cause::End);
                 }
             }
             self.services[index].held = false;

@@ -5,12 +5,12 @@ use std::hash::Hash;
 
 use director::{Destination, ServiceTable, TableChange, Tables, diff};
 use model::Time;
-use model::check::Checker;
+use model::check::{CheckKind, Checker};
+use model::control::{Cause, Moment};
 use model::layer4::{Endpoint, Layer4Plan, RealServer, ServiceKey, VirtualServer, VirtualServerId};
 
 use super::roster::{Place, Roster};
 use super::service::{Server, Service, Tracked};
-use super::telling::Moment;
 use super::{CheckerId, Health, Outcome, settings};
 
 /// Why a server goes that the new plan does not have.
@@ -146,7 +146,7 @@ impl Health {
     fn departure_told(&self, index: usize, server: usize) -> Vec<Outcome> {
         let state = &self.services[index].servers[server];
         match state.alive && state.shown.is_some() {
-            true => self.server_told(index, server, false, REMOVED, None),
+            true => self.server_told(index, server, false, REMOVED, Cause::Removal),
             false => Vec::new(),
         }
     }
@@ -170,6 +170,9 @@ impl Health {
         let held = self.services[index].held;
         if let Some((_, service)) = from.service {
             self.tell_servers(now, index, service);
+        }
+        if self.plan.outside.init_notifies {
+            self.tell_initials(index, from);
         }
         match (was_held, held) {
             (None, true) => self.tell_quorum(index, Moment::Start),
@@ -200,10 +203,24 @@ impl Health {
             };
             if state.alive != was_alive {
                 self.services[index].servers[server].remember(now, !was_alive, CHANGED);
-                self.tell_server(index, server, CHANGED, None);
+                self.tell_server(index, server, CHANGED, Cause::Change);
             } else {
                 self.tell_weight(index, server, weight);
             }
+        }
+    }
+
+    /// Tells of servers that nobody knew and that are up without a check.
+    fn tell_initials(&mut self, index: usize, from: Former) {
+        let former = from.service.into_iter().flat_map(|(_, service)| &service.servers);
+        let shown = from.adopted.into_iter().flat_map(|table| &table.destinations);
+        let known: BTreeSet<Endpoint> =
+            former.map(|it| it.endpoint).chain(shown.map(|it| it.endpoint)).collect();
+        let servers = self.services[index].servers.iter().enumerate();
+        let new = servers.filter(|(_, it)| it.alive && !known.contains(&it.endpoint));
+        let new: Vec<usize> = new.map(|(server, _)| server).collect();
+        for server in new {
+            self.tell_initial(index, server);
         }
     }
 
@@ -212,9 +229,18 @@ impl Health {
         for (plan, service) in self.plan.virtual_servers.iter().zip(&self.services) {
             for (real_server, server) in plan.real_servers.iter().zip(&service.servers) {
                 for (checker, tracked) in real_server.checkers.iter().zip(&server.checkers) {
-                    if let Some(name) = checker.kind.followed() {
-                        self.listeners.entry(name.to_owned()).or_default().push(tracked.id);
-                    }
+                    let name = match &checker.kind {
+                        CheckKind::Bfd(name) => name,
+                        CheckKind::File(file) => &file.name,
+                        CheckKind::Tcp
+                        | CheckKind::Http(_)
+                        | CheckKind::Smtp(_)
+                        | CheckKind::Dns(_)
+                        | CheckKind::Udp(_)
+                        | CheckKind::Ping
+                        | CheckKind::Misc(_) => continue,
+                    };
+                    self.listeners.entry(name.clone()).or_default().push(tracked.id);
                 }
             }
         }

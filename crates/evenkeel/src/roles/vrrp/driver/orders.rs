@@ -58,10 +58,7 @@ impl Driver {
             ToRole::Link => {
                 descriptors.pop().into_iter().for_each(|socket| self.supervisor.link(socket))
             }
-            ToRole::Services { .. }
-            | ToRole::Server { .. }
-            | ToRole::Changes(_)
-            | ToRole::Bfd { .. } => {}
+            ToRole::Server { .. } | ToRole::Changes(_) | ToRole::Bfd { .. } => {}
             // For the director only: nothing to list here.
             ToRole::Connections { id } => {
                 let connections = Vec::new();

@@ -388,20 +388,20 @@ fn each_checker_that_changes_is_told_and_a_file_is_never_mailed() {
     let mut tell = |checker: usize, up: bool| {
         health.handle_verdict(at(1), id[checker], up, "so");
         let told = drain(&mut health).into_iter().filter_map(|outcome| match outcome {
-            Outcome::Event(Event::Health { up, check, alert, .. }) => {
-                Some((true, up, check, alert))
+            Outcome::Event(Event::Health { up, cause, alert, .. }) => {
+                Some((true, up, cause, alert))
             }
             Outcome::Event(Event::Check { up, check, alert, .. }) => {
-                Some((false, up, Some(check), alert))
+                Some((false, up, Cause::Check(check), alert))
             }
             _ => None,
         });
         told.collect::<Vec<_>>()
     };
-    assert_eq!(tell(0, false), [(true, false, Some(0), true)]);
-    assert_eq!(tell(1, false), [(false, false, Some(1), false)]);
-    assert_eq!(tell(0, true), [(false, false, Some(0), true)]);
-    assert_eq!(tell(1, true), [(true, true, Some(1), false)]);
+    assert_eq!(tell(0, false), [(true, false, Cause::Check(0), true)]);
+    assert_eq!(tell(1, false), [(false, false, Cause::Check(1), false)]);
+    assert_eq!(tell(0, true), [(false, false, Cause::Check(0), true)]);
+    assert_eq!(tell(1, true), [(true, true, Cause::Check(1), false)]);
 }
 
 #[test]
@@ -419,11 +419,67 @@ fn a_sorry_server_that_a_reload_brings_while_it_is_needed_is_a_quorum_lost_anew(
     assert_eq!(scripts(&told), ["down"]);
     assert!(told.iter().any(|it| matches!(
         it,
-        Outcome::Event(Event::Quorum { starting: true, gained: false, .. })
+        Outcome::Event(Event::Quorum { moment: Moment::Reload, gained: false, .. })
     )));
     let told = drain(&mut next.successor(at(3), of(6), None));
     assert_eq!(lines(&told), ["VS [192.0.2.1]:tcp:80 DOWN"]);
     // None any more: nothing to tell of the quorum.
     let told = drain(&mut next.successor(at(3), plan(vec![virtual_server(1, servers())]), None));
     assert_eq!((changes(&told), lines(&told)), (vec!["-5".into()], Vec::new()));
+}
+
+#[test]
+fn rs_init_notifies_tells_of_those_who_are_up_from_the_start_once_and_mails_nobody() {
+    let mut one = server(1, 1, &[80]);
+    one.notify_up = script("one");
+    let mut alpha = server(2, 1, &[80]);
+    alpha.checkers = alpha.checkers.into_iter().map(pessimistic).collect();
+    let file = |servers: &[&RealServer]| {
+        let servers = servers.iter().map(|&server| server.clone()).collect();
+        let mut plan = plan(vec![virtual_server(1, servers)]);
+        plan.outside.init_notifies = true;
+        plan
+    };
+    let mut health = Health::default().successor(at(0), file(&[&one, &alpha]), None);
+    let told = drain(&mut health);
+    let first = "RS [10.0.0.1]:tcp:80 [192.0.2.1]:tcp:80 UP";
+    assert_eq!(lines(&told), [first, "VS [192.0.2.1]:tcp:80 UP"]);
+    assert_eq!(scripts(&told), ["one", "up"]);
+    assert!(!told.iter().any(|it| matches!(it, Outcome::Event(Event::Health { .. }))));
+    // A reload knows them; whom it brings it tells of.
+    let third = server(3, 1, &[]);
+    let mut next = health.successor(at(1), file(&[&one, &alpha, &third]), None);
+    assert_eq!(lines(&drain(&mut next)), [first.replace("0.1]", "0.3]")]);
+    // So do the tables of an earlier director.
+    let adopted = next.wanted();
+    let mut again = Health::default().successor(at(2), file(&[&one, &third]), Some(&adopted));
+    assert_eq!(lines(&drain(&mut again)), [""; 0]);
+}
+
+#[test]
+fn a_virtual_server_that_goes_has_lost_all_of_its_weight() {
+    let service = VirtualServer { omega: true, ..virtual_server(1, vec![server(1, 3, &[])]) };
+    let quorum = |told: Vec<Outcome>| {
+        told.into_iter().find_map(|outcome| match outcome {
+            Outcome::Event(Event::Quorum { gained, living, moment, .. }) => {
+                Some((gained, living, moment))
+            }
+            _ => None,
+        })
+    };
+    let causes = |told: &[Outcome]| {
+        let cause = |outcome: &Outcome| match outcome {
+            Outcome::Event(Event::Health { cause, .. }) => Some(*cause),
+            _ => None,
+        };
+        told.iter().filter_map(cause).collect::<Vec<Cause>>()
+    };
+    let mut health = started(service);
+    let gone = drain(&mut health.successor(at(1), plan(Vec::new()), None));
+    assert_eq!(causes(&gone), [Cause::Removal]);
+    assert_eq!(quorum(gone), Some((false, 0, Moment::Removal)));
+    health.handle_stop();
+    let ended = drain(&mut health);
+    assert_eq!(causes(&ended), [Cause::End]);
+    assert_eq!(quorum(ended), Some((false, 0, Moment::End)));
 }
