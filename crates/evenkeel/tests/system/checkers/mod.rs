@@ -3,6 +3,7 @@
 
 mod dns;
 mod drip;
+mod file;
 mod http;
 mod misc;
 mod ping;
@@ -26,8 +27,16 @@ use crate::webserver;
 
 /// Quick enough for a test, slow enough for two busy cores.
 pub(crate) fn checker(kind: CheckKind, target: SocketAddr) -> Checker {
-    let (interval, retry_interval) = (Duration::from_millis(200), Duration::from_millis(100));
-    let pace = Pace { retry_interval, fall: 2, ..Pace::every(interval) };
+    let interval = Duration::from_millis(200);
+    let pace = Pace {
+        interval,
+        down_interval: interval,
+        retry_interval: Duration::from_millis(100),
+        rise: 1,
+        fall: 2,
+        warmup: Duration::ZERO,
+        initially_up: true,
+    };
     Checker::new(kind, target, Duration::from_secs(2), pace)
 }
 
