@@ -7,14 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 
-use crate::privileges;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 /// One past the last ordinary signal (signal(7)).
 const SIGNALS_END: i32 = 32;
 
 /// A user and a group by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Number of the user.
     pub uid: u32,
@@ -51,8 +50,8 @@ pub struct Program {
 impl Program {
     /// Starts a program. It begins a process group, has no other groups than `identity`'s, gets
     /// SIGTERM when the calling thread's process dies, and its standard descriptors are
-    /// /dev/null; it may have as many descriptors as this process was started with. `without` names
-    /// variables it does not inherit. An error tells that it did not start at all.
+    /// /dev/null. `without` names variables it does not inherit. An error tells that it did not
+    /// start at all.
     pub fn start(
         words: &[impl AsRef<OsStr>],
         identity: Identity,
@@ -67,7 +66,6 @@ impl Program {
         for name in without {
             command.env_remove(name);
         }
-        privileges::with_descriptors_as_found(&mut command);
         prepare(&mut command, identity);
         let mut child = command.spawn()?;
         match pidfd(&child) {
@@ -214,7 +212,7 @@ mod tests {
 
     #[test]
     fn another_user_has_no_groups_but_his_own() {
-        if !privileges::are_all() {
+        if !crate::privileges::are_all() {
             println!("skipped: needs root");
             return;
         }
