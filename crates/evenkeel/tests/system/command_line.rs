@@ -56,6 +56,7 @@ virtual_server 192.0.2.1 80 {
     real_server 10.0.0.1 80 {
         weight 1
     }
+    protocol TCP
 }
 ";
 
