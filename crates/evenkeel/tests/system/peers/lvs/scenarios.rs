@@ -2,7 +2,7 @@
 
 use super::Deed::{Down, Gain, Lose, Reload, Remove, Up, Write};
 use super::words::{life, needs_peer, server, servers, service};
-use super::{Life, compare};
+use super::{Life, compare, compare_but};
 
 #[test]
 fn a_quorum_with_hysteresis_is_lost_to_the_sorry_server_and_regained() {
@@ -203,4 +203,35 @@ fn an_smtp_check_says_how_it_failed() {
     );
     let told = compare(&life("smtp", &[1, 3], services));
     assert_eq!(told[0].mails.len(), 5, "{:?}", told[0].mails);
+}
+
+#[test]
+fn every_checker_that_fails_is_mailed_in_its_words() {
+    needs_peer!();
+    let services = service!(
+        "",
+        server!(
+            1,
+            1,
+            "",
+            "HTTP_GET {\n url {\n path /\n status_code 200\n }\n connect_timeout 1\n }\n"
+        ),
+        server!(
+            2,
+            1,
+            "",
+            "SSL_GET {\n url {\n path /\n status_code 200\n }\n connect_timeout 1\n }\n"
+        ),
+        server!(3, 1, "", "DNS_CHECK {\n type A\n name www.test\n connect_timeout 1\n }\n"),
+        server!(4, 1, "", "UDP_CHECK {\n require_reply\n connect_timeout 1\n }\n"),
+        server!(5, 1, "", "MISC_CHECK {\n misc_path /bin/false\n misc_timeout 1\n }\n"),
+        server!(9, 1, "", "PING_CHECK {\n connect_timeout 1\n }\n")
+    );
+    // They fail in any order, but the last takes the quorum with it.
+    let (_, told) = compare_but(&life("words", &[], services), |_, told| {
+        told.lines.sort();
+        told.others.sort();
+    });
+    let of_servers = told[0].mails.iter().filter(|mail| mail.contains("Realserver"));
+    assert_eq!(of_servers.count(), 6, "{:?}", told[0].mails);
 }
