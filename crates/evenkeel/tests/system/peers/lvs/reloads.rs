@@ -2,7 +2,7 @@
 
 use super::Deed::{Down, Reload, Up};
 use super::words::{life, needs_peer, server, servers, service};
-use super::{Life, compare, compare_but};
+use super::{Life, Told, compare, compare_but};
 
 #[test]
 fn a_reload_changes_quorum_and_hysteresis_before_a_sorry_server() {
@@ -139,7 +139,7 @@ fn a_reload_takes_away_servers_and_a_virtual_server() {
     needs_peer!();
     let all = service!("", server!(1, 2, ""), server!(2, 1, ""), server!(3, 1, ""));
     let two = service!("", server!(1, 2, ""), server!(3, 1, ""));
-    let elsewhere = service!(at "192.0.2.9", "", server!(1, 2, ""), server!(3, 1, ""));
+    let elsewhere = service!(at "192.0.2.9 80", "", server!(1, 2, ""), server!(3, 1, ""));
     let deeds = vec![Down(3), Reload(two), Reload(elsewhere)];
     let told = compare(&Life { deeds, ..life("less", &[1, 2, 3], all) });
     let removed = "=> Removing <=";
@@ -171,4 +171,35 @@ fn a_reload_takes_away_what_the_quorum_needs() {
             }
         });
     assert_eq!((theirs[2].lines.len(), told[2].lines.len()), (3, 2));
+}
+
+#[test]
+fn a_group_changes_its_addresses_and_goes() {
+    needs_peer!();
+    macro_rules! with {
+        ($lines:literal) => {
+            concat!(
+                "virtual_server_group G {\n",
+                $lines,
+                "\n}\n",
+                service!(at "group G", "", server!(1, 1, ""), server!(2, 1, ""))
+            )
+        };
+    }
+    let first = with!("192.0.2.1 80\n192.0.2.2-3 80");
+    let other = with!("192.0.2.4 8080\n192.0.2.2-3 80");
+    let gone = service!("", server!(1, 1, ""), server!(2, 1, ""));
+    let deeds = vec![Down(1), Reload(other), Up(1), Reload(gone)];
+    let life = Life { deeds, ..life("group", &[1, 2], first) };
+    // Keepalived 2.2.7 leaves the service of an address that goes, with nobody behind it.
+    let (theirs, told) = compare_but(&life, |step, told| {
+        if step >= 2 {
+            told.tables.retain(|line| line.contains(" -> "));
+        }
+    });
+    let left = |told: &Told| told.tables.iter().any(|line| line == "TCP 192.0.2.1:80 rr");
+    assert!(left(&theirs[2]) && !left(&told[2]), "{:?}", told[2].tables);
+    assert_eq!(servers(&told[2]).len(), 3);
+    let removed = "Realserver [10.0.0.2]:tcp:80 of virtual server [G]:0 - DOWN => Removing <=";
+    assert!(told[4].mails.iter().any(|mail| mail.ends_with(removed)), "{:?}", told[4].mails);
 }

@@ -6,11 +6,11 @@ use super::{Life, Told};
 /// A virtual server with these settings and real servers.
 macro_rules! service {
     ($more:literal, $($server:expr),+) => {
-        service!(at "192.0.2.1", $more, $($server),+)
+        service!(at "192.0.2.1 80", $more, $($server),+)
     };
     (at $address:literal, $more:literal, $($server:expr),+) => {
         concat!(
-            "virtual_server ", $address, " 80 {\n delay_loop 0.5\n warmup 0\n retry 1\n \
+            "virtual_server ", $address, " {\n delay_loop 0.5\n warmup 0\n retry 1\n \
              delay_before_retry 0.2\n lb_algo rr\n lb_kind NAT\n protocol TCP\n \
              quorum_up \"DIR/script qup '192.0.2.1 80'\"\n quorum_down \"DIR/script qdown\"\n",
             $more, "\n", $($server,)+ "}\n"
