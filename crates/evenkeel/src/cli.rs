@@ -152,9 +152,12 @@ pub(crate) struct CheckArgs {
 /// `evenkeel status`
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
+    /// One virtual server alone: `192.0.2.1:80`, `TCP 192.0.2.1:80`, `group web`.
+    #[arg(value_name = "VIRTUAL", num_args = 1..=3)]
+    pub(crate) virtual_server: Vec<String>,
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
-    /// Everything, as JSON.
+    /// Everything, as JSON; of one virtual server what stands under `director` otherwise.
     #[arg(long)]
     pub(crate) json: bool,
     /// Every checker and the last changes of each real server too.
@@ -416,6 +419,19 @@ mod tests {
         for text in ["", "s", "soon", "-1s", "99999999999999999999h", "3x"] {
             assert!(time_span(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn status_takes_a_virtual_server_in_up_to_three_words() {
+        let words = |line: &str| match Cli::try_parse_from(line.split_whitespace())?.command {
+            Command::Status(args) => Ok(args.virtual_server.len()),
+            _ => panic!("another command"),
+        };
+        let parsed = |line: &str| words(line).map_err(|error: clap::Error| error.kind());
+        assert_eq!(parsed("evenkeel status --json"), Ok(0));
+        assert_eq!(parsed("evenkeel status TCP 192.0.2.1:80 -v"), Ok(2));
+        assert_eq!(parsed("evenkeel status UDP group dns"), Ok(3));
+        assert!(parsed("evenkeel status TCP group web 10.0.0.1").is_err());
     }
 
     #[test]

@@ -111,6 +111,21 @@ pub struct Pace {
     pub initially_up: bool,
 }
 
+impl Pace {
+    /// At this interval whatever happens, beginning at once with up; every result is a verdict.
+    pub const fn every(interval: Duration) -> Pace {
+        Pace {
+            interval,
+            down_interval: interval,
+            retry_interval: interval,
+            rise: 1,
+            fall: 1,
+            warmup: Duration::ZERO,
+            initially_up: true,
+        }
+    }
+}
+
 /// What a checker tries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CheckKind {
@@ -132,6 +147,43 @@ pub enum CheckKind {
     Bfd(String),
     /// A file's number (FILE_CHECK). Nothing is probed: the file is followed.
     File(FileCheck),
+}
+
+impl CheckKind {
+    /// The program that runs (MISC_CHECK).
+    pub fn command(&self) -> Option<&Command> {
+        let CheckKind::Misc(check) = self else { return None };
+        Some(&check.command)
+    }
+
+    /// The same, to be changed.
+    pub fn command_mut(&mut self) -> Option<&mut Command> {
+        let CheckKind::Misc(check) = self else { return None };
+        Some(&mut check.command)
+    }
+
+    /// The pages that are asked for (HTTP_GET, SSL_GET).
+    pub fn http(&self) -> Option<&HttpCheck> {
+        let CheckKind::Http(check) = self else { return None };
+        Some(check)
+    }
+
+    /// Name of the BFD session that it follows (BFD_CHECK).
+    pub fn session(&self) -> Option<&str> {
+        let CheckKind::Bfd(name) = self else { return None };
+        Some(name)
+    }
+
+    /// Name of the `track_file` that it follows (FILE_CHECK).
+    pub fn file(&self) -> Option<&str> {
+        let CheckKind::File(check) = self else { return None };
+        Some(&check.name)
+    }
+
+    /// Name of what it follows: it tries nothing, somebody tells (BFD_CHECK, FILE_CHECK).
+    pub fn followed(&self) -> Option<&str> {
+        self.session().or(self.file())
+    }
 }
 
 /// HTTP_GET and SSL_GET.

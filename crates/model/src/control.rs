@@ -64,6 +64,14 @@ pub enum ToRole {
         /// Number to answer with.
         id: u64,
     },
+    /// Report some virtual servers alone (director only). Answered by [`FromRole::Report`] without
+    /// the others.
+    Services {
+        /// Number to answer with.
+        id: u64,
+        /// Which ones. Those that are not there are left out.
+        scopes: Vec<Scope>,
+    },
     /// List the layer-4 connections (director only). Answered by [`FromRole::Connections`].
     Connections {
         /// Number to answer with.
@@ -131,7 +139,7 @@ pub enum FromRole {
         /// The number of [`ToRole::Configure`].
         generation: u64,
     },
-    /// Answer to [`ToRole::Report`].
+    /// Answer to [`ToRole::Report`] and [`ToRole::Services`].
     Report {
         /// The number of the question.
         id: u64,
@@ -156,6 +164,15 @@ pub enum FromRole {
     },
     /// Something worth a log line, or an alert.
     Event(Event),
+}
+
+/// A virtual server that somebody asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// Which one.
+    pub virtual_server: VirtualServerId,
+    /// These of its real servers; all of them when absent.
+    pub servers: Option<Vec<Endpoint>>,
 }
 
 /// A change of a real server at run time. It outlives reloads and the director, until it is taken

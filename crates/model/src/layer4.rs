@@ -24,7 +24,8 @@ pub struct Layer4Plan {
     /// The virtual servers, in file order; identities and services are unique.
     pub virtual_servers: Vec<VirtualServer>,
     /// Interfaces where packets for virtual servers are expected, from the VRRP instances that
-    /// hold their addresses. The director adds those that routes to the real servers use.
+    /// hold their addresses. The director adds those that routes to the real servers use; when none
+    /// is here, those that have a virtual address and that of the default route.
     pub interfaces: Vec<String>,
     /// Programs that the director runs, files that it follows and pipes that it tells.
     pub outside: Outside,

@@ -32,7 +32,6 @@ use std::sync::Arc;
 
 use edge::poll::{Event, Interest, Poll};
 use model::Time;
-use model::check::CheckKind;
 use model::layer4::{Outside, TlsFiles};
 use proto::check::{Checker, Former, Told};
 
@@ -108,16 +107,9 @@ enum Open {
 
 impl<K> Entry<K> {
     fn line(&self) -> Line {
-        match self.checker.plan().kind {
-            CheckKind::Misc(_) => Line::Programs,
-            CheckKind::Tcp
-            | CheckKind::Http(_)
-            | CheckKind::Smtp(_)
-            | CheckKind::Dns(_)
-            | CheckKind::Udp(_)
-            | CheckKind::Ping
-            | CheckKind::Bfd(_)
-            | CheckKind::File(_) => Line::Sockets,
+        match self.checker.plan().kind.command() {
+            Some(_) => Line::Programs,
+            None => Line::Sockets,
         }
     }
 }

@@ -346,7 +346,8 @@ impl Supervisor {
     fn commit(&mut self, pending: Pending) {
         let now = edge::clock::now();
         self.generation = pending.generation;
-        self.plan = pending.plan;
+        let former = std::mem::replace(&mut self.plan, pending.plan);
+        self.pipes.retire(&former, &self.plan);
         self.reload_time.configure(&self.plan.global);
         self.changes.retain(&self.plan);
         self.forget_sessions();

@@ -51,7 +51,7 @@ pub(super) fn virtual_server_of_event(service: &str) -> Option<VirtualServerId> 
     Some(VirtualServerId::Service(ServiceKey { address, port: port?, protocol }))
 }
 
-/// Both of a real server's event.
+/// Both of a real server by its names in full, as events have them.
 pub(super) fn of_event(service: &str, server: &str) -> Option<(VirtualServerId, Endpoint)> {
     let (address, port) = endpoint(server)?;
     let endpoint = Endpoint { address, port: port? };

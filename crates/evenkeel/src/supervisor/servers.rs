@@ -4,13 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use model::control::{ServerAction, ServerRequest, ToRole};
+use model::control::{Scope, ServerAction, ServerRequest, ToRole};
 use model::layer4::{Endpoint, Forwarding, VirtualServerId};
-use model::status::DirectorReport;
+use model::status::{DirectorReport, RealServerStatus};
 use model::{Plan, Time};
 
 use crate::cli::Role;
-use crate::control::{Deed, Happening, Response, ServerChange, ServerDone, ServerOrder};
+use crate::control::{
+    Deed, Happening, Response, ServerChange, ServerDone, ServerName, ServerOrder,
+};
 
 use super::Supervisor;
 use super::clients::ClientId;
@@ -20,7 +22,17 @@ use super::names;
 const CHANGES_MAX: usize = 65_536;
 
 /// A real server of a virtual server.
-type Key = (VirtualServerId, Endpoint);
+pub(super) type Key = (VirtualServerId, Endpoint);
+
+/// What the director is asked of these servers, which are in order.
+pub(super) fn scopes(servers: &[Key]) -> Vec<Scope> {
+    let of_one = servers.chunk_by(|(one, _), (other, _)| one == other);
+    let scope = |keys: &[Key]| Scope {
+        virtual_server: keys[0].0.clone(),
+        servers: Some(keys.iter().map(|(_, server)| *server).collect()),
+    };
+    of_one.map(scope).collect()
+}
 
 /// Changes in force, and those that the director was asked for.
 #[derive(Default)]
@@ -120,34 +132,47 @@ impl Changes {
         of_this.filter(|(_, change)| added(change)).map(|((_, server), _)| *server).collect()
     }
 
-    /// All of them, with what the director says of their servers.
-    pub(super) fn listing(&self, now: Time, report: Option<&DirectorReport>) -> Vec<ServerChange> {
-        let one = |((id, server), change): (&Key, &Change)| {
-            let services = report.into_iter().flat_map(|report| &report.services);
-            let of_server: Vec<_> = services
-                .filter(|service| service.id == *id)
-                .flat_map(|service| &service.servers)
-                .filter(|status| status.endpoint == *server)
-                .collect();
-            let deadline = change.drain.flatten();
-            ServerChange {
-                virtual_server: id.to_string(),
-                server: server.to_string(),
-                change: change.words(),
-                drains: change.drain.is_some(),
-                since_seconds: now.since(change.since).as_secs(),
-                remaining_ms: deadline.map(|until| until.since(now).as_millis() as u64),
-                known: !of_server.is_empty(),
-                in_table: of_server.iter().any(|status| status.in_table),
-                active: of_server.iter().map(|status| u64::from(status.active)).sum(),
-                inactive: of_server.iter().map(|status| u64::from(status.inactive)).sum(),
+    /// Those of these servers, with what the director says of them.
+    pub(super) fn listing(
+        &self,
+        now: Time,
+        servers: &[Key],
+        report: Option<&DirectorReport>,
+    ) -> Vec<ServerChange> {
+        // A server of a group has one status for each service.
+        let mut known: BTreeMap<(&VirtualServerId, Endpoint), Vec<&RealServerStatus>> =
+            BTreeMap::new();
+        for service in report.into_iter().flat_map(|report| &report.services) {
+            for status in &service.servers {
+                known.entry((&service.id, status.endpoint)).or_default().push(status);
             }
+        }
+        let one = |key: &Key| {
+            let statuses = known.get(&(&key.0, key.1)).map_or(&[][..], Vec::as_slice);
+            Some(self.in_force.get(key)?.listed(now, key, statuses))
         };
-        self.in_force.iter().map(one).collect()
+        servers.iter().filter_map(one).collect()
     }
 }
 
 impl Change {
+    /// With what the director says of the server: nothing, or its status for each service.
+    fn listed(&self, now: Time, (id, server): &Key, known: &[&RealServerStatus]) -> ServerChange {
+        let deadline = self.drain.flatten();
+        ServerChange {
+            virtual_server: id.to_string(),
+            server: server.to_string(),
+            change: self.words(),
+            drains: self.drain.is_some(),
+            since_seconds: now.since(self.since).as_secs(),
+            remaining_ms: deadline.map(|until| until.since(now).as_millis() as u64),
+            known: !known.is_empty(),
+            in_table: known.iter().any(|status| status.in_table),
+            active: known.iter().map(|status| u64::from(status.active)).sum(),
+            inactive: known.iter().map(|status| u64::from(status.inactive)).sum(),
+        }
+    }
+
     /// `added, drain`, `weight 3`
     fn words(&self) -> String {
         let presence = match self.presence {
@@ -162,6 +187,18 @@ impl Change {
 }
 
 impl Supervisor {
+    /// Servers that are changed at run time, in order; this one alone, if it is.
+    pub(super) fn changed(&self, only: Option<&ServerName>) -> Vec<Key> {
+        let in_force = &self.changes.in_force;
+        match only {
+            None => in_force.keys().cloned().collect(),
+            Some(ServerName { virtual_server, server }) => {
+                let key = names::of_event(virtual_server, server);
+                key.filter(|key| in_force.contains_key(key)).into_iter().collect()
+            }
+        }
+    }
+
     /// Somebody wants a change: finds what is named, and asks the director for it.
     pub(super) fn order_server(&mut self, client: ClientId, order: &ServerOrder) {
         if let Err(error) = self.ask_for_change(client, order) {
@@ -288,6 +325,18 @@ mod tests {
         assert_eq!(repeated(&changes, at(10)), expected);
         // A drain whose time is up stays one: its server is out.
         assert!(repeated(&changes, at(99)).contains(&(endpoint(1), drain(0))));
+    }
+
+    #[test]
+    fn the_director_is_asked_for_changed_servers_alone() {
+        let key = |port| {
+            let address = [192, 0, 2, 1].into();
+            VirtualServerId::Service(ServiceKey { address, port, protocol: Protocol::Tcp })
+        };
+        let servers = [(key(80), endpoint(1)), (key(80), endpoint(2)), (key(81), endpoint(1))];
+        let scope = |port, servers| Scope { virtual_server: key(port), servers: Some(servers) };
+        let expected = [scope(80, vec![endpoint(1), endpoint(2)]), scope(81, vec![endpoint(1)])];
+        assert_eq!(scopes(&servers), expected);
     }
 
     #[test]

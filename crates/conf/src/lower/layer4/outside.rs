@@ -3,7 +3,6 @@
 use alloc::collections::BTreeSet;
 
 use model::Plan;
-use model::check::CheckKind;
 use model::layer4::{Layer4Plan, Outside, TlsFiles};
 use model::vrrp::{FINISH_WITHIN, Fifo, TrackFile, UMASK};
 
@@ -47,18 +46,6 @@ fn common_fifo(plan: &Plan) -> Option<Fifo> {
 /// Names of the files that some FILE_CHECK follows.
 fn followed(plan: &Layer4Plan) -> BTreeSet<&str> {
     let servers = plan.virtual_servers.iter().flat_map(|service| &service.real_servers);
-    let kinds = servers.flat_map(|server| &server.checkers).map(|checker| &checker.kind);
-    kinds
-        .filter_map(|kind| match kind {
-            CheckKind::File(check) => Some(check.name.as_str()),
-            CheckKind::Tcp
-            | CheckKind::Http(_)
-            | CheckKind::Smtp(_)
-            | CheckKind::Dns(_)
-            | CheckKind::Udp(_)
-            | CheckKind::Ping
-            | CheckKind::Misc(_)
-            | CheckKind::Bfd(_) => None,
-        })
-        .collect()
+    let checkers = servers.flat_map(|server| &server.checkers);
+    checkers.filter_map(|checker| checker.kind.file()).collect()
 }

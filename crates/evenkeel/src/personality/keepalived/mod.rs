@@ -194,8 +194,7 @@ fn settings(options: &Options, files: Files) -> Settings {
             pid_files,
             pid_names,
             pid_names_on_demand: false,
-            usual_directories: options.pid.is_none()
-                && std::env::var_os(RUNTIME_DIRECTORY).is_none(),
+            own_directories: std::env::var_os(RUNTIME_DIRECTORY).is_none(),
             no_respawn: options.no_respawn,
             leave_addresses: options.keep_addresses && !options.release_addresses,
             leave_forwarding: options.keep_forwarding,

@@ -22,7 +22,9 @@ use edge::ipc::{Channel, Received};
 use edge::poll::{Event, Interest, Poll};
 use edge::signal::Signals;
 use model::Time;
-use model::control::{Event as Notice, FromRole, RolePlan, RoleReport, ServerRequest, ToRole};
+use model::control::{
+    Event as Notice, FromRole, RolePlan, RoleReport, Scope, ServerRequest, ToRole,
+};
 use model::delta::Misfit;
 use model::layer4::Layer4Plan;
 
@@ -55,8 +57,6 @@ pub(crate) fn run(channel: Channel) -> io::Result<()> {
     // Ctrl-C reaches the whole process group and systemd may signal every process: the end of
     // this role is the supervisor's to say.
     let _signals = Signals::blocked(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP])?;
-    // A silent server holds a socket for its whole time-out.
-    edge::privileges::raise_descriptors();
     Director::new(channel)?.run()
 }
 
@@ -184,10 +184,8 @@ impl Director {
                     let error = Some("this plan is for another role".to_string());
                     self.say(&FromRole::Configured { generation, error })?;
                 }
-                ToRole::Report { id } => {
-                    let report = report::report(now, &self.health, &self.probes, &self.tables);
-                    self.say(&FromRole::Report { id, report: RoleReport::Director(report) })?;
-                }
+                ToRole::Report { id } => self.report(now, id, None)?,
+                ToRole::Services { id, scopes } => self.report(now, id, Some(&scopes))?,
                 ToRole::Connections { id } => self.list_connections(now, id)?,
                 ToRole::Server { id, request } => {
                     let result = self.health.handle_request(now, &request);
@@ -226,7 +224,8 @@ impl Director {
         }
         let changes = next.take_table_changes();
         let (wanted, former) = (|| next.wanted(), || self.health.wanted());
-        self.tables.change(now, &next.plan().interfaces, &changes, wanted, former)?;
+        let interfaces = addresses::arrivals(next.plan(), self.addresses.as_mut());
+        self.tables.change(now, &interfaces, &changes, wanted, former)?;
         self.health = next;
         for begun in self.health.take_begun() {
             self.begin(now, &begun);
@@ -235,7 +234,9 @@ impl Director {
             self.probes.remove(&id);
         }
         self.outside.configure(now, &self.health.plan().outside);
-        if let Some(text) = self.forwarding.handle_plan(self.health.plan()) {
+        let plan = self.health.plan();
+        let missing = self.addresses.as_mut().and_then(|watch| watch.missing(plan));
+        for text in self.forwarding.handle_plan(plan).into_iter().chain(missing) {
             self.tables.note(4, text);
         }
         if let Some(found) = found {
@@ -243,6 +244,11 @@ impl Director {
             self.tables.note(5, text);
         }
         Ok(())
+    }
+
+    fn report(&mut self, now: Time, id: u64, scopes: Option<&[Scope]>) -> io::Result<()> {
+        let report = report::report(now, &self.health, &self.probes, &self.tables, scopes);
+        self.say(&FromRole::Report { id, report: RoleReport::Director(report) })
     }
 
     fn list_connections(&mut self, now: Time, id: u64) -> io::Result<()> {

@@ -93,6 +93,13 @@ impl TableKeeper {
         Ok(())
     }
 
+    /// Clients' packets are expected on these interfaces too.
+    pub(super) fn set_interfaces(&mut self, interfaces: &[String]) {
+        if let Some(engine) = &mut self.engine {
+            engine.set_interfaces(interfaces);
+        }
+    }
+
     /// Changes that health asks for, until the tables are what is wanted.
     pub(super) fn follow(
         &mut self,

@@ -298,7 +298,8 @@ impl Helper {
                     let mut descriptors = frame.descriptors.into_iter();
                     self.shared.first_network = descriptors.next().map(NetworkNamespace::from);
                 }
-                ToRole::Connections { .. }
+                ToRole::Services { .. }
+                | ToRole::Connections { .. }
                 | ToRole::Server { .. }
                 | ToRole::Changes(_)
                 | ToRole::Bfd { .. } => {}

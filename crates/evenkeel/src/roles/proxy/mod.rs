@@ -37,7 +37,6 @@ const PROBES: u64 = 1;
 pub(crate) fn run(channel: Channel) -> io::Result<()> {
     // Ctrl-C reaches the whole process group: the end of this role is the supervisor's to say.
     let _signals = Signals::blocked(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP])?;
-    privileges::raise_descriptors();
     let poll = Poll::new()?;
     poll.add(&channel, CHANNEL, Interest::Read)?;
     let health = Health::new()?;
@@ -106,7 +105,11 @@ impl Driver {
                     self.say(&FromRole::Connections { id, connections, last: true })?;
                 }
                 // Between the vrrp and helper roles only.
-                ToRole::Link | ToRole::Server { .. } | ToRole::Changes(_) | ToRole::Bfd { .. } => {}
+                ToRole::Services { .. }
+                | ToRole::Link
+                | ToRole::Server { .. }
+                | ToRole::Changes(_)
+                | ToRole::Bfd { .. } => {}
                 ToRole::Stop | ToRole::Leave => return Ok(true),
             }
         }

@@ -167,15 +167,7 @@ mod tests {
     fn a_mail_speaks_of_the_checker_that_changed() {
         let target = "10.0.0.1:80".parse().unwrap();
         let second = Duration::from_secs(1);
-        let pace = Pace {
-            interval: second,
-            down_interval: second,
-            retry_interval: second,
-            rise: 1,
-            fall: 1,
-            warmup: second,
-            initially_up: true,
-        };
+        let pace = Pace::every(second);
         let checker = |kind| Checker::new(kind, target, second, pace);
         let endpoint = Endpoint { address: [10, 0, 0, 1].into(), port: 80 };
         let key = ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp };

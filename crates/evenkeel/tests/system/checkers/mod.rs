@@ -27,16 +27,8 @@ use crate::webserver;
 
 /// Quick enough for a test, slow enough for two busy cores.
 pub(crate) fn checker(kind: CheckKind, target: SocketAddr) -> Checker {
-    let interval = Duration::from_millis(200);
-    let pace = Pace {
-        interval,
-        down_interval: interval,
-        retry_interval: Duration::from_millis(100),
-        rise: 1,
-        fall: 2,
-        warmup: Duration::ZERO,
-        initially_up: true,
-    };
+    let (interval, retry_interval) = (Duration::from_millis(200), Duration::from_millis(100));
+    let pace = Pace { retry_interval, fall: 2, ..Pace::every(interval) };
     Checker::new(kind, target, Duration::from_secs(2), pace)
 }
 

@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use director::{Destination, ServiceTable, TableChange, Tables, diff};
 use model::Time;
-use model::check::{CheckKind, Checker};
+use model::check::Checker;
 use model::control::{Cause, Moment};
 use model::layer4::{Endpoint, Layer4Plan, RealServer, ServiceKey, VirtualServer, VirtualServerId};
 
@@ -229,18 +229,9 @@ impl Health {
         for (plan, service) in self.plan.virtual_servers.iter().zip(&self.services) {
             for (real_server, server) in plan.real_servers.iter().zip(&service.servers) {
                 for (checker, tracked) in real_server.checkers.iter().zip(&server.checkers) {
-                    let name = match &checker.kind {
-                        CheckKind::Bfd(name) => name,
-                        CheckKind::File(file) => &file.name,
-                        CheckKind::Tcp
-                        | CheckKind::Http(_)
-                        | CheckKind::Smtp(_)
-                        | CheckKind::Dns(_)
-                        | CheckKind::Udp(_)
-                        | CheckKind::Ping
-                        | CheckKind::Misc(_) => continue,
-                    };
-                    self.listeners.entry(name.clone()).or_default().push(tracked.id);
+                    if let Some(name) = checker.kind.followed() {
+                        self.listeners.entry(name.to_owned()).or_default().push(tracked.id);
+                    }
                 }
             }
         }

@@ -33,15 +33,7 @@ fn at(seconds: u64) -> Time {
 
 fn checker(last: u8, port: u16) -> Checker {
     let second = Duration::from_secs(1);
-    let pace = Pace {
-        interval: second,
-        down_interval: second,
-        retry_interval: second,
-        rise: 1,
-        fall: 1,
-        warmup: second,
-        initially_up: true,
-    };
+    let pace = Pace::every(second);
     Checker::new(CheckKind::Tcp, SocketAddr::from(([10, 0, 0, last], port)), second, pace)
 }
 
