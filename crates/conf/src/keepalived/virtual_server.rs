@@ -66,6 +66,11 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .syntax("NETMASK")
         .doc("Netmask of NAT.")
         .no_effect("it never had one, and Keepalived removed it", Rule::value(Fill::Check(nat_mask))),
+    keyword("ip_family", &[VIRTUAL_SERVER])
+        .example("inet")
+        .syntax("inet")
+        .doc("Address family of the service.")
+        .no_effect("it is that of the address", Rule::value(Fill::Check(ip_family))),
     keyword("protocol", &[VIRTUAL_SERVER])
         .example("TCP")
         .syntax("TCP|UDP")
@@ -215,6 +220,11 @@ fn persistence_granularity(
 
 fn nat_mask(reader: &mut Reader<'_>, statement: &Statement<'_>) {
     reader.argument(statement, "a netmask");
+}
+
+fn ip_family(reader: &mut Reader<'_>, statement: &Statement<'_>) {
+    let later = [("inet6", "use inet: services are IPv4 here")];
+    reader.choice(statement, &[("inet", ())], &later);
 }
 
 /// Leading ones of a netmask that is not empty and has no gaps.

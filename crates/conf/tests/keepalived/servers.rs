@@ -191,6 +191,7 @@ fn a_quorum_that_cannot_be_is_what_keepalived_makes_of_it() {
     warned("weight 4\nquorum 9\nhysteresis 3", 9, 3, "");
     warned("quorum 0", 1, 0, "2:1 warning: quorum 0 says nothing: it is 1");
     warned("nat_mask 255.255.255.0", 1, 0, "2:1 note: nat_mask has no effect; it never had one");
+    warned("ip_family inet", 1, 0, "2:1 note: ip_family has no effect; it is that of the address");
 }
 
 #[test]

@@ -30,5 +30,4 @@ pub(crate) static TABLES: &[&[KeywordRow]] = &[
     vrrp::BEHAVIOUR,
     vrrp::GROUPS,
     servers::SCHEDULING,
-    servers::BEHAVIOUR,
 ];
