@@ -105,6 +105,16 @@ pub struct ServiceKey {
     pub protocol: Protocol,
 }
 
+impl ServiceKey {
+    /// The port of all of these; 0 when they differ, which stands for the port the client used.
+    pub fn common_port(services: &[ServiceKey]) -> u16 {
+        match services {
+            [first, rest @ ..] if rest.iter().all(|key| key.port == first.port) => first.port,
+            _ => 0,
+        }
+    }
+}
+
 impl fmt::Display for ServiceKey {
     /// `TCP 192.0.2.1:80`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,6 +129,14 @@ pub struct Endpoint {
     pub address: IpAddr,
     /// Port; 0 means the port the client used.
     pub port: u16,
+}
+
+impl Endpoint {
+    /// A host can have this address: it is neither unspecified nor a multicast or broadcast one.
+    pub fn is_of_a_host(address: IpAddr) -> bool {
+        let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+        !address.is_unspecified() && !address.is_multicast() && !broadcast
+    }
 }
 
 impl fmt::Display for Endpoint {
@@ -248,6 +266,13 @@ impl VirtualServer {
             omega: false,
             smtp_alert: false,
         }
+    }
+
+    /// How packets reach a real server of which nobody said it: as they reach the others.
+    pub fn usual_forwarding(&self) -> Forwarding {
+        let of_servers = self.real_servers.first().map(|server| server.forwarding);
+        let of_sorry = || self.quorum.sorry.as_ref().map(|sorry| sorry.forwarding);
+        of_servers.or_else(of_sorry).unwrap_or_default()
     }
 
     /// The first service that it matches, by which it is known where there is room for one.

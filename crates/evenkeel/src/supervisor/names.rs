@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use model::Plan;
 use model::check::Checker;
-use model::layer4::{Endpoint, Protocol, ServiceKey, VirtualServer, VirtualServerId};
+use model::layer4::{Endpoint, Forwarding, Protocol, ServiceKey, VirtualServer, VirtualServerId};
 
 /// Names that an error lists.
 const LISTED_MAX: usize = 8;
@@ -132,20 +132,48 @@ pub(super) fn real_server(
     }
 }
 
-/// The real server to add: the port is the virtual server's where none is given.
-pub(super) fn new_server(id: &VirtualServerId, text: &str) -> Result<Endpoint, String> {
-    match (endpoint(text), id) {
-        (Some((address, Some(port))), _) => Ok(Endpoint { address, port }),
-        (Some((address, None)), VirtualServerId::Service(key)) => {
-            Ok(Endpoint { address, port: key.port })
+/// The real server to add: the port is the virtual server's where none is given. Takes what a
+/// file may say, and nothing else.
+pub(super) fn new_server(
+    plan: &Plan,
+    id: &VirtualServerId,
+    forwarding: Option<Forwarding>,
+    text: &str,
+) -> Result<Endpoint, String> {
+    let server = find(plan, id).ok_or_else(|| format!("there is no virtual server {id}"))?;
+    let common = ServiceKey::common_port(&server.services);
+    let (address, port) = endpoint(text).ok_or_else(|| {
+        format!("{text} is no address of a real server; write one such as 10.0.0.1:80")
+    })?;
+    let port = match (port, id) {
+        (Some(port), _) => port,
+        (None, VirtualServerId::Service(_)) => common,
+        (None, VirtualServerId::Group { .. }) => {
+            return Err(format!("{text} needs a port, such as {text}:80"));
         }
-        (Some((_, None)), VirtualServerId::Group { .. }) => {
-            Err(format!("{text} needs a port, such as {text}:80"))
-        }
-        (None, _) => {
-            Err(format!("{text} is no address of a real server; write one such as 10.0.0.1:80"))
-        }
+    };
+    if !Endpoint::is_of_a_host(address) {
+        return Err(format!("{address} cannot be the address of a real server"));
     }
+    let key = server.key();
+    if address.is_ipv4() != key.address.is_ipv4() {
+        return Err(format!("{id} has addresses of the other family than {address}"));
+    }
+    if port == 0 && common != 0 {
+        return Err(format!("port 0 is the client's, which is {common} here: write {address}"));
+    }
+    let forwarding = forwarding.unwrap_or_else(|| server.usual_forwarding());
+    if forwarding == Forwarding::DirectRouting && port != common {
+        let stays = if common == 0 { "the client's".to_owned() } else { common.to_string() };
+        return Err(format!(
+            "direct routing cannot change the port, it stays {stays}: write {address}:{common}, \
+             or --forwarding nat"
+        ));
+    }
+    if server.services.iter().any(|key| key.address == address && (key.port == port || port == 0)) {
+        return Err("a real server cannot be its own virtual server".to_owned());
+    }
+    Ok(Endpoint { address, port })
 }
 
 /// `10.0.0.1:80`, `10.0.0.1`, `[2001:db8::1]:80`, `2001:db8::1`
@@ -276,9 +304,48 @@ mod tests {
             let expected = expected.map(str::to_owned).map_err(str::to_owned);
             assert_eq!(found, expected, "{text}");
         }
-        assert_eq!(new_server(id, "10.0.0.5").unwrap().port, 80);
-        assert!(new_server(&plan.layer4.virtual_servers[1].id, "10.0.0.5").is_err());
-        assert!(new_server(id, "server").is_err());
+    }
+
+    #[test]
+    fn a_new_server_is_one_that_a_file_could_name() {
+        let plan = plan();
+        let ids = |index: usize| &plan.layer4.virtual_servers[index].id;
+        let (nat, direct) = (None, Some(Forwarding::DirectRouting));
+        let cases = [
+            (0, nat, "10.0.0.5", Ok("10.0.0.5:80")),
+            (0, nat, "10.0.0.5:8080", Ok("10.0.0.5:8080")),
+            (0, direct, "10.0.0.5", Ok("10.0.0.5:80")),
+            (1, nat, "10.0.0.5", Err("10.0.0.5 needs a port, such as 10.0.0.5:80")),
+            (
+                0,
+                nat,
+                "server",
+                Err("server is no address of a real server; write one such as 10.0.0.1:80"),
+            ),
+            (0, nat, "0.0.0.0", Err("0.0.0.0 cannot be the address of a real server")),
+            (0, nat, "224.0.0.1:80", Err("224.0.0.1 cannot be the address of a real server")),
+            (
+                0,
+                nat,
+                "[2001:db8::1]:80",
+                Err("TCP 192.0.2.1:80 has addresses of the other family than 2001:db8::1"),
+            ),
+            (0, nat, "10.0.0.5:0", Err("port 0 is the client's, which is 80 here: write 10.0.0.5")),
+            (0, nat, "192.0.2.1:80", Err("a real server cannot be its own virtual server")),
+            (1, nat, "192.0.2.8:80", Err("a real server cannot be its own virtual server")),
+            (
+                0,
+                direct,
+                "10.0.0.5:8080",
+                Err(
+                    "direct routing cannot change the port, it stays 80: write 10.0.0.5:80, or --forwarding nat",
+                ),
+            ),
+        ];
+        for (index, forwarding, text, expected) in cases {
+            let made = new_server(&plan, ids(index), forwarding, text).map(|it| it.to_string());
+            assert_eq!(made, expected.map(str::to_owned).map_err(str::to_owned), "{text}");
+        }
     }
 
     #[test]

@@ -106,14 +106,12 @@ impl Changes {
                     Some(ServerAction::Add { weight, forwarding })
                 }
                 Presence::AsFile | Presence::Added { .. } => None,
-                Presence::Deleted => in_file.then_some(ServerAction::Delete),
+                Presence::Deleted => Some(ServerAction::Delete),
             };
-            // Nothing can be changed of a server that the file lost; it may come back.
-            let is_there = in_file || matches!(change.presence, Presence::Added { .. });
-            let weight = change.weight.filter(|_| is_there).map(ServerAction::Weight);
+            // Of a server that the file lost too: it may come back.
+            let weight = change.weight.map(ServerAction::Weight);
             let drain = change
                 .drain
-                .filter(|_| is_there)
                 .map(|until| ServerAction::Drain { within: until.map(|until| until.since(now)) });
             let actions = presence.into_iter().chain(weight).chain(drain);
             requests.extend(actions.map(|action| ServerRequest {
@@ -125,11 +123,10 @@ impl Changes {
         requests
     }
 
-    /// Endpoints that were added to a virtual server.
-    fn added(&self, id: &VirtualServerId) -> Vec<Endpoint> {
-        let of_this = self.in_force.iter().filter(|((of, _), _)| of == id);
-        let added = |change: &Change| matches!(change.presence, Presence::Added { .. });
-        of_this.filter(|(_, change)| added(change)).map(|((_, server), _)| *server).collect()
+    /// Real servers of a virtual server of which something is changed, those added and those that
+    /// the file lost among them.
+    fn of(&self, id: &VirtualServerId) -> Vec<Endpoint> {
+        self.in_force.keys().filter(|(of, _)| of == id).map(|(_, server)| *server).collect()
     }
 
     /// Those of these servers, with what the director says of them.
@@ -209,13 +206,15 @@ impl Supervisor {
     fn ask_for_change(&mut self, client: ClientId, order: &ServerOrder) -> Result<(), String> {
         let id = names::virtual_server(&self.plan, &order.virtual_server)?;
         let server = match order.action {
-            ServerAction::Add { .. } => names::new_server(&id, &order.server)?,
+            ServerAction::Add { forwarding, .. } => {
+                names::new_server(&self.plan, &id, forwarding, &order.server)?
+            }
             ServerAction::Drain { .. }
             | ServerAction::Ready
             | ServerAction::Weight(_)
             | ServerAction::Delete => {
-                let added = self.changes.added(&id);
-                names::real_server(&self.plan, &id, &added, &order.server)?
+                let changed = self.changes.of(&id);
+                names::real_server(&self.plan, &id, &changed, &order.server)?
             }
         };
         if self.changes.in_force.len() >= CHANGES_MAX {

@@ -10,7 +10,9 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use model::layer4::{Layer4Plan, Persistence, RealServer, Scheduler, ServiceKey, VirtualServer};
+use model::layer4::{
+    Endpoint, Layer4Plan, Persistence, RealServer, Scheduler, ServiceKey, VirtualServer,
+};
 
 use crate::diagnostic::Diagnostic;
 use crate::keepalived::PERSISTENCE_DEFAULT;
@@ -33,17 +35,8 @@ pub(super) fn lower(from: &Configuration, diagnostics: &mut Vec<Diagnostic>) -> 
     Layer4Plan { virtual_servers, ..Layer4Plan::default() }
 }
 
-/// The port of all services; 0 when they differ, which stands for the port the client used.
-fn common_port(services: &[ServiceKey]) -> u16 {
-    match services {
-        [first, rest @ ..] if rest.iter().all(|key| key.port == first.port) => first.port,
-        _ => 0,
-    }
-}
-
 fn check_address(address: IpAddr, span: Span, what: &str, diagnostics: &mut Vec<Diagnostic>) {
-    let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
-    if address.is_unspecified() || address.is_multicast() || broadcast {
+    if !Endpoint::is_of_a_host(address) {
         diagnostics.push(
             Diagnostic::error(span, format!("{address} cannot be the address of {what}"))
                 .help("use the address of a host"),

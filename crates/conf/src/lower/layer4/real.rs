@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use model::layer4::{Endpoint, Forwarding, RealServer, ServiceKey};
 
-use super::{check_address, common_port};
+use super::check_address;
 use crate::diagnostic::Diagnostic;
 use crate::keepalived::ast;
 use crate::lower::checker;
@@ -87,7 +87,7 @@ impl Place<'_> {
         forwarding: Forwarding,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Endpoint {
-        let common = common_port(self.services);
+        let common = ServiceKey::common_port(self.services);
         let address = location.value.address;
         let mut port = location.value.port.filter(|&port| port != 0).unwrap_or(common);
         if forwarding == Forwarding::DirectRouting && port != common {

@@ -105,7 +105,8 @@ fn screen(status: &Status, paint: Paint, verbose: bool) -> String {
         let _ = writeln!(text, "  {:<9} {}{pid}{restarts}", role.role, role.state);
     }
     if let Some(reload) = status.last_reload.as_ref().filter(|reload| !reload.applied) {
-        let first = reload.messages.lines().next().unwrap_or("");
+        let reason = reload.messages.lines().find(|line| line.starts_with("error"));
+        let first = reason.or(reload.messages.lines().next()).unwrap_or_default();
         let _ = writeln!(text, "{}: {first}", paint.bad("the last reload was refused"));
     }
     let mails = &status.alerts;
