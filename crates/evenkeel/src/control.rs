@@ -281,7 +281,7 @@ fn connect(runtime_directory: &str, request: &Request) -> Result<(Channel, PathB
     })?;
     let ask = || -> io::Result<Channel> {
         let mut channel = Channel::from_socket(OwnedFd::from(stream))?;
-        channel.queue(&serde_json::to_vec(request)?, Vec::new());
+        channel.queue(serde_json::to_vec(request)?, Vec::new());
         Ok(channel)
     };
     let channel = ask().map_err(|error| no_answer(&path, &error))?;

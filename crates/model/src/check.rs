@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::compact::{is_default, nanoseconds};
 use crate::units::Time;
 use crate::vrrp::Command;
 
@@ -19,13 +20,16 @@ pub struct Checker {
     /// Port 0 for kinds that have none.
     pub target: SocketAddr,
     /// Source of its connections.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub source: Source,
     /// Bound on the connect, and again on the exchange that follows (`connect_timeout`,
     /// `misc_timeout`).
+    #[serde(with = "nanoseconds")]
     pub timeout: Duration,
     /// When it is tried, and how many results change the verdict.
     pub pace: Pace,
     /// Every failure is told, not only the one that changes the verdict (`log_all_failures`).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub log_all_failures: bool,
 }
 
@@ -96,16 +100,20 @@ pub struct Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pace {
     /// Time between the start of two checks while the server's state is settled and up.
+    #[serde(with = "nanoseconds")]
     pub interval: Duration,
     /// The same while the server is down.
+    #[serde(with = "nanoseconds")]
     pub down_interval: Duration,
     /// Wait before the next try while results disagree with the state.
+    #[serde(with = "nanoseconds")]
     pub retry_interval: Duration,
     /// Successes in a row that bring a server up. At least 1.
     pub rise: u32,
     /// Failures in a row that take a server down. At least 1.
     pub fall: u32,
     /// Bound of the random wait before the first check (`warmup`).
+    #[serde(with = "nanoseconds")]
     pub warmup: Duration,
     /// The verdict before the first result: Keepalived and HAProxy both begin with up.
     pub initially_up: bool,

@@ -9,6 +9,9 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Checker;
+use crate::compact::{exact_list, is_default};
+use crate::pair::pair;
+use crate::shared::Shared;
 use crate::vrrp::{Command, Fifo, TrackFile, User};
 
 /// Most virtual servers: the data plane's tables have this many places.
@@ -29,6 +32,22 @@ pub struct Layer4Plan {
     pub interfaces: Vec<String>,
     /// Programs that the director runs, files that it follows and pipes that it tells.
     pub outside: Outside,
+}
+
+impl Layer4Plan {
+    /// Real servers that a former plan has just so become one with those: whoever compares the two
+    /// plans from then on, or keeps both, has to do with the differences alone.
+    pub fn share(&mut self, former: &Layer4Plan) {
+        let places = pair(&former.virtual_servers, &self.virtual_servers, |one| &one.id);
+        for (server, place) in self.virtual_servers.iter_mut().zip(places) {
+            let former = place.and_then(|place| former.virtual_servers.get(place));
+            if let Some(former) = former
+                && server.real_servers == former.real_servers
+            {
+                server.real_servers = former.real_servers.clone();
+            }
+        }
+    }
 }
 
 /// What the director role has to do with besides the network.
@@ -236,8 +255,9 @@ pub struct VirtualServer {
     pub scheduler: Scheduler,
     /// Persistence, if any.
     pub persistence: Option<Persistence>,
-    /// The real servers, in file order; endpoints are unique.
-    pub real_servers: Vec<RealServer>,
+    /// The real servers, in file order; endpoints are unique. Plans that follow each other share
+    /// those that did not change.
+    pub real_servers: Shared<Vec<RealServer>>,
     /// When it works, and what happens when it does not.
     pub quorum: Quorum,
     /// Checks pause while none of its addresses is on this machine (`ha_suspend`).
@@ -259,7 +279,7 @@ impl VirtualServer {
             services: Vec::from([key]),
             scheduler: Scheduler::default(),
             persistence: None,
-            real_servers: Vec::new(),
+            real_servers: Shared::default(),
             quorum: Quorum::default(),
             ha_suspend: false,
             alpha: false,
@@ -328,17 +348,23 @@ pub struct RealServer {
     /// How packets get there.
     pub forwarding: Forwarding,
     /// All must pass for the server to be in the tables; none means it always is.
+    #[serde(deserialize_with = "exact_list")]
     pub checkers: Vec<Checker>,
     /// A failed server stays in the tables with weight 0 (`inhibit_on_failure`).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub inhibit_on_failure: bool,
     /// Connections from which on it takes no new ones; 0 for no bound (`uthreshold`).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub upper_threshold: u32,
     /// Connections below which it takes new ones again; 0 for three quarters of the upper
     /// threshold (`lthreshold`).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub lower_threshold: u32,
     /// Run when it comes up (`notify_up`).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub notify_up: Option<Command>,
     /// Run when it goes down (`notify_down`).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub notify_down: Option<Command>,
     /// Its changes are mailed.
     pub smtp_alert: bool,

@@ -122,7 +122,7 @@ impl Vetting {
         for service in &mut plan.virtual_servers {
             self.option(&mut service.quorum.up, |command| command);
             self.option(&mut service.quorum.down, |command| command);
-            for server in &mut service.real_servers {
+            for server in service.real_servers.iter_mut() {
                 self.option(&mut server.notify_up, |command| command);
                 self.option(&mut server.notify_down, |command| command);
                 server.checkers.retain_mut(|checker| {

@@ -156,7 +156,7 @@ impl Running {
         message: &ToRole,
         descriptors: Vec<OwnedFd>,
     ) -> io::Result<()> {
-        self.channel.queue(&serde_json::to_vec(message)?, descriptors);
+        self.channel.queue(serde_json::to_vec(message)?, descriptors);
         self.channel.flush().map(|_| ())
     }
 

@@ -75,10 +75,11 @@ impl Supervisor {
         self.saved.begin(&self.plan.global, loaded.texts());
         self.saved.plan(&self.plan.global, &self.plan, Moment::Before);
         let messages = loaded.render(false);
-        let Some(plan) = loaded.plan else {
+        let Some(mut plan) = loaded.plan else {
             tracing::error!("reload refused, the former configuration stays in force:\n{messages}");
             return self.refuse(clients, Vec::new(), messages);
         };
+        plan.layer4.share(&self.plan.layer4);
         let changes = diff(&self.plan, &plan);
         let nothing = plan.is_idle().then_some(NOTHING_LEFT);
         if let Some(error) = nothing.or_else(|| surroundings::unchangeable(&self.plan, &plan)) {

@@ -240,7 +240,7 @@ mod tests {
         };
         let server =
             |last, port| RealServer::new(Endpoint { address: [10, 0, 0, last].into(), port });
-        let real_servers = vec![server(1, 80), server(2, 80), server(2, 81)];
+        let real_servers = vec![server(1, 80), server(2, 80), server(2, 81)].into();
         let first = VirtualServer { real_servers, ..VirtualServer::new(key(1, 80, Protocol::Tcp)) };
         let dns = [Protocol::Tcp, Protocol::Udp].map(|it| VirtualServer::new(key(2, 53, it)));
         let mut plan = Plan::default();

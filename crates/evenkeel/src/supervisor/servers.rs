@@ -288,7 +288,7 @@ mod tests {
 
     fn plan() -> Plan {
         let key = ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp };
-        let real_servers = vec![RealServer::new(endpoint(1)), RealServer::new(endpoint(2))];
+        let real_servers = vec![RealServer::new(endpoint(1)), RealServer::new(endpoint(2))].into();
         let mut plan = Plan::default();
         plan.layer4.virtual_servers =
             vec![VirtualServer { real_servers, ..VirtualServer::new(key) }];

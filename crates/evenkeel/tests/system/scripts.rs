@@ -82,7 +82,7 @@ impl Helper {
 
     fn notice(&mut self, group: bool, name: &str, kind: NoticeKind) {
         let notice = Notice { group, name: name.into(), kind, priority: 100 };
-        self.link.queue(&serde_json::to_vec(&ToHelper::Notice(notice)).unwrap(), Vec::new());
+        self.link.queue(serde_json::to_vec(&ToHelper::Notice(notice)).unwrap(), Vec::new());
         self.link.flush().unwrap();
     }
 

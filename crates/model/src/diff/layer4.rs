@@ -183,7 +183,8 @@ mod tests {
     #[test]
     fn every_setting_of_a_real_server_is_told() {
         let mut old = VirtualServer::new(key(1));
-        old.real_servers = vec![RealServer::new(Endpoint { address: key(2).address, port: 80 })];
+        let server = RealServer::new(Endpoint { address: key(2).address, port: 80 });
+        old.real_servers = vec![server].into();
         let mut new = old.clone();
         let server = &mut new.real_servers[0];
         server.inhibit_on_failure = true;

@@ -8,6 +8,7 @@ mod services;
 
 use alloc::format;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::IpAddr;
 
 use model::layer4::{
@@ -35,7 +36,12 @@ pub(super) fn lower(from: &Configuration, diagnostics: &mut Vec<Diagnostic>) -> 
     Layer4Plan { virtual_servers, ..Layer4Plan::default() }
 }
 
-fn check_address(address: IpAddr, span: Span, what: &str, diagnostics: &mut Vec<Diagnostic>) {
+fn check_address(
+    address: IpAddr,
+    span: Span,
+    what: fmt::Arguments<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
     if !Endpoint::is_of_a_host(address) {
         diagnostics.push(
             Diagnostic::error(span, format!("{address} cannot be the address of {what}"))
@@ -62,7 +68,7 @@ fn fill(
         );
     }
     let alert = global.global.plan.alerts.checkers.or(global.global.vrrp.smtp_alert);
-    to.real_servers = real::lower(from, &to.services, alert, diagnostics);
+    to.real_servers = real::lower(from, &to.services, alert, diagnostics).into();
     check_weights(to.scheduler, span, &to.real_servers, diagnostics);
     to.quorum = quorum::lower(from, to, diagnostics);
     to.ha_suspend = from.ha_suspend.is_some();

@@ -16,7 +16,7 @@ pub(in crate::lower) fn outside(
     plan: &Plan,
 ) -> Outside {
     let global = &plan.global;
-    let followed = followed(&plan.layer4);
+    let followed = if files.is_empty() { BTreeSet::new() } else { followed(&plan.layer4) };
     let files = files.iter().filter(|file| followed.contains(file.name.value.as_str()));
     Outside {
         files: files

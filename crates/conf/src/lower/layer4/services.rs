@@ -60,7 +60,7 @@ impl<'c> Services<'c> {
         let (id, ranges) = match &server.served.value {
             Served::Service(location) => {
                 let (address, port) = (location.address, location.port.unwrap_or(0));
-                check_address(address, span, "a virtual server", diagnostics);
+                check_address(address, span, format_args!("a virtual server"), diagnostics);
                 let key = ServiceKey { address, port, protocol };
                 let mut lowered = VirtualServer::new(key);
                 let is_new = self.claim(lowered.id.clone(), span, diagnostics);
@@ -130,7 +130,7 @@ impl<'c> Services<'c> {
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         let AddressRange { first, last, port } = range.value;
-        check_address(first.into(), range.span, "a virtual server", diagnostics);
+        check_address(first.into(), range.span, format_args!("a virtual server"), diagnostics);
         let key = |address: u32| ServiceKey {
             address: IpAddr::V4(Ipv4Addr::from_bits(address)),
             port: port.unwrap_or(0),

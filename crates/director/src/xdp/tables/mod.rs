@@ -8,7 +8,7 @@ mod adopt;
 mod counts;
 mod pending;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 
 use model::layer4::{Endpoint, Scheduler, ServiceKey};
@@ -39,7 +39,7 @@ pub(crate) struct TableState {
     dirty: BTreeSet<ServiceKey>,
     next_position: u32,
     /// Destinations by address.
-    at: HashMap<Ipv4Addr, Vec<u32>>,
+    at: BTreeMap<Ipv4Addr, Vec<u32>>,
     pending: Pending,
 }
 
@@ -104,7 +104,7 @@ impl TableState {
             removed: BTreeSet::new(),
             dirty: BTreeSet::new(),
             next_position: 0,
-            at: HashMap::new(),
+            at: BTreeMap::new(),
             pending: Pending::default(),
         }
     }
@@ -125,6 +125,12 @@ impl TableState {
     /// Destinations at an address, in whatever service.
     pub(crate) fn at_address(&self, address: Ipv4Addr) -> Vec<u32> {
         self.at.get(&address).cloned().unwrap_or_default()
+    }
+
+    /// Some destination is at a loopback address.
+    pub(crate) fn has_loopback(&self) -> bool {
+        let loopback = Ipv4Addr::new(127, 0, 0, 0)..=Ipv4Addr::new(127, 255, 255, 255);
+        self.at.range(loopback).next().is_some()
     }
 
     pub(crate) fn add_service(

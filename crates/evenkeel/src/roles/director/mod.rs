@@ -1,8 +1,9 @@
 //! The director role's driver: checkers -> health -> layer-4 tables.
 //!
 //! One thread waits for the supervisor, the probes, what is outside and the engine. What takes
-//! part is decided in [`health`]; the engine's tables follow it, then everybody is told. When the channel ends without a Stop the supervisor
-//! is dead: the role leaves, and forwarding stays pinned for the next director.
+//! part is decided in [`health`]; the engine's tables follow it, then everybody is told. When the
+//! channel ends without a Stop the supervisor is dead: the role leaves, and forwarding stays pinned
+//! for the next director.
 
 mod addresses;
 mod follow;
@@ -169,7 +170,10 @@ impl Director {
                 Received::Closed => return Ok(Some(End::Orphaned)),
             };
             match serde_json::from_slice(&frame.bytes)? {
-                ToRole::Hello(runtime) => self.tables.handle_runtime(runtime),
+                ToRole::Hello(runtime) => {
+                    self.tables.handle_runtime(runtime);
+                    self.tables.open_ahead();
+                }
                 ToRole::Configure { generation, plan: RolePlan::Director(plan), .. } => {
                     self.put_in_force(now, generation, plan)?;
                 }
@@ -266,7 +270,7 @@ impl Director {
 
     /// Puts a message in line for the supervisor.
     fn say(&mut self, message: &FromRole) -> io::Result<()> {
-        self.channel.queue(&serde_json::to_vec(message)?, Vec::new());
+        self.channel.queue(serde_json::to_vec(message)?, Vec::new());
         Ok(())
     }
 

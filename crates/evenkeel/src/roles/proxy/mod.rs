@@ -155,7 +155,7 @@ impl Driver {
 
     /// Puts a message in line for the supervisor.
     fn say(&mut self, message: &FromRole) -> io::Result<()> {
-        self.channel.queue(&serde_json::to_vec(message)?, Vec::new());
+        self.channel.queue(serde_json::to_vec(message)?, Vec::new());
         Ok(())
     }
 

@@ -330,7 +330,7 @@ mod tests {
     fn plan(global: Global) -> Plan {
         let key = ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp };
         let endpoint = Endpoint { address: [10, 0, 0, 2].into(), port: 80 };
-        let real_servers = vec![RealServer::new(endpoint)];
+        let real_servers = vec![RealServer::new(endpoint)].into();
         let server = VirtualServer { real_servers, ..VirtualServer::new(key) };
         let group = |protocol| VirtualServer {
             id: VirtualServerId::Group { name: "web".into(), protocol },

@@ -172,7 +172,7 @@ mod tests {
         let endpoint = Endpoint { address: [10, 0, 0, 1].into(), port: 80 };
         let key = ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp };
         let checkers = vec![checker(CheckKind::Ping), checker(CheckKind::Tcp)];
-        let real_servers = vec![RealServer { checkers, ..RealServer::new(endpoint) }];
+        let real_servers = vec![RealServer { checkers, ..RealServer::new(endpoint) }].into();
         let service = VirtualServer { real_servers, ..VirtualServer::new(key) };
         let mut plan = Plan::default();
         plan.layer4.virtual_servers = vec![service];

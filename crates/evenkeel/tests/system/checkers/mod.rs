@@ -126,7 +126,7 @@ fn plan(checkers: Vec<Checker>) -> Layer4Plan {
     let key = ServiceKey { address: [10, 7, 0, 100].into(), port: 80, protocol: Protocol::Tcp };
     let service = VirtualServer {
         scheduler: Scheduler::RoundRobin,
-        real_servers: vec![server],
+        real_servers: vec![server].into(),
         ..VirtualServer::new(key)
     };
     let interfaces = vec!["eth0".to_string()];

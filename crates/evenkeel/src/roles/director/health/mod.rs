@@ -23,13 +23,12 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 
 use director::{ServiceSettings, ServiceTable, TableChange, Tables};
-use model::Time;
-use model::check::Former;
+use model::check::{Checker, Former};
 use model::control::{Cause, Event, Moment};
 use model::layer4::{Endpoint, Layer4Plan, RealServer, VirtualServer, VirtualServerId};
 use model::status::{QuorumStatus, SorryStatus};
-
 use model::vrrp::Command;
+use model::{Shared, Time};
 
 use roster::{Place, Roster};
 
@@ -68,8 +67,9 @@ pub(super) struct Health {
     plan: Layer4Plan,
     /// There was a plan already, however empty.
     started: bool,
-    /// One for each of the plan's, in its order.
-    services: Vec<Service>,
+    /// One for each of the plan's, in its order. What a reload leaves alone is shared with the
+    /// health before it, until that is gone.
+    services: Vec<Shared<Service>>,
     roster: Roster,
     /// Who listens to a BFD session or a file, by its name.
     listeners: HashMap<String, Vec<CheckerId>>,
@@ -91,7 +91,7 @@ impl Health {
 
     /// Every virtual server of the plan with its state.
     pub(super) fn services(&self) -> impl Iterator<Item = (&VirtualServer, &Service)> {
-        self.plan.virtual_servers.iter().zip(&self.services)
+        self.plan.virtual_servers.iter().zip(self.services.iter().map(|service| &**service))
     }
 
     /// Checkers that the last reload brought.
@@ -105,12 +105,15 @@ impl Health {
     }
 
     /// What a checker is, and what it begins with.
-    pub(super) fn checker(&self, id: CheckerId) -> Option<(&model::check::Checker, Former)> {
+    pub(super) fn checker(&self, id: CheckerId) -> Option<(&Checker, Former)> {
         let place = self.roster.find(id)?;
-        let virtual_server = self.plan.virtual_servers.get(place.service)?;
-        let plan = virtual_server.real_servers.get(place.server)?.checkers.get(place.checker)?;
-        let tracked = self.tracked(place)?;
+        let (plan, tracked) = (self.definition(place)?, self.tracked(place)?);
         Some((plan, Former { weight: tracked.weight, untried: true, ..Former::new(tracked.up) }))
+    }
+
+    fn definition(&self, place: Place) -> Option<&Checker> {
+        let virtual_server = self.plan.virtual_servers.get(place.service)?;
+        virtual_server.real_servers.get(place.server)?.checkers.get(place.checker)
     }
 
     /// The checkers that listen to this BFD session or file.

@@ -61,6 +61,7 @@ fn script(word: &str) -> Option<Command> {
 
 fn virtual_server(last: u8, real_servers: Vec<RealServer>) -> VirtualServer {
     let quorum = Quorum { up: script("up"), down: script("down"), ..Quorum::default() };
+    let real_servers = real_servers.into();
     VirtualServer { real_servers, quorum, ..VirtualServer::new(key(last)) }
 }
 

@@ -483,3 +483,45 @@ fn a_virtual_server_that_goes_has_lost_all_of_its_weight() {
     assert_eq!(causes(&ended), [Cause::End]);
     assert_eq!(quorum(ended), Some((false, 0, Moment::End)));
 }
+
+#[test]
+fn a_reload_shares_what_it_leaves_alone() {
+    let servers = || vec![server(1, 1, &[80]), server(2, 1, &[80])];
+    let before = plan(vec![virtual_server(2, servers()), virtual_server(1, servers())]);
+    let mut health = Health::default().successor(at(0), before.clone(), None);
+    drain(&mut health);
+    // The first virtual server goes, the second one moves up.
+    let after = plan(vec![before.virtual_servers[1].clone()]);
+    let mut next = health.successor(at(1), after.clone(), None);
+    assert!(next.services[0].is(&health.services[1]));
+    drain(&mut next);
+    assert_eq!(changes(&set(&mut next, 2, false)), ["-2"], "its checkers are found");
+    assert_eq!((shown(&next).len(), shown(&health).len()), (1, 2), "each has its own by now");
+    // Somebody changed it at run time: the file is looked at anew.
+    next.handle_request(at(2), &request(1, ServerAction::Weight(7))).expect("it is there");
+    let again = next.successor(at(3), after, None);
+    assert!(!again.services[0].is(&next.services[0]));
+    assert_eq!(shown(&again), [(1, 7)]);
+}
+
+#[test]
+fn who_listens_is_known_after_reloads_too() {
+    let listener = |last: u8, name: &str| {
+        let mut one = server(last, 1, &[80]);
+        one.checkers[0].kind = CheckKind::Bfd(name.to_string());
+        one
+    };
+    let first = plan(vec![virtual_server(1, vec![listener(1, "a"), listener(2, "b")])]);
+    let mut health = Health::default().successor(at(0), first.clone(), None);
+    assert_eq!(health.listeners("a"), ids(&health, 1));
+    let second = plan(vec![
+        virtual_server(1, vec![listener(1, "a"), listener(3, "a")]),
+        virtual_server(2, vec![listener(4, "c")]),
+    ]);
+    health = health.successor(at(1), second, None);
+    assert_eq!(health.listeners("a"), [ids(&health, 1), ids(&health, 3)].concat());
+    assert_eq!((health.listeners("b").len(), health.listeners("c").len()), (0, 1));
+    health = health.successor(at(2), first, None);
+    assert_eq!((health.listeners("a").len(), health.listeners("b").len()), (1, 1));
+    assert!(health.listeners("c").is_empty());
+}
