@@ -117,6 +117,8 @@ fn virtual_server(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut C
         Spanned { value: Served::Service(location.value), span: location.span }
     }));
     let block = reader.block(statement);
+    // Most of it are real servers.
+    server.real_servers.reserve_exact(block.len());
     server.written = reader.fields(block, |reader, statement, fill| match fill {
         Fill::VirtualServer(parse) => parse(reader, statement, &mut server),
         Fill::Timers(parse) => parse(reader, statement, &mut server.timers),
