@@ -103,7 +103,13 @@ pub(crate) struct FileArgs {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RuntimeArgs {
     /// Directory of the control socket.
-    #[arg(long, value_name = "DIR", default_value = "/run/evenkeel", env = "EVENKEEL_RUNTIME_DIR")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "/run/evenkeel",
+        env = "EVENKEEL_RUNTIME_DIR"
+    )]
     pub(crate) runtime_dir: String,
 }
 
@@ -199,7 +205,6 @@ pub(crate) struct EventsArgs {
 
 /// `evenkeel server`
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct ServerArgs {
     #[command(subcommand)]
     pub(crate) command: Option<ServerCommand>,
@@ -207,13 +212,13 @@ pub(crate) struct ServerArgs {
     pub(crate) common: ServerCommon,
 }
 
-/// What every `evenkeel server` command takes.
+/// What every `evenkeel server` command takes, before or after its name.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServerCommon {
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
     /// The answer as JSON.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) json: bool,
 }
 
@@ -240,23 +245,17 @@ pub(crate) enum ServerCommand {
         /// Wait until its connections have ended, and say how many are left.
         #[arg(long)]
         wait: bool,
-        #[command(flatten)]
-        common: ServerCommon,
     },
     /// Take back a drain, a weight and a deletion: as the file says.
     Ready {
         #[command(flatten)]
         name: ServerName,
-        #[command(flatten)]
-        common: ServerCommon,
     },
     /// Give a server another weight than the file's.
     Weight {
         /// The virtual server, the real server as for `drain`, and the weight, 0 to 65535.
         #[arg(value_names = ["VIRTUAL", "REAL", "WEIGHT"], num_args = 3..=5, required = true)]
         words: Vec<String>,
-        #[command(flatten)]
-        common: ServerCommon,
     },
     /// Add a server that the file does not have, without checkers.
     Add {
@@ -268,21 +267,14 @@ pub(crate) enum ServerCommand {
         /// How packets reach it; as those of the virtual server's other servers when absent.
         #[arg(long, value_enum)]
         forwarding: Option<ForwardingWord>,
-        #[command(flatten)]
-        common: ServerCommon,
     },
     /// Take a server out of the tables at once, one of the file's too.
     Del {
         #[command(flatten)]
         name: ServerName,
-        #[command(flatten)]
-        common: ServerCommon,
     },
     /// Show what is changed at run time.
-    List {
-        #[command(flatten)]
-        common: ServerCommon,
-    },
+    List,
 }
 
 /// How packets reach a real server, in keepalived.conf's words.

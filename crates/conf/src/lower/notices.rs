@@ -138,9 +138,9 @@ impl Weights {
 }
 
 /// Checkers that take longer than their interval to find that a server is down, one finding for
-/// each pair of interval and time: in which order they were seen, where first, and how often.
+/// each pair of interval and time, programs apart (their time-out has another name): in which order they were seen, where first, and how often.
 #[derive(Default)]
-struct SlowChecks(BTreeMap<(Duration, Duration), (usize, Span, usize)>);
+struct SlowChecks(BTreeMap<(Duration, Duration, bool), (usize, Span, usize)>);
 
 impl SlowChecks {
     fn look_at(&mut self, source: &ast::VirtualServer, server: &VirtualServer) {
@@ -153,7 +153,8 @@ impl SlowChecks {
                 let place = written.checkers.get(number).map(|one| one.common.span);
                 let span = place.unwrap_or(written.location.span);
                 let order = self.0.len();
-                let times = (checker.pace.interval, worst);
+                let program = matches!(checker.kind, CheckKind::Misc(_));
+                let times = (checker.pace.interval, worst, program);
                 self.0.entry(times).or_insert((order, span, 0)).2 += 1;
             }
         }
@@ -162,7 +163,7 @@ impl SlowChecks {
     fn find(self) -> impl Iterator<Item = Diagnostic> {
         let mut seen: Vec<_> = self.0.into_iter().collect();
         seen.sort_unstable_by_key(|(_, (order, _, _))| *order);
-        seen.into_iter().map(|((interval, worst), (_, span, count))| {
+        seen.into_iter().map(|((interval, worst, program), (_, span, count))| {
             let (interval, worst) = (Decimal(interval), Decimal(worst));
             let message = format!(
                 "this check takes up to {worst} s to find its server down, longer than delay_loop \
@@ -173,8 +174,9 @@ impl SlowChecks {
                 2 => format!("{message}; so does 1 other"),
                 count => format!("{message}; so do {} others", count - 1),
             };
+            let timeout = if program { "misc_timeout" } else { "connect_timeout" };
             Diagnostic::note(span, message).help(format!(
-                "lower connect_timeout, retry or delay_before_retry, or write delay_loop {worst}"
+                "lower {timeout}, retry or delay_before_retry, or write delay_loop {worst}"
             ))
         })
     }

@@ -325,6 +325,10 @@ fn a_check_slower_than_its_interval_is_noted_once_for_each_pair_of_times() {
         "7:1 note: this check takes up to 18 s to find its server down, longer than delay_loop 6; \
          so do 2 others; lower connect_timeout, retry or delay_before_retry, or write delay_loop 18"
     );
+    let program = "{\nMISC_CHECK {\nmisc_path /bin/true\nmisc_timeout 9\n}\n}";
+    let found =
+        lines(&keepalived(&text("delay_loop 6\nretry 1").replace("{\nTCP_CHECK {\n}\n}", program)));
+    assert!(found.iter().any(|line| line.contains("lower misc_timeout, retry")), "{found:?}");
     assert_eq!(
         lines(&keepalived(&text(
             "delay_loop 18\nconnect_timeout 3\nretry 3\ndelay_before_retry 2"

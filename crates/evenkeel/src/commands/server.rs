@@ -18,29 +18,26 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Does what was asked. Exit code 1 when it could not be done, or when a drain that is waited for
 /// was taken back.
 pub(crate) fn server(args: &ServerArgs) -> ExitCode {
-    let Some(command) = &args.command else { return list(&args.common) };
-    let (common, name, action, wait) = match command {
-        ServerCommand::List { common } => return list(common),
-        ServerCommand::Drain { name, within, wait, common } => {
-            (common, name.names.join(" "), ServerAction::Drain { within: *within }, *wait)
+    let common = &args.common;
+    let Some(command) = &args.command else { return list(common) };
+    let (name, action, wait) = match command {
+        ServerCommand::List => return list(common),
+        ServerCommand::Drain { name, within, wait } => {
+            (name.names.join(" "), ServerAction::Drain { within: *within }, *wait)
         }
-        ServerCommand::Ready { name, common } => {
-            (common, name.names.join(" "), ServerAction::Ready, false)
-        }
-        ServerCommand::Weight { words, common } => match weighed(words) {
-            Ok((name, weight)) => (common, name, ServerAction::Weight(weight), false),
+        ServerCommand::Ready { name } => (name.names.join(" "), ServerAction::Ready, false),
+        ServerCommand::Weight { words } => match weighed(words) {
+            Ok((name, weight)) => (name, ServerAction::Weight(weight), false),
             Err(error) => return super::fail(&error),
         },
-        ServerCommand::Add { name, weight, forwarding, common } => {
+        ServerCommand::Add { name, weight, forwarding } => {
             let forwarding = forwarding.map(|word| match word {
                 ForwardingWord::Nat => Forwarding::Nat,
                 ForwardingWord::Dr => Forwarding::DirectRouting,
             });
-            (common, name.names.join(" "), ServerAction::Add { weight: *weight, forwarding }, false)
+            (name.names.join(" "), ServerAction::Add { weight: *weight, forwarding }, false)
         }
-        ServerCommand::Del { name, common } => {
-            (common, name.names.join(" "), ServerAction::Delete, false)
-        }
+        ServerCommand::Del { name } => (name.names.join(" "), ServerAction::Delete, false),
     };
     let done = match change(common, &name, action) {
         Ok(done) => done,

@@ -19,6 +19,7 @@
 
 mod carry;
 mod channel;
+mod shortage;
 mod wheel;
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub(crate) use proto::check::Verdict;
 use crate::lateness::Lateness;
 use crate::outside::Programs;
 use channel::{Channel, Settings};
+use shortage::Shortage;
 use wheel::{Line, Wheel};
 
 /// Most sockets at a time: as many servers may be silent for a whole time-out before others have
@@ -80,6 +82,8 @@ pub(crate) struct ProbeSet<K> {
     under_way: usize,
     most: usize,
     programs: Programs<(u32, u32)>,
+    programs_most: usize,
+    shortage: Shortage,
     /// Things opened so far: tells the events of one from those of its successor.
     opened: u32,
     tls: Settings,
@@ -115,10 +119,13 @@ impl<K> Entry<K> {
 }
 
 impl<K: Clone + Eq + Hash> ProbeSet<K> {
-    /// An empty set. Takes no more than half of the descriptors this process may open.
+    /// An empty set. Takes no more than half of the descriptors this process may open for sockets
+    /// and an eighth for programs.
     pub(crate) fn new() -> io::Result<ProbeSet<K>> {
         let descriptors = edge::process::descriptors_max();
-        ProbeSet::with_most(PROBES_MAX.min(descriptors / 2).max(1))
+        let mut set = ProbeSet::with_most(PROBES_MAX.min(descriptors / 2).max(1))?;
+        set.programs_most = PROGRAMS_MAX.min(descriptors / 8).max(1);
+        Ok(set)
     }
 
     fn with_most(most: usize) -> io::Result<ProbeSet<K>> {
@@ -133,6 +140,8 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
             under_way: 0,
             most,
             programs,
+            programs_most: PROGRAMS_MAX,
+            shortage: Shortage::default(),
             opened: 0,
             tls: Settings::new(&TlsFiles::default()).map_err(io::Error::other)?,
             events: Vec::new(),
@@ -224,6 +233,11 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
         }
     }
 
+    /// A line for the log when checks are late for want of something here, once a minute at most.
+    pub(crate) fn poll_shortage(&mut self) -> Option<String> {
+        self.shortage.poll_line()
+    }
+
     /// The verdict of a checker, if the set has it.
     pub(crate) fn is_up(&self, key: &K) -> Option<bool> {
         self.entry(key).map(|entry| entry.checker.is_up())
@@ -248,7 +262,7 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
         match line {
             Line::Sockets => self.under_way < self.most,
             // Those that are slow to end count too.
-            Line::Programs => self.programs.len() < PROGRAMS_MAX,
+            Line::Programs => self.programs.len() < self.programs_most,
         }
     }
 

@@ -118,9 +118,12 @@ impl Supervisor {
             });
         }
         let deed = Deed::Reload { applied, changes: changes.len() };
-        let text = match applied {
-            true => format!("reloaded: {} changes", changes.len()),
-            false => format!("reload refused: {}", messages.lines().last().unwrap_or_default()),
+        let text = match (applied, changes.len()) {
+            (true, 1) => "reloaded: 1 change".into(),
+            (true, count) => format!("reloaded: {count} changes"),
+            (false, _) => {
+                format!("reload refused: {}", messages.lines().last().unwrap_or_default())
+            }
         };
         self.note_deed(text, Happening::Deed(deed));
         let outcome = ReloadOutcome { applied, changes, messages, at: wall_clock() };

@@ -100,8 +100,11 @@ fn screen(status: &Status, paint: Paint, verbose: bool) -> String {
     );
     for role in &status.roles {
         let pid = role.pid.map_or_else(String::new, |pid| format!(", process {pid}"));
-        let restarts =
-            if role.restarts > 0 { format!(", {} restarts", role.restarts) } else { String::new() };
+        let restarts = match role.restarts {
+            0 => String::new(),
+            1 => ", 1 restart".into(),
+            several => format!(", {several} restarts"),
+        };
         let _ = writeln!(text, "  {:<9} {}{pid}{restarts}", role.role, role.state);
     }
     if let Some(reload) = status.last_reload.as_ref().filter(|reload| !reload.applied) {

@@ -16,6 +16,7 @@ mod tables;
 use std::collections::HashMap;
 use std::hash::RandomState;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use edge::clock::now;
@@ -45,6 +46,10 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// At the end programs are looked after at least this often.
 const STEP: Duration = Duration::from_millis(100);
+
+/// Descriptors kept for the orderly end: taking programs off an interface wants one or two at a
+/// time, and whatever was short of them before must not leave forwarding behind.
+const RESERVE: usize = 8;
 
 /// Tokens of the role's descriptors; the engine's follow from [`ENGINE`] on.
 const CHANNEL: u64 = 0;
@@ -79,6 +84,7 @@ struct Director {
     generation: u64,
     /// Changes at run time that the next configuration begins with.
     changes: Vec<ServerRequest>,
+    reserve: Vec<OwnedFd>,
 }
 
 /// Why the loop ends.
@@ -114,6 +120,7 @@ impl Director {
             seeds,
             generation: 0,
             changes: Vec::new(),
+            reserve: edge::process::reserve(RESERVE),
         })
     }
 
@@ -130,6 +137,9 @@ impl Director {
             }
             for (id, news) in self.probes.run(now)? {
                 self.handle_news(now, id, news);
+            }
+            if let Some(text) = self.probes.poll_shortage() {
+                self.tables.note(4, text);
             }
             self.health.handle_timeout(now);
             self.handle_outside(now)?;
@@ -286,6 +296,9 @@ impl Director {
 
     /// The orderly end: nothing of the engine stays behind.
     fn stop(mut self) -> io::Result<()> {
+        // Taking the engine down wants descriptors: nothing is probed any more.
+        self.probes.retain(|_| false);
+        drop(std::mem::take(&mut self.reserve));
         let stopped = self.tables.stop();
         self.health.handle_stop();
         self.follow(now())?;

@@ -150,6 +150,9 @@ impl Driver {
             let event = Notice::Health { service, server, up, reason, cause, alert: false };
             self.say(&FromRole::Event(event))?;
         }
+        if let Some(text) = self.health.poll_shortage() {
+            self.say(&FromRole::Event(Notice::Log { severity: 4, text }))?;
+        }
         Ok(())
     }
 
