@@ -1,5 +1,6 @@
 //! What the director role needs to know: virtual servers, real servers, forwarding.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -35,6 +36,31 @@ pub struct Layer4Plan {
 }
 
 impl Layer4Plan {
+    /// For each virtual server the place of the one in `former` whose life it goes on with: the
+    /// one of its identity, or else one that is gone and had one of its services (an address that
+    /// moved into a group, a group with another name).
+    pub fn origins(&self, former: &Layer4Plan) -> Vec<Option<usize>> {
+        let mut places = pair(&former.virtual_servers, &self.virtual_servers, |one| &one.id);
+        if places.iter().all(Option::is_some) {
+            return places;
+        }
+        let mut gone: Vec<bool> = former.virtual_servers.iter().map(|_| true).collect();
+        for &place in places.iter().flatten() {
+            gone[place] = false;
+        }
+        let mut of_services: BTreeMap<ServiceKey, usize> = BTreeMap::new();
+        for (place, server) in former.virtual_servers.iter().enumerate() {
+            of_services.extend(server.services.iter().map(|key| (*key, place)));
+        }
+        for (server, place) in self.virtual_servers.iter().zip(&mut places) {
+            if place.is_none() {
+                let of_services = server.services.iter().filter_map(|key| of_services.get(key));
+                *place = of_services.copied().find(|&found| core::mem::take(&mut gone[found]));
+            }
+        }
+        places
+    }
+
     /// Real servers that a former plan has just so become one with those: whoever compares the two
     /// plans from then on, or keeps both, has to do with the differences alone.
     pub fn share(&mut self, former: &Layer4Plan) {

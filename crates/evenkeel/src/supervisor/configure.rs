@@ -352,8 +352,8 @@ impl Supervisor {
         self.generation = pending.generation;
         let former = std::mem::replace(&mut self.plan, pending.plan);
         self.pipes.retire(&former, &self.plan);
+        self.changes.follow(&former, &self.plan);
         self.reload_time.configure(&self.plan.global);
-        self.changes.retain(&self.plan);
         self.forget_sessions();
         if !pending.first {
             self.saved.plan(&self.plan.global, &self.plan, Moment::After);

@@ -90,8 +90,24 @@ impl Changes {
         self.in_force.insert(key, change);
     }
 
-    /// Forgets what is about virtual servers that are in no file any more.
-    pub(super) fn retain(&mut self, plan: &Plan) {
+    /// Another plan is in force: changes follow virtual servers that have another identity now,
+    /// and those of virtual servers that are in no file any more are forgotten.
+    pub(super) fn follow(&mut self, former: &Plan, plan: &Plan) {
+        if self.in_force.is_empty() {
+            return;
+        }
+        let (old, new) = (&former.layer4, &plan.layer4);
+        let mut renamed: BTreeMap<&VirtualServerId, &VirtualServerId> = BTreeMap::new();
+        for (server, origin) in new.virtual_servers.iter().zip(new.origins(old)) {
+            let before = origin.map(|place| &old.virtual_servers[place].id);
+            renamed.extend(before.filter(|id| **id != server.id).map(|id| (id, &server.id)));
+        }
+        if !renamed.is_empty() {
+            let followed = std::mem::take(&mut self.in_force).into_iter();
+            let current = |id: VirtualServerId| renamed.get(&id).copied().cloned().unwrap_or(id);
+            self.in_force =
+                followed.map(|((id, server), change)| ((current(id), server), change)).collect();
+        }
         let known = names::ids(plan);
         self.in_force.retain(|(id, _), _| known.contains(id));
     }
@@ -353,9 +369,15 @@ mod tests {
         note(&mut changes, at(1), 2, ServerAction::Delete);
         note(&mut changes, at(1), 2, ServerAction::Add { weight: 5, forwarding: None });
         assert_eq!(repeated(&changes, at(1)), [(endpoint(2), ServerAction::Weight(5))]);
-        changes.retain(&plan());
+        changes.follow(&plan(), &plan());
         assert_eq!(changes.in_force.len(), 1);
-        changes.retain(&Plan::default());
+        let mut group = plan();
+        let mut moved = group.layer4.virtual_servers[0].clone();
+        moved.id = VirtualServerId::Group { name: "web".into(), protocol: Protocol::Tcp };
+        group.layer4.virtual_servers = vec![moved.clone()];
+        changes.follow(&plan(), &group);
+        assert_eq!(changes.in_force.keys().map(|(id, _)| id).collect::<Vec<_>>(), [&moved.id]);
+        changes.follow(&group, &Plan::default());
         assert!(changes.in_force.is_empty());
     }
 }

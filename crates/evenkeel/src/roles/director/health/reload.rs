@@ -58,7 +58,7 @@ impl Health {
         plan: Layer4Plan,
         adopted: Option<&Tables>,
     ) -> Health {
-        let matched = pair(&self.plan.virtual_servers, &plan.virtual_servers, |it| &it.id);
+        let matched = plan.origins(&self.plan);
         let mut next = Health {
             started: true,
             roster: self.roster.successor(),

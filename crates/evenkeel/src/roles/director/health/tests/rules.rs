@@ -525,3 +525,22 @@ fn who_listens_is_known_after_reloads_too() {
     assert_eq!((health.listeners("a").len(), health.listeners("b").len()), (1, 1));
     assert!(health.listeners("c").is_empty());
 }
+
+#[test]
+fn a_virtual_server_with_another_name_for_the_same_service_goes_on_as_it_was() {
+    let one = virtual_server(1, vec![server(1, 5, &[80]), server(2, 1, &[80])]);
+    let mut health = started(one.clone());
+    assert_eq!(changes(&set(&mut health, 2, false)), ["-2"]);
+    let weight = request(1, ServerAction::Weight(9));
+    health.handle_request(at(1), &weight).unwrap();
+    drain(&mut health);
+    let mut group = one;
+    group.id = VirtualServerId::Group { name: "web".into(), protocol: Protocol::Tcp };
+    group.services.push(key(2));
+    let mut next = health.successor(at(2), plan(vec![group]), None);
+    assert_eq!(shown(&next), [(1, 9)]);
+    assert_eq!(next.take_begun(), []);
+    let outcomes = drain(&mut next);
+    let removed = |it: &Outcome| matches!(it, Outcome::Table(TableChange::RemoveService(_)));
+    assert!(!outcomes.iter().any(removed), "{outcomes:?}");
+}
