@@ -1,6 +1,7 @@
 //! Mail to the administrators (`notification_email`), with Keepalived's subjects. A thread of its
 //! own sends it, so that a mail server that hangs holds up nothing else.
 
+mod post;
 mod words;
 
 use std::collections::BTreeMap;
@@ -11,17 +12,15 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use lettre::message::header::ContentTransferEncoding;
-use lettre::message::{Body, Mailbox};
-use lettre::transport::smtp::SmtpTransport;
-use lettre::transport::smtp::extension::ClientId;
-use lettre::{Message, Transport};
+use lettre::message::Mailbox;
 use model::Plan;
 use model::control::{Cause, Moment, Notice, NoticeKind};
 use model::plan::Global;
 
 use super::names;
 use crate::control::AlertStatus;
+
+use post::Failure;
 
 /// Mails that may wait; further ones are dropped and counted.
 const WAITING_MAX: usize = 4096;
@@ -241,50 +240,27 @@ fn deliver(waiting: &Receiver<Mail>, counters: &Counters) {
     }
 }
 
-/// True: the mail server has it.
+/// True: the mail server has it for everybody whom it knows.
 fn deliver_one(mail: &Mail) -> bool {
-    let mut tried = 1;
+    let (mut tried, mut left) = (1, mail.to.clone());
     loop {
-        match post(mail) {
+        match post::post(mail, &mut left) {
             Ok(()) => return true,
-            Err(error) if tried == TRIES => {
+            Err(Failure::Lasting(error)) => {
+                tracing::error!("alert not sent: {}: {error}", mail.subject);
+                return false;
+            }
+            Err(Failure::Passing(error)) if tried == TRIES => {
                 let subject = &mail.subject;
                 tracing::error!("alert not sent after {TRIES} tries: {subject}: {error}");
                 return false;
             }
-            Err(error) => {
+            Err(Failure::Passing(error)) => {
                 tracing::warn!("alert not sent yet: {error}");
                 tried += 1;
                 thread::sleep(RETRY);
             }
         }
-    }
-}
-
-fn post(mail: &Mail) -> Result<(), String> {
-    let mut message = Message::builder().from(mail.from.clone()).subject(&mail.subject);
-    for to in &mail.to {
-        message = message.to(to.clone());
-    }
-    let message = message.body(plain(&mail.body)).map_err(|error| error.to_string())?;
-    SmtpTransport::builder_dangerous(&mail.host)
-        .port(mail.port)
-        .timeout(Some(mail.timeout))
-        .hello_name(ClientId::Domain(mail.helo.clone()))
-        .build()
-        .send(&message)
-        .map(|_| ())
-        .map_err(|error| format!("{} port {}: {error}", mail.host, mail.port))
-}
-
-/// The text as it is, where mail can carry it: filters look for Keepalived's lines, and a reason
-/// longer than a line of quoted-printable would have them encoded.
-fn plain(body: &str) -> Body {
-    let is_text = |byte: u8| matches!(byte, b'\t' | b' '..=b'~');
-    let fits = |line: &str| line.len() <= LINE_MAX && line.bytes().all(is_text);
-    match body.split("\r\n").all(fits) {
-        true => Body::dangerous_pre_encoded(body.into(), ContentTransferEncoding::SevenBit),
-        false => Body::new(body.to_owned()),
     }
 }
 
