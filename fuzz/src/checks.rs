@@ -53,15 +53,7 @@ pub fn dns_answer(bytes: &[u8]) {
 
 fn begin(kind: CheckKind) -> Checker {
     let second = Duration::from_secs(1);
-    let pace = Pace {
-        interval: second,
-        down_interval: second,
-        retry_interval: second,
-        rise: 1,
-        fall: 2,
-        warmup: Duration::ZERO,
-        initially_up: true,
-    };
+    let pace = Pace { fall: 2, ..Pace::every(second) };
     let target = "10.0.0.2:80".parse().expect("an address");
     let plan = Plan::new(kind, target, second, pace);
     let mut checker = Checker::resume(plan, Former::new(true), Time::ZERO, 1);

@@ -40,11 +40,20 @@ pub struct Diagnostic {
     pub related: Vec<(Span, String)>,
     /// The way out (`did you mean "lb_kind"?`).
     pub help: Option<String>,
+    /// It loads in Keepalived too, but `keepalived -t` ends with 5 for it.
+    pub fails_test: bool,
 }
 
 impl Diagnostic {
     fn new(severity: Severity, span: Span, message: impl Into<String>) -> Diagnostic {
-        Diagnostic { severity, message: message.into(), span, related: Vec::new(), help: None }
+        Diagnostic {
+            severity,
+            message: message.into(),
+            span,
+            related: Vec::new(),
+            help: None,
+            fails_test: false,
+        }
     }
 
     /// Something that does not load.
@@ -65,6 +74,12 @@ impl Diagnostic {
     /// Adds the way out.
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
         self.help = Some(help.into());
+        self
+    }
+
+    /// `keepalived -t` ends with 5 for it.
+    pub fn failing_test(mut self) -> Diagnostic {
+        self.fails_test = true;
         self
     }
 

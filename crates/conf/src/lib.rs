@@ -12,6 +12,7 @@ mod load;
 mod lower;
 pub mod render;
 pub mod row;
+mod short_list;
 pub mod source;
 pub mod suggest;
 

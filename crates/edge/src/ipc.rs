@@ -48,9 +48,22 @@ pub enum Received {
 }
 
 struct Outgoing {
+    header: [u8; HEADER],
     bytes: Vec<u8>,
+    /// Bytes of both that have left.
     sent: usize,
     descriptors: Vec<OwnedFd>,
+}
+
+impl Outgoing {
+    /// What has not left yet of the header and of the frame, up to a byte of both.
+    fn rest(&self, end: usize) -> [&[u8]; 2] {
+        let of_frame = |at: usize| at.saturating_sub(HEADER);
+        [
+            &self.header[self.sent.min(HEADER)..end.min(HEADER)],
+            &self.bytes[of_frame(self.sent)..of_frame(end)],
+        ]
+    }
 }
 
 /// One end of a conversation in frames.
@@ -103,18 +116,18 @@ impl Channel {
 
     /// Puts a frame in line; [`flush`](Self::flush) sends it. Panics on more descriptors than
     /// [`DESCRIPTORS_MAX`]: callers split.
-    pub fn queue(&mut self, frame: &[u8], descriptors: Vec<OwnedFd>) {
-        assert!(descriptors.len() <= DESCRIPTORS_MAX && frame.len() <= FRAME_MAX);
-        let mut bytes = Vec::with_capacity(HEADER + frame.len());
-        bytes.extend_from_slice(&(frame.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(&(descriptors.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(frame);
-        self.outbound.push_back(Outgoing { bytes, sent: 0, descriptors });
+    pub fn queue(&mut self, frame: impl Into<Vec<u8>>, descriptors: Vec<OwnedFd>) {
+        let bytes = frame.into();
+        assert!(descriptors.len() <= DESCRIPTORS_MAX && bytes.len() <= FRAME_MAX);
+        let mut header = [0; HEADER];
+        header[..4].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
+        header[4..].copy_from_slice(&(descriptors.len() as u32).to_le_bytes());
+        self.outbound.push_back(Outgoing { header, bytes, sent: 0, descriptors });
     }
 
     /// Puts a frame without descriptors in line. When this many wait already, the oldest that has
     /// not begun to leave is dropped; true says that it was.
-    pub fn queue_bounded(&mut self, frame: &[u8], waiting_max: usize) -> bool {
+    pub fn queue_bounded(&mut self, frame: impl Into<Vec<u8>>, waiting_max: usize) -> bool {
         let full = self.outbound.len() >= waiting_max;
         if full {
             // Half a frame must be followed by its other half.
@@ -132,20 +145,20 @@ impl Channel {
             let borrowed: Vec<BorrowedFd<'_>> =
                 first.descriptors[..batch].iter().map(|descriptor| descriptor.as_fd()).collect();
             // All but the last batch go with a single byte, so that each has one.
-            let end =
-                if first.descriptors.len() > batch { first.sent + 1 } else { first.bytes.len() };
+            let whole = HEADER + first.bytes.len();
+            let end = if first.descriptors.len() > batch { first.sent + 1 } else { whole };
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
             let mut control = SendAncillaryBuffer::new(&mut space);
             if !borrowed.is_empty() {
                 control.push(SendAncillaryMessage::ScmRights(&borrowed));
             }
-            let data = [IoSlice::new(&first.bytes[first.sent..end])];
+            let data = first.rest(end).map(IoSlice::new);
             match sendmsg(&self.socket, &data, &mut control, SendFlags::NOSIGNAL) {
                 Ok(count) => {
                     first.sent += count;
                     drop(borrowed);
                     first.descriptors.drain(..batch);
-                    if first.sent == first.bytes.len() {
+                    if first.sent == whole {
                         self.outbound.pop_front();
                     }
                 }
@@ -211,8 +224,20 @@ impl Channel {
         if self.arrived.len() < descriptors {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "descriptors were lost"));
         }
-        let bytes = rest[..length].to_vec();
-        self.inbound.drain(..HEADER + length);
+        let bytes = match length < READ_CHUNK {
+            true => {
+                let bytes = rest[..length].to_vec();
+                self.inbound.drain(..HEADER + length);
+                bytes
+            }
+            // A large one stays where it is.
+            false => {
+                let behind = self.inbound.split_off(HEADER + length);
+                let mut bytes = std::mem::replace(&mut self.inbound, behind);
+                bytes.drain(..HEADER);
+                bytes
+            }
+        };
         Ok(Some(Frame { bytes, descriptors: self.arrived.drain(..descriptors).collect() }))
     }
 
@@ -257,7 +282,7 @@ mod tests {
         let (mut here, mut there) = Channel::pair().unwrap();
         let frame: Vec<u8> = (0..3_000_000u32).map(|n| n as u8).collect();
         let extra = rustix::io::dup(&here).unwrap();
-        here.queue(&frame, vec![extra]);
+        here.queue(frame.clone(), vec![extra]);
         here.queue(b"second", vec![]);
         let mut got = Vec::new();
         while got.len() < 2 {
@@ -276,10 +301,10 @@ mod tests {
     fn a_bounded_queue_drops_the_oldest_frame_but_no_half_frame() {
         let (mut here, mut there) = Channel::pair().unwrap();
         let long = vec![7; 3_000_000];
-        here.queue(&long, vec![]);
+        here.queue(long.clone(), vec![]);
         assert!(!here.flush().unwrap());
         for number in 0..4u8 {
-            assert_eq!(here.queue_bounded(&[number], 3), number >= 2);
+            assert_eq!(here.queue_bounded([number], 3), number >= 2);
         }
         let mut got = Vec::new();
         while got.len() < 3 {

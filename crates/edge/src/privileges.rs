@@ -2,6 +2,9 @@
 
 use std::ffi::CString;
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -39,12 +42,25 @@ pub fn become_account(user: Option<u32>, group: Option<u32>) -> io::Result<()> {
     Ok(())
 }
 
+/// How many descriptors this process was to have, before it raised that.
+static FOUND: OnceLock<Rlimit> = OnceLock::new();
+
 /// Raises the number of descriptors this process may open as far as it goes; what it is then.
 pub fn raise_descriptors() -> usize {
     let limit = getrlimit(Resource::Nofile);
+    FOUND.get_or_init(|| limit);
     // Refused, it stays what it was, which is what is read next.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     crate::process::descriptors_max()
+}
+
+/// Lets the program that `command` will start have as many descriptors as this process was started
+/// with: programs that use select(2) or close every number there is break with a great many.
+pub fn with_descriptors_as_found(command: &mut Command) {
+    let Some(&found) = FOUND.get() else { return };
+    let in_child = move || setrlimit(Resource::Nofile, found).map_err(io::Error::from);
+    // SAFETY: the closure makes one system call that is async-signal-safe and does not allocate.
+    unsafe { command.pre_exec(in_child) };
 }
 
 #[cfg(test)]
@@ -55,6 +71,18 @@ mod tests {
     fn descriptors_never_get_fewer() {
         let before = crate::process::descriptors_max();
         assert!(raise_descriptors() >= before);
+    }
+
+    #[test]
+    fn programs_get_as_many_descriptors_as_this_process_was_started_with() {
+        raise_descriptors();
+        let found = FOUND.get().and_then(|limit| limit.current).map(|number| number.to_string());
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -S -n"]);
+        with_descriptors_as_found(&mut command);
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(said.trim(), found.as_deref().unwrap_or("unlimited"));
     }
 
     #[test]

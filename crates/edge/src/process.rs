@@ -57,6 +57,13 @@ pub fn descriptors_max() -> usize {
     limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
+/// Keeps so many descriptors from others; dropped, they are free for what must not fail then. Fewer
+/// where there are not so many.
+pub fn reserve(count: usize) -> Vec<OwnedFd> {
+    let one = || rustix::fs::open("/dev/null", OFlags::CLOEXEC, Mode::empty());
+    std::iter::repeat_with(one).take(count).map_while(Result::ok).collect()
+}
+
 /// Changes the name by which `ps`, `pgrep` and `killall` know this process; at most 15 bytes.
 pub fn set_name(name: &str) {
     let mut bytes = [0u8; 16];

@@ -7,13 +7,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 
+use crate::privileges;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 /// One past the last ordinary signal (signal(7)).
 const SIGNALS_END: i32 = 32;
 
 /// A user and a group by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
     /// Number of the user.
     pub uid: u32,
@@ -50,8 +51,8 @@ pub struct Program {
 impl Program {
     /// Starts a program. It begins a process group, has no other groups than `identity`'s, gets
     /// SIGTERM when the calling thread's process dies, and its standard descriptors are
-    /// /dev/null. `without` names variables it does not inherit. An error tells that it did not
-    /// start at all.
+    /// /dev/null; it may have as many descriptors as this process was started with. `without` names
+    /// variables it does not inherit. An error tells that it did not start at all.
     pub fn start(
         words: &[impl AsRef<OsStr>],
         identity: Identity,
@@ -66,6 +67,7 @@ impl Program {
         for name in without {
             command.env_remove(name);
         }
+        privileges::with_descriptors_as_found(&mut command);
         prepare(&mut command, identity);
         let mut child = command.spawn()?;
         match pidfd(&child) {
@@ -212,7 +214,7 @@ mod tests {
 
     #[test]
     fn another_user_has_no_groups_but_his_own() {
-        if !crate::privileges::are_all() {
+        if !privileges::are_all() {
             println!("skipped: needs root");
             return;
         }

@@ -106,7 +106,13 @@ pub(crate) struct FileArgs {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RuntimeArgs {
     /// Directory of the control socket.
-    #[arg(long, value_name = "DIR", default_value = "/run/evenkeel", env = "EVENKEEL_RUNTIME_DIR")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "/run/evenkeel",
+        env = "EVENKEEL_RUNTIME_DIR"
+    )]
     pub(crate) runtime_dir: String,
 }
 
@@ -169,9 +175,12 @@ pub(crate) struct DoctorArgs {
 /// `evenkeel status`
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
+    /// One virtual server alone: `192.0.2.1:80`, `TCP 192.0.2.1:80`, `group web`.
+    #[arg(value_name = "VIRTUAL", num_args = 1..=3)]
+    pub(crate) virtual_server: Vec<String>,
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
-    /// Everything, as JSON.
+    /// Everything, as JSON; of one virtual server what stands under `director` otherwise.
     #[arg(long)]
     pub(crate) json: bool,
     /// Every checker and the last changes of each real server too.
@@ -213,7 +222,6 @@ pub(crate) struct EventsArgs {
 
 /// `evenkeel server`
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct ServerArgs {
     #[command(subcommand)]
     pub(crate) command: Option<ServerCommand>,
@@ -221,13 +229,13 @@ pub(crate) struct ServerArgs {
     pub(crate) common: ServerCommon,
 }
 
-/// What every `evenkeel server` command takes.
+/// What every `evenkeel server` command takes, before or after its name.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServerCommon {
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
     /// The answer as JSON.
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) json: bool,
 }
 
@@ -254,23 +262,17 @@ pub(crate) enum ServerCommand {
         /// Wait until its connections have ended, and say how many are left.
         #[arg(long)]
         wait: bool,
-        #[command(flatten)]
-        common: ServerCommon,
     },
     /// Take back a drain, a weight and a deletion: as the file says.
     Ready {
         #[command(flatten)]
         name: ServerName,
-        #[command(flatten)]
-        common: ServerCommon,
     },
     /// Give a server another weight than the file's.
     Weight {
         /// The virtual server, the real server as for `drain`, and the weight, 0 to 65535.
         #[arg(value_names = ["VIRTUAL", "REAL", "WEIGHT"], num_args = 3..=5, required = true)]
         words: Vec<String>,
-        #[command(flatten)]
-        common: ServerCommon,
     },
     /// Add a server that the file does not have, without checkers.
     Add {
@@ -282,21 +284,14 @@ pub(crate) enum ServerCommand {
         /// How packets reach it; as those of the virtual server's other servers when absent.
         #[arg(long, value_enum)]
         forwarding: Option<ForwardingWord>,
-        #[command(flatten)]
-        common: ServerCommon,
     },
     /// Take a server out of the tables at once, one of the file's too.
     Del {
         #[command(flatten)]
         name: ServerName,
-        #[command(flatten)]
-        common: ServerCommon,
     },
     /// Show what is changed at run time.
-    List {
-        #[command(flatten)]
-        common: ServerCommon,
-    },
+    List,
 }
 
 /// How packets reach a real server, in keepalived.conf's words.
@@ -433,6 +428,19 @@ mod tests {
         for text in ["", "s", "soon", "-1s", "99999999999999999999h", "3x"] {
             assert!(time_span(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn status_takes_a_virtual_server_in_up_to_three_words() {
+        let words = |line: &str| match Cli::try_parse_from(line.split_whitespace())?.command {
+            Command::Status(args) => Ok(args.virtual_server.len()),
+            _ => panic!("another command"),
+        };
+        let parsed = |line: &str| words(line).map_err(|error: clap::Error| error.kind());
+        assert_eq!(parsed("evenkeel status --json"), Ok(0));
+        assert_eq!(parsed("evenkeel status TCP 192.0.2.1:80 -v"), Ok(2));
+        assert_eq!(parsed("evenkeel status UDP group dns"), Ok(3));
+        assert!(parsed("evenkeel status TCP group web 10.0.0.1").is_err());
     }
 
     #[test]

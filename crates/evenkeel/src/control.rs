@@ -20,6 +20,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Request {
     /// Everything `evenkeel status` shows.
     Status,
+    /// What it shows of one virtual server, by one of its names: `TCP 192.0.2.1:80`,
+    /// `192.0.2.1:80`, `group web`.
+    VirtualServer(String),
     /// Read the configuration again and apply what changed.
     Reload,
     /// The Plan in force.
@@ -28,8 +31,11 @@ pub(crate) enum Request {
     Connections,
     /// Change a real server without a reload.
     Server(ServerOrder),
-    /// The changes of real servers that are in force.
-    Servers,
+    /// The changes of real servers that are in force, or that of one.
+    Servers {
+        /// This one alone.
+        only: Option<ServerName>,
+    },
     /// The last events, and with `follow` those to come, as long as the asker stays.
     Events { follow: bool },
 }
@@ -88,11 +94,22 @@ pub(crate) struct ServerOrder {
     pub(crate) action: ServerAction,
 }
 
+/// A real server by its names in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServerName {
+    /// `TCP 192.0.2.1:80`
+    pub(crate) virtual_server: String,
+    /// `10.0.0.1:80`
+    pub(crate) server: String,
+}
+
 /// The supervisor's answer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Response {
     /// To [`Request::Status`].
     Status(Box<Status>),
+    /// To [`Request::VirtualServer`]: its services and no others.
+    VirtualServer(Box<DirectorReport>),
     /// To [`Request::Reload`].
     Reloaded(ReloadOutcome),
     /// To [`Request::Plan`].
@@ -208,12 +225,19 @@ pub(crate) fn socket_path(runtime_directory: &str) -> PathBuf {
     Path::new(runtime_directory).join("control.sock")
 }
 
-/// Asks a running Evenkeel. Errors are sentences for the user.
+/// Asks a running Evenkeel. Errors, of what could not be answered too, are sentences for the user.
 pub(crate) fn ask(runtime_directory: &str, request: &Request) -> Result<Response, String> {
     let (mut channel, path) = connect(runtime_directory, request)?;
     let answer = next(&mut channel, Some(PATIENCE)).map_err(|error| no_answer(&path, &error))?;
-    answer.ok_or_else(|| no_answer(&path, &io::ErrorKind::UnexpectedEof.into()))
+    match answer {
+        Some(Response::Failed(error)) => Err(error),
+        Some(response) => Ok(response),
+        None => Err(no_answer(&path, &io::ErrorKind::UnexpectedEof.into())),
+    }
 }
+
+/// What is said of an answer that is none to the question.
+pub(crate) const MISTAKEN: &str = "the running Evenkeel gave an answer to another question";
 
 /// Asks for something that has many answers: `take` gets each until it breaks off or the other
 /// side ends. With `follow`, they may take as long as they like.
@@ -257,7 +281,7 @@ fn connect(runtime_directory: &str, request: &Request) -> Result<(Channel, PathB
     })?;
     let ask = || -> io::Result<Channel> {
         let mut channel = Channel::from_socket(OwnedFd::from(stream))?;
-        channel.queue(&serde_json::to_vec(request)?, Vec::new());
+        channel.queue(serde_json::to_vec(request)?, Vec::new());
         Ok(channel)
     };
     let channel = ask().map_err(|error| no_answer(&path, &error))?;

@@ -10,7 +10,6 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use model::Plan;
-use model::check::CheckKind;
 
 use crate::adapt::adapt;
 use crate::director::{ConfigFile, Director};
@@ -369,11 +368,8 @@ fn checked_paths(plan: &Plan) -> Vec<String> {
         .filter_map(|server| server.check.as_ref());
     layer4
         .chain(layer7)
-        .filter_map(|checker| match &checker.kind {
-            CheckKind::Http(http) => Some(&http.urls),
-            _ => None,
-        })
-        .flatten()
+        .filter_map(|checker| checker.kind.http())
+        .flat_map(|http| &http.urls)
         .filter(|url| url.digest.is_some())
         .map(|url| url.path.split('?').next().unwrap_or_default().to_owned())
         .collect()

@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::compact::{is_default, nanoseconds};
 use crate::units::Time;
 use crate::vrrp::Command;
 
@@ -19,13 +20,16 @@ pub struct Checker {
     /// Port 0 for kinds that have none.
     pub target: SocketAddr,
     /// Source of its connections.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub source: Source,
     /// Bound on the connect, and again on the exchange that follows (`connect_timeout`,
     /// `misc_timeout`).
+    #[serde(with = "nanoseconds")]
     pub timeout: Duration,
     /// When it is tried, and how many results change the verdict.
     pub pace: Pace,
     /// Every failure is told, not only the one that changes the verdict (`log_all_failures`).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub log_all_failures: bool,
 }
 
@@ -96,19 +100,38 @@ pub struct Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pace {
     /// Time between the start of two checks while the server's state is settled and up.
+    #[serde(with = "nanoseconds")]
     pub interval: Duration,
     /// The same while the server is down.
+    #[serde(with = "nanoseconds")]
     pub down_interval: Duration,
     /// Wait before the next try while results disagree with the state.
+    #[serde(with = "nanoseconds")]
     pub retry_interval: Duration,
     /// Successes in a row that bring a server up. At least 1.
     pub rise: u32,
     /// Failures in a row that take a server down. At least 1.
     pub fall: u32,
     /// Bound of the random wait before the first check (`warmup`).
+    #[serde(with = "nanoseconds")]
     pub warmup: Duration,
     /// The verdict before the first result: Keepalived and HAProxy both begin with up.
     pub initially_up: bool,
+}
+
+impl Pace {
+    /// At this interval whatever happens, beginning at once with up; every result is a verdict.
+    pub const fn every(interval: Duration) -> Pace {
+        Pace {
+            interval,
+            down_interval: interval,
+            retry_interval: interval,
+            rise: 1,
+            fall: 1,
+            warmup: Duration::ZERO,
+            initially_up: true,
+        }
+    }
 }
 
 /// What a checker tries.
@@ -132,6 +155,43 @@ pub enum CheckKind {
     Bfd(String),
     /// A file's number (FILE_CHECK). Nothing is probed: the file is followed.
     File(FileCheck),
+}
+
+impl CheckKind {
+    /// The program that runs (MISC_CHECK).
+    pub fn command(&self) -> Option<&Command> {
+        let CheckKind::Misc(check) = self else { return None };
+        Some(&check.command)
+    }
+
+    /// The same, to be changed.
+    pub fn command_mut(&mut self) -> Option<&mut Command> {
+        let CheckKind::Misc(check) = self else { return None };
+        Some(&mut check.command)
+    }
+
+    /// The pages that are asked for (HTTP_GET, SSL_GET).
+    pub fn http(&self) -> Option<&HttpCheck> {
+        let CheckKind::Http(check) = self else { return None };
+        Some(check)
+    }
+
+    /// Name of the BFD session that it follows (BFD_CHECK).
+    pub fn session(&self) -> Option<&str> {
+        let CheckKind::Bfd(name) = self else { return None };
+        Some(name)
+    }
+
+    /// Name of the `track_file` that it follows (FILE_CHECK).
+    pub fn file(&self) -> Option<&str> {
+        let CheckKind::File(check) = self else { return None };
+        Some(&check.name)
+    }
+
+    /// Name of what it follows: it tries nothing, somebody tells (BFD_CHECK, FILE_CHECK).
+    pub fn followed(&self) -> Option<&str> {
+        self.session().or(self.file())
+    }
 }
 
 /// HTTP_GET and SSL_GET.

@@ -64,6 +64,14 @@ pub enum ToRole {
         /// Number to answer with.
         id: u64,
     },
+    /// Report some virtual servers alone (director only). Answered by [`FromRole::Report`] without
+    /// the others.
+    Services {
+        /// Number to answer with.
+        id: u64,
+        /// Which ones. Those that are not there are left out.
+        scopes: Vec<Scope>,
+    },
     /// List the layer-4 connections (director only). Answered by [`FromRole::Connections`].
     Connections {
         /// Number to answer with.
@@ -131,7 +139,7 @@ pub enum FromRole {
         /// The number of [`ToRole::Configure`].
         generation: u64,
     },
-    /// Answer to [`ToRole::Report`].
+    /// Answer to [`ToRole::Report`] and [`ToRole::Services`].
     Report {
         /// The number of the question.
         id: u64,
@@ -156,6 +164,15 @@ pub enum FromRole {
     },
     /// Something worth a log line, or an alert.
     Event(Event),
+}
+
+/// A virtual server that somebody asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// Which one.
+    pub virtual_server: VirtualServerId,
+    /// These of its real servers; all of them when absent.
+    pub servers: Option<Vec<Endpoint>>,
 }
 
 /// A change of a real server at run time. It outlives reloads and the director, until it is taken
@@ -294,6 +311,34 @@ impl fmt::Display for NoticeKind {
     }
 }
 
+/// What made a real server come up or go down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// The checker at this place among those of the server.
+    Check(usize),
+    /// A reload or a command took the server away.
+    Removal,
+    /// The program ends (`omega`).
+    End,
+    /// A reload or a command changed what decides.
+    Change,
+}
+
+/// When a quorum is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Moment {
+    /// The virtual server is new, and its sorry server never served.
+    Start,
+    /// It was gained or lost.
+    Change,
+    /// A reload, or the start with the sorry server: the sorry server goes with it.
+    Reload,
+    /// A reload takes the virtual server away.
+    Removal,
+    /// The program ends (`omega`).
+    End,
+}
+
 /// Something that happened in a role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
@@ -318,8 +363,8 @@ pub enum Event {
         up: bool,
         /// The check's last result.
         reason: String,
-        /// The checker that made the difference: its place among those of the server.
-        check: Option<usize>,
+        /// What made the difference.
+        cause: Cause,
         /// It is to be mailed.
         alert: bool,
     },
@@ -352,8 +397,8 @@ pub enum Event {
         needed: u32,
         /// The hysteresis.
         hysteresis: u32,
-        /// It is so from the start, or a reload made it so.
-        starting: bool,
+        /// When it is told.
+        moment: Moment,
         /// It is to be mailed.
         alert: bool,
     },

@@ -5,13 +5,14 @@
 //! the former list and what stands between them, so that any change of contents and order has its
 //! words.
 
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
 use crate::layer4::{Layer4Plan, Outside, RealServer, VirtualServer};
+use crate::pair::pair;
+use crate::shared::Shared;
 
 /// How one plan becomes another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +58,7 @@ impl Layer4Delta {
         let virtual_servers = parts(
             &old.virtual_servers,
             &new.virtual_servers,
-            |one| one.id.clone(),
+            |one| &one.id,
             |one, former| ServerChange::of(one, former.map(|at| (at, &old.virtual_servers[at]))),
         );
         let interfaces = (old.interfaces != new.interfaces).then(|| new.interfaces.clone());
@@ -80,7 +81,7 @@ impl Layer4Delta {
                 Some(at) => former.virtual_servers.get(at).ok_or(Misfit)?.real_servers.as_slice(),
                 None => &[],
             };
-            let real_servers = assemble(change.real_servers, servers, Ok)?;
+            let real_servers = assemble(change.real_servers, servers, Ok)?.into();
             Ok(VirtualServer { real_servers, ..change.settings })
         })?;
         Ok(Layer4Plan {
@@ -93,7 +94,7 @@ impl Layer4Delta {
 
 impl ServerChange {
     fn of(new: &VirtualServer, former: Option<(usize, &VirtualServer)>) -> ServerChange {
-        let servers = former.map_or(&[][..], |(_, former)| &former.real_servers);
+        let servers = former.map_or(&[][..], |(_, former)| former.real_servers.as_slice());
         let real_servers =
             parts(servers, &new.real_servers, |one| one.endpoint, |one, _| one.clone());
         ServerChange {
@@ -111,7 +112,7 @@ fn without_servers(one: &VirtualServer) -> VirtualServer {
         services: one.services.clone(),
         scheduler: one.scheduler,
         persistence: one.persistence,
-        real_servers: Vec::new(),
+        real_servers: Shared::default(),
         quorum: one.quorum.clone(),
         ha_suspend: one.ha_suspend,
         alpha: one.alpha,
@@ -122,28 +123,14 @@ fn without_servers(one: &VirtualServer) -> VirtualServer {
 
 /// Writes the new list in terms of the former one. Elements are the same one when their identity
 /// is; `change` gets those that are different, with the place of the former one.
-fn parts<T: PartialEq, K: Ord, C>(
-    old: &[T],
-    new: &[T],
-    identity: impl Fn(&T) -> K,
+fn parts<'a, T: PartialEq, K: Ord, C>(
+    old: &'a [T],
+    new: &'a [T],
+    identity: impl Fn(&'a T) -> K,
     change: impl Fn(&T, Option<usize>) -> C,
 ) -> Vec<Part<C>> {
     let mut parts: Vec<Part<C>> = Vec::new();
-    // Made only when the order is not that of the former list.
-    let mut places: Option<BTreeMap<K, usize>> = None;
-    let mut next = 0;
-    for one in new {
-        let key = identity(one);
-        let here = old.get(next).is_some_and(|former| identity(former) == key);
-        let former = if here {
-            Some(next)
-        } else {
-            let index = || old.iter().enumerate().map(|(at, one)| (identity(one), at)).collect();
-            places.get_or_insert_with(index).get(&key).copied()
-        };
-        if let Some(at) = former {
-            next = at + 1;
-        }
+    for (one, former) in new.iter().zip(pair(old, new, identity)) {
         match (former.filter(|&at| old[at] == *one), parts.last_mut()) {
             (Some(at), Some(Part::Keep(from, count))) if *from + *count == at => *count += 1,
             (Some(at), _) => parts.push(Part::Keep(at, 1)),
@@ -188,6 +175,7 @@ mod tests {
         let key = ServiceKey { address, port: 80, protocol: Protocol::Tcp };
         let scheduler =
             if algorithm { Scheduler::RoundRobin } else { Scheduler::WeightedLeastConnection };
+        let real_servers = real_servers.into();
         VirtualServer { scheduler, real_servers, ..VirtualServer::new(key) }
     }
 

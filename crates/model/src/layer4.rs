@@ -1,5 +1,6 @@
 //! What the director role needs to know: virtual servers, real servers, forwarding.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -9,6 +10,9 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Checker;
+use crate::compact::{exact_list, is_default};
+use crate::pair::pair;
+use crate::shared::Shared;
 use crate::vrrp::{Command, Fifo, TrackFile, User};
 
 mod scheduler;
@@ -28,10 +32,52 @@ pub struct Layer4Plan {
     /// The virtual servers, in file order; identities and services are unique.
     pub virtual_servers: Vec<VirtualServer>,
     /// Interfaces where packets for virtual servers are expected, from the VRRP instances that
-    /// hold their addresses. The director adds those that routes to the real servers use.
+    /// hold their addresses. The director adds those that routes to the real servers use; when none
+    /// is here, those that have a virtual address and that of the default route.
     pub interfaces: Vec<String>,
     /// Programs that the director runs, files that it follows and pipes that it tells.
     pub outside: Outside,
+}
+
+impl Layer4Plan {
+    /// For each virtual server the place of the one in `former` whose life it goes on with: the
+    /// one of its identity, or else one that is gone and had one of its services (an address that
+    /// moved into a group, a group with another name).
+    pub fn origins(&self, former: &Layer4Plan) -> Vec<Option<usize>> {
+        let mut places = pair(&former.virtual_servers, &self.virtual_servers, |one| &one.id);
+        if places.iter().all(Option::is_some) {
+            return places;
+        }
+        let mut gone: Vec<bool> = former.virtual_servers.iter().map(|_| true).collect();
+        for &place in places.iter().flatten() {
+            gone[place] = false;
+        }
+        let mut of_services: BTreeMap<ServiceKey, usize> = BTreeMap::new();
+        for (place, server) in former.virtual_servers.iter().enumerate() {
+            of_services.extend(server.services.iter().map(|key| (*key, place)));
+        }
+        for (server, place) in self.virtual_servers.iter().zip(&mut places) {
+            if place.is_none() {
+                let of_services = server.services.iter().filter_map(|key| of_services.get(key));
+                *place = of_services.copied().find(|&found| core::mem::take(&mut gone[found]));
+            }
+        }
+        places
+    }
+
+    /// Real servers that a former plan has just so become one with those: whoever compares the two
+    /// plans from then on, or keeps both, has to do with the differences alone.
+    pub fn share(&mut self, former: &Layer4Plan) {
+        let places = pair(&former.virtual_servers, &self.virtual_servers, |one| &one.id);
+        for (server, place) in self.virtual_servers.iter_mut().zip(places) {
+            let former = place.and_then(|place| former.virtual_servers.get(place));
+            if let Some(former) = former
+                && server.real_servers == former.real_servers
+            {
+                server.real_servers = former.real_servers.clone();
+            }
+        }
+    }
 }
 
 /// What the director role has to do with besides the network.
@@ -52,6 +98,9 @@ pub struct Outside {
     pub umask: u32,
     /// Certificates of SSL_GET (`SSL` block).
     pub tls: TlsFiles,
+    /// Scripts and pipes are told of real servers that are up from the start
+    /// (`rs_init_notifies`).
+    pub init_notifies: bool,
 }
 
 /// The `SSL` block: what SSL_GET shows to servers that ask for it. Theirs are not verified.
@@ -68,7 +117,7 @@ pub struct TlsFiles {
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub enum Protocol {
-    /// TCP, the default.
+    /// TCP.
     #[default]
     Tcp,
     /// UDP.
@@ -105,6 +154,16 @@ pub struct ServiceKey {
     pub protocol: Protocol,
 }
 
+impl ServiceKey {
+    /// The port of all of these; 0 when they differ, which stands for the port the client used.
+    pub fn common_port(services: &[ServiceKey]) -> u16 {
+        match services {
+            [first, rest @ ..] if rest.iter().all(|key| key.port == first.port) => first.port,
+            _ => 0,
+        }
+    }
+}
+
 impl fmt::Display for ServiceKey {
     /// `TCP 192.0.2.1:80`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,6 +178,14 @@ pub struct Endpoint {
     pub address: IpAddr,
     /// Port; 0 means the port the client used.
     pub port: u16,
+}
+
+impl Endpoint {
+    /// A host can have this address: it is neither unspecified nor a multicast or broadcast one.
+    pub fn is_of_a_host(address: IpAddr) -> bool {
+        let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+        !address.is_unspecified() && !address.is_multicast() && !broadcast
+    }
 }
 
 impl fmt::Display for Endpoint {
@@ -195,8 +262,9 @@ pub struct VirtualServer {
     pub scheduler: Scheduler,
     /// Persistence, if any.
     pub persistence: Option<Persistence>,
-    /// The real servers, in file order; endpoints are unique.
-    pub real_servers: Vec<RealServer>,
+    /// The real servers, in file order; endpoints are unique. Plans that follow each other share
+    /// those that did not change.
+    pub real_servers: Shared<Vec<RealServer>>,
     /// When it works, and what happens when it does not.
     pub quorum: Quorum,
     /// Checks pause while none of its addresses is on this machine (`ha_suspend`).
@@ -218,13 +286,20 @@ impl VirtualServer {
             services: Vec::from([key]),
             scheduler: Scheduler::default(),
             persistence: None,
-            real_servers: Vec::new(),
+            real_servers: Shared::default(),
             quorum: Quorum::default(),
             ha_suspend: false,
             alpha: false,
             omega: false,
             smtp_alert: false,
         }
+    }
+
+    /// How packets reach a real server of which nobody said it: as they reach the others.
+    pub fn usual_forwarding(&self) -> Forwarding {
+        let of_servers = self.real_servers.first().map(|server| server.forwarding);
+        let of_sorry = || self.quorum.sorry.as_ref().map(|sorry| sorry.forwarding);
+        of_servers.or_else(of_sorry).unwrap_or_default()
     }
 
     /// The first service that it matches, by which it is known where there is room for one.
@@ -280,17 +355,23 @@ pub struct RealServer {
     /// How packets get there.
     pub forwarding: Forwarding,
     /// All must pass for the server to be in the tables; none means it always is.
+    #[serde(deserialize_with = "exact_list")]
     pub checkers: Vec<Checker>,
     /// A failed server stays in the tables with weight 0 (`inhibit_on_failure`).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub inhibit_on_failure: bool,
     /// Connections from which on it takes no new ones; 0 for no bound (`uthreshold`).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub upper_threshold: u32,
     /// Connections below which it takes new ones again; 0 for three quarters of the upper
     /// threshold (`lthreshold`).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub lower_threshold: u32,
     /// Run when it comes up (`notify_up`).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub notify_up: Option<Command>,
     /// Run when it goes down (`notify_down`).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub notify_down: Option<Command>,
     /// Its changes are mailed.
     pub smtp_alert: bool,

@@ -8,15 +8,19 @@
 extern crate alloc;
 
 pub mod check;
+mod compact;
 pub mod control;
 pub mod delta;
 pub mod diff;
 pub mod layer4;
+pub mod pair;
 pub mod plan;
 pub mod proxy;
+pub mod shared;
 pub mod status;
 pub mod units;
 pub mod vrrp;
 
 pub use plan::Plan;
+pub use shared::Shared;
 pub use units::Time;

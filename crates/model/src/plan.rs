@@ -135,4 +135,6 @@ pub struct Alerts {
     pub no_faults: bool,
     /// Mail of checkers: `smtp_alert_checker`, else `smtp_alert`; absent when neither is there.
     pub checkers: Option<bool>,
+    /// No mail of checkers that leave their server as it is (`no_checker_emails`).
+    pub no_checkers: bool,
 }

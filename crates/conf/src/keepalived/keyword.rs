@@ -215,17 +215,22 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static KeywordRow> {
 #[derive(Debug)]
 pub(crate) struct Keywords {
     by_word: BTreeMap<&'static str, Vec<&'static KeywordRow>>,
-    /// The same by a number made of the word, for the many questions of a large file.
-    quick: Vec<Vec<(&'static str, &'static KeywordRow)>>,
+    /// The same by section and word, in places numbered by them: for the many questions of a large
+    /// file.
+    quick: Vec<Vec<(&'static str, &'static str, &'static KeywordRow)>>,
+    /// First bytes of the words that begin a chunk.
+    chunk_initials: Vec<u8>,
 }
 
-/// Places of the quick index: a power of two, more than there are words.
-const PLACES: usize = 2048;
+/// Places of the quick index: a power of two, more than there are words and sections for them.
+const PLACES: usize = 4096;
 
-/// Where a word stands in the quick index (FNV-1a).
-fn place(word: &str) -> usize {
+/// Where a word of a section stands in the quick index (FNV-1a).
+fn place(section: &str, word: &str) -> usize {
     let mix = |sum: u32, byte: u8| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-    word.bytes().fold(0x811c_9dc5, mix) as usize % PLACES
+    // The length nearly tells sections apart.
+    let start = mix(0x811c_9dc5, section.len() as u8);
+    word.bytes().fold(start, mix) as usize % PLACES
 }
 
 impl core::fmt::Debug for Rule {
@@ -245,21 +250,29 @@ impl Keywords {
             }
         }
         let mut quick = alloc::vec![Vec::new(); PLACES];
-        for (word, rows) in &by_word {
-            quick[place(word)].extend(rows.iter().map(|row| (*word, *row)));
+        for (&word, rows) in &by_word {
+            for row in rows {
+                for &section in row.info.sections {
+                    quick[place(section, word)].push((section, word, *row));
+                }
+            }
         }
-        Keywords { by_word, quick }
+        let mut keywords = Keywords { by_word, quick, chunk_initials: Vec::new() };
+        let begin = keywords.words().filter(|word| keywords.begins_chunk(word));
+        let mut initials: Vec<u8> = begin.filter_map(|word| word.bytes().next()).collect();
+        initials.sort_unstable();
+        initials.dedup();
+        keywords.chunk_initials = initials;
+        keywords
     }
 
     /// The keyword `word` in `section`.
     pub(crate) fn find(&self, section: &str, word: &str) -> Option<&'static KeywordRow> {
-        let within = |place| self.rows_of(word).find(|row| row.info.is_within(place));
+        let within = |section: &str| {
+            let here = |one: &&(&str, &str, _)| (one.0, one.1) == (section, word);
+            self.quick[place(section, word)].iter().find(here).map(|(_, _, row)| *row)
+        };
         within(section).or_else(|| within(section::ANYWHERE))
-    }
-
-    fn rows_of(&self, word: &str) -> impl Iterator<Item = &'static KeywordRow> {
-        let named = self.quick[place(word)].iter();
-        named.filter(move |(name, _)| *name == word).map(|(_, row)| *row)
     }
 
     /// Every section where `word` means something, those where it works first.
@@ -274,14 +287,19 @@ impl Keywords {
         sections
     }
 
+    /// The first word of this text may be one that begins a chunk: most are not, at a glance.
+    pub(crate) fn may_begin_chunk(&self, text: &str) -> bool {
+        let first = text.bytes().next();
+        first.is_some_and(|byte| !byte.is_ascii() || self.chunk_initials.contains(&byte))
+    }
+
     /// Words that begin a top-level block and stand nowhere else. A directive of one line says
     /// little: it is often written into a block by mistake.
     pub(crate) fn begins_chunk(&self, word: &str) -> bool {
         let begins = |row: &&KeywordRow| {
             row.info.sections == [section::TOP] && row.parse.is_none_or(|rule| rule.opens.is_some())
         };
-        let mut rows = self.rows_of(word).peekable();
-        rows.peek().is_some() && rows.all(|row| begins(&row))
+        self.by_word.get(word).is_some_and(|rows| rows.iter().all(begins))
     }
 
     /// All words known in `section`, those that work first.

@@ -84,28 +84,34 @@ impl<'p, 'a> Lexer<'p, 'a> {
     pub(crate) fn next(&mut self) -> Option<(Token<'a>, Option<u32>)> {
         loop {
             let start = self.at;
-            let Some(next) = self.peek() else { return self.next_piece() };
+            let Some(&next) = self.text.as_bytes().get(start) else { return self.next_piece() };
             match next {
-                '\n' => {
+                b'\n' => {
                     self.at += 1;
                     self.begin_line();
                     return Some((Token::Newline, None));
                 }
-                '\t' => {
+                b'\t' => {
                     self.at += 1;
                     self.indent = self.indent.map(|n| (n / TAB + 1) * TAB);
                 }
-                c if is_blank(c) => {
-                    self.at += c.len_utf8();
-                    self.indent = self.indent.map(|n| n.saturating_add(1));
+                b' ' => {
+                    let rest = &self.text.as_bytes()[start..];
+                    let count = rest.iter().take_while(|byte| **byte == b' ').count();
+                    self.at += count;
+                    self.indent = self.indent.map(|n| n.saturating_add(count as u32));
                 }
-                '#' | '!' => self.skip_line(),
-                '{' | '}' => {
+                b'#' | b'!' => self.skip_line(),
+                b'{' | b'}' => {
                     self.at += 1;
                     self.quoting = None;
                     let span = self.span(start);
-                    let token = if next == '{' { Token::Open(span) } else { Token::Close(span) };
+                    let token = if next == b'{' { Token::Open(span) } else { Token::Close(span) };
                     return Some((token, self.indent.take()));
+                }
+                _ if !is_ordinary(next) && self.peek().is_some_and(is_blank) => {
+                    self.at += self.peek().map_or(0, char::len_utf8);
+                    self.indent = self.indent.map(|n| n.saturating_add(1));
                 }
                 _ => {
                     let word = self.word();
@@ -341,8 +347,8 @@ enum Quoting {
     Escaped,
 }
 
-/// The keywords that name scripts, and patterns, in the order of the alphabet: their words are [`Quoting::Escaped`]. Observed
-/// from Keepalived 2.2.7.
+/// The keywords that name scripts, and patterns: their words are [`Quoting::Escaped`]. Observed from
+/// Keepalived 2.2.7.
 const ESCAPED: [&str; 19] = [
     "lvs_notify_fifo_script",
     "misc_path",
@@ -368,7 +374,7 @@ const ESCAPED: [&str; 19] = [
 impl Quoting {
     /// The quoting of what follows a keyword.
     fn after(keyword: &str) -> Quoting {
-        if ESCAPED.binary_search(&keyword).is_ok() { Quoting::Escaped } else { Quoting::Plain }
+        if ESCAPED.contains(&keyword) { Quoting::Escaped } else { Quoting::Plain }
     }
 }
 

@@ -16,6 +16,7 @@ use super::structure::{Meaning, Statement};
 use super::surroundings::Surroundings;
 use crate::diagnostic::Diagnostic;
 use crate::row::Status;
+use crate::short_list::ShortList;
 use crate::source::{Span, Spanned};
 use crate::suggest;
 
@@ -30,7 +31,7 @@ pub(crate) struct Reader<'r> {
 
 /// Keywords of a block, and where each was written first.
 #[derive(Default)]
-pub(crate) struct Firsts(Vec<(&'static str, Span)>);
+pub(crate) struct Firsts(ShortList<(&'static str, Span), 6>);
 
 impl Reader<'_> {
     pub(crate) fn error(&mut self, span: Span, message: String, help: &str) {
@@ -56,7 +57,9 @@ impl Reader<'_> {
     ) -> Written {
         let mut firsts = Firsts::default();
         self.more_fields(statements, &mut firsts, fill);
-        Written(firsts.0.into_iter().map(|(name, _)| name).collect())
+        let mut written = Written::default();
+        firsts.0.iter().for_each(|(name, _)| written.0.push(name));
+        written
     }
 
     /// The same for a part of a block; `firsts` is what was written in the parts before.

@@ -59,11 +59,16 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .syntax("NETMASK")
         .doc("Netmask of NAT.")
         .no_effect("it never had one, and Keepalived removed it", Rule::value(Fill::Check(nat_mask))),
+    keyword("ip_family", &[VIRTUAL_SERVER])
+        .example("inet")
+        .syntax("inet")
+        .doc("Address family of the service.")
+        .no_effect("it is that of the address", Rule::value(Fill::Check(ip_family))),
     keyword("protocol", &[VIRTUAL_SERVER])
-        .example("UDP")
+        .example("TCP")
         .syntax("TCP|UDP")
-        .default("TCP")
-        .doc("Layer-4 protocol of the service.")
+        .default("UDP")
+        .doc("Layer-4 protocol of the service. Write it: without, TCP finds nobody.")
         .parse(Rule::value(Fill::VirtualServer(protocol))),
     keyword("virtualhost", &[VIRTUAL_SERVER])
         .example("www.example.com")
@@ -105,6 +110,8 @@ fn virtual_server(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut C
         Spanned { value: Served::Service(location.value), span: location.span }
     }));
     let block = reader.block(statement);
+    // Most of it are real servers.
+    server.real_servers.reserve_exact(block.len());
     server.written = reader.fields(block, |reader, statement, fill| match fill {
         Fill::VirtualServer(parse) => parse(reader, statement, &mut server),
         Fill::Timers(parse) => parse(reader, statement, &mut server.timers),
@@ -197,6 +204,11 @@ fn persistence_granularity(
 
 fn nat_mask(reader: &mut Reader<'_>, statement: &Statement<'_>) {
     reader.argument(statement, "a netmask");
+}
+
+fn ip_family(reader: &mut Reader<'_>, statement: &Statement<'_>) {
+    let later = [("inet6", "use inet: services are IPv4 here")];
+    reader.choice(statement, &[("inet", ())], &later);
 }
 
 /// Leading ones of a netmask that is not empty and has no gaps.

@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use model::Plan;
-use model::check::CheckKind;
 use model::layer4::VirtualServer;
 use model::plan::{self, BoundedCommand};
 use model::vrrp::{Command, Fifo, Notify};
@@ -28,7 +27,8 @@ pub(super) fn lower(from: Global, diagnostics: &mut Vec<Diagnostic>) -> plan::Gl
     let shutdown = ("shutdown_script", from.shutdown_script, from.shutdown_timeout);
     global.shutdown_script = bounded(shutdown, diagnostics);
     distinct(&[&from.pipe, &from.vrrp_pipe, &from.lvs_pipe], diagnostics);
-    global.fifos.all = fifo("notify_fifo", from.pipe, diagnostics);
+    let all = fifo("notify_fifo", from.pipe, diagnostics);
+    global.fifos.all = all.map(|fifo| Fifo { common: true, ..fifo });
     global.fifos.vrrp = fifo("vrrp_notify_fifo", from.vrrp_pipe, diagnostics);
     global.fifos.lvs = fifo("lvs_notify_fifo", from.lvs_pipe, diagnostics);
     global.pid_directory |= global.instance.is_some() || global.network_namespace.is_some();
@@ -71,17 +71,7 @@ fn of_servers(server: &VirtualServer) -> impl Iterator<Item = &Command> {
     let own = [&server.quorum.up, &server.quorum.down];
     let notices = server.real_servers.iter().flat_map(|one| [&one.notify_up, &one.notify_down]);
     let checkers = server.real_servers.iter().flat_map(|one| &one.checkers);
-    let checks = checkers.filter_map(|checker| match &checker.kind {
-        CheckKind::Misc(check) => Some(&check.command),
-        CheckKind::Tcp
-        | CheckKind::Http(_)
-        | CheckKind::Smtp(_)
-        | CheckKind::Dns(_)
-        | CheckKind::Udp(_)
-        | CheckKind::Ping
-        | CheckKind::Bfd(_)
-        | CheckKind::File(_) => None,
-    });
+    let checks = checkers.filter_map(|checker| checker.kind.command());
     own.into_iter().chain(notices).flatten().chain(checks)
 }
 
@@ -108,7 +98,7 @@ fn fifo(keyword: &str, pipe: Pipe, diagnostics: &mut Vec<Diagnostic>) -> Option<
         diagnostics.push(Diagnostic::warning(script.span, message).help("remove it"));
     }
     let script = pipe.script.map(|script| script.value);
-    Some(Fifo { path: pipe.path?.value, user: pipe.user, script })
+    Some(Fifo { path: pipe.path?.value, user: pipe.user, script, common: false })
 }
 
 /// Two writers of one pipe would tell it everything twice.

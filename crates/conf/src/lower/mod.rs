@@ -41,8 +41,9 @@ pub(crate) fn lower(
         diagnostics,
     );
     let security = keepalived.global.script_security;
+    let init_notifies = keepalived.global.init_notifies;
     plan.global = global::lower(keepalived.global, diagnostics);
-    plan.layer4.outside = layer4::outside(&keepalived.files, keepalived.tls, &plan);
+    plan.layer4.outside = layer4::outside(&keepalived.files, keepalived.tls, init_notifies, &plan);
     global::users(security, &plan, diagnostics);
     plan
 }

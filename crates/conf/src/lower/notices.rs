@@ -26,21 +26,31 @@ pub(super) fn find(
     plan: &Layer4Plan,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    let parts = || from.virtual_servers.iter().zip(&plan.virtual_servers);
-    Few::new(weights(from, plan)).tell(diagnostics);
-    Few::new(slow_checks(parts())).tell(diagnostics);
-    Few::new(parts().filter_map(|(source, server)| suspended(source, server, held)))
-        .tell(diagnostics);
     let addresses: BTreeSet<IpAddr> = plan
         .virtual_servers
         .iter()
         .flat_map(|server| server.services.iter().map(|key| key.address))
         .collect();
     let reach = Reach { held, addresses };
-    Few::new(parts().flat_map(|(source, server)| reach.find(source, server))).tell(diagnostics);
+    let (mut weights, mut slow) = (Weights::default(), SlowChecks::default());
+    let (mut nameless, mut paused, mut lost) = (Few::default(), Few::default(), Few::default());
+    // Everything about one virtual server while it is at hand: there may be thousands.
+    for (source, server) in from.virtual_servers.iter().zip(&plan.virtual_servers) {
+        nameless.extend(protocol(source, server));
+        weights.look_at(source, server);
+        slow.look_at(source, server);
+        paused.extend(suspended(source, server, held));
+        lost.extend(reach.find(source, server));
+    }
+    nameless.tell(diagnostics);
+    Few::new(weights.find()).tell(diagnostics);
+    Few::new(slow.find()).tell(diagnostics);
+    paused.tell(diagnostics);
+    lost.tell(diagnostics);
 }
 
 /// The first findings of one kind, and the number of the others.
+#[derive(Default)]
 pub(super) struct Few {
     found: Vec<Diagnostic>,
     more: usize,
@@ -48,15 +58,19 @@ pub(super) struct Few {
 
 impl Few {
     pub(super) fn new(found: impl Iterator<Item = Diagnostic>) -> Few {
-        let mut few = Few { found: Vec::new(), more: 0 };
+        let mut few = Few::default();
+        few.extend(found);
+        few
+    }
+
+    fn extend(&mut self, found: impl IntoIterator<Item = Diagnostic>) {
         for diagnostic in found {
-            if few.found.len() < EACH_MOST {
-                few.found.push(diagnostic);
+            if self.found.len() < EACH_MOST {
+                self.found.push(diagnostic);
             } else {
-                few.more += 1;
+                self.more += 1;
             }
         }
-        few
     }
 
     pub(super) fn tell(mut self, diagnostics: &mut Vec<Diagnostic>) {
@@ -65,6 +79,20 @@ impl Few {
         }
         diagnostics.append(&mut self.found);
     }
+}
+
+/// Nobody says what the service speaks: UDP, as in Keepalived, where few mean it.
+fn protocol(source: &ast::VirtualServer, server: &VirtualServer) -> Option<Diagnostic> {
+    let is_served = !server.services.is_empty() && !server.real_servers.is_empty();
+    if source.written.has("protocol") || !is_served {
+        return None;
+    }
+    let message = "this virtual_server names no protocol: it serves UDP, not TCP";
+    Some(
+        Diagnostic::warning(source.span(), message)
+            .help("write protocol TCP, or protocol UDP if that is meant")
+            .failing_test(),
+    )
 }
 
 /// One appearance of a real server.
@@ -77,40 +105,45 @@ struct Appearance {
 }
 
 /// Real servers whose weight differs between virtual servers.
-fn weights(from: &Configuration, plan: &Layer4Plan) -> impl Iterator<Item = Diagnostic> {
-    let mut all = Vec::new();
-    for (source, server) in from.virtual_servers.iter().zip(&plan.virtual_servers) {
+#[derive(Default)]
+struct Weights(Vec<Appearance>);
+
+impl Weights {
+    fn look_at(&mut self, source: &ast::VirtualServer, server: &VirtualServer) {
         for (written, real) in source.real_servers.iter().zip(&server.real_servers) {
             let (endpoint, weight) = (real.endpoint, real.weight);
-            let span = written.location.span;
-            all.push(Appearance { endpoint, number: all.len(), weight, span });
+            let (number, span) = (self.0.len(), written.location.span);
+            self.0.push(Appearance { endpoint, number, weight, span });
         }
     }
-    all.sort_unstable_by_key(|one| (one.endpoint, one.number));
-    let mut differing: Vec<(usize, Diagnostic)> = Vec::new();
-    for same in all.chunk_by(|a, b| a.endpoint == b.endpoint) {
-        let [first, rest @ ..] = same else { continue };
-        let Some(other) = rest.iter().find(|one| one.weight != first.weight) else { continue };
-        let message = format!(
-            "real server {} has weight {} here and {} in another virtual server",
-            other.endpoint, other.weight, first.weight
-        );
-        let diagnostic = Diagnostic::note(other.span, message)
-            .related(first.span, format!("weight {} here", first.weight))
-            .help("give it the same weight in both, unless it really serves one of them more");
-        differing.push((other.number, diagnostic));
+
+    fn find(mut self) -> impl Iterator<Item = Diagnostic> {
+        self.0.sort_unstable_by_key(|one| (one.endpoint, one.number));
+        let mut differing: Vec<(usize, Diagnostic)> = Vec::new();
+        for same in self.0.chunk_by(|a, b| a.endpoint == b.endpoint) {
+            let [first, rest @ ..] = same else { continue };
+            let Some(other) = rest.iter().find(|one| one.weight != first.weight) else { continue };
+            let message = format!(
+                "real server {} has weight {} here and {} in another virtual server",
+                other.endpoint, other.weight, first.weight
+            );
+            let diagnostic = Diagnostic::note(other.span, message)
+                .related(first.span, format!("weight {} here", first.weight))
+                .help("give it the same weight in both, unless it really serves one of them more");
+            differing.push((other.number, diagnostic));
+        }
+        differing.sort_unstable_by_key(|(number, _)| *number);
+        differing.into_iter().map(|(_, diagnostic)| diagnostic)
     }
-    differing.sort_unstable_by_key(|(number, _)| *number);
-    differing.into_iter().map(|(_, diagnostic)| diagnostic)
 }
 
 /// Checkers that take longer than their interval to find that a server is down, one finding for
-/// each pair of times.
-fn slow_checks<'c>(
-    parts: impl Iterator<Item = (&'c ast::VirtualServer, &'c VirtualServer)>,
-) -> impl Iterator<Item = Diagnostic> {
-    let mut seen: BTreeMap<(Duration, Duration), (usize, Span, usize)> = BTreeMap::new();
-    for (source, server) in parts {
+/// each pair of interval and time, programs apart (their time-out has another name): in which order they were seen, where first, and how often.
+#[derive(Default)]
+struct SlowChecks(BTreeMap<(Duration, Duration, bool), (usize, Span, usize)>);
+
+impl SlowChecks {
+    fn look_at(&mut self, source: &ast::VirtualServer, server: &VirtualServer) {
         for (written, real) in source.real_servers.iter().zip(&server.real_servers) {
             for (number, checker) in real.checkers.iter().enumerate() {
                 let Some(worst) = worst_case(checker) else { continue };
@@ -119,29 +152,34 @@ fn slow_checks<'c>(
                 }
                 let place = written.checkers.get(number).map(|one| one.common.span);
                 let span = place.unwrap_or(written.location.span);
-                let order = seen.len();
-                let times = (checker.pace.interval, worst);
-                seen.entry(times).or_insert((order, span, 0)).2 += 1;
+                let order = self.0.len();
+                let program = matches!(checker.kind, CheckKind::Misc(_));
+                let times = (checker.pace.interval, worst, program);
+                self.0.entry(times).or_insert((order, span, 0)).2 += 1;
             }
         }
     }
-    let mut seen: Vec<_> = seen.into_iter().collect();
-    seen.sort_unstable_by_key(|(_, (order, _, _))| *order);
-    seen.into_iter().map(|((interval, worst), (_, span, count))| {
-        let (interval, worst) = (Decimal(interval), Decimal(worst));
-        let message = format!(
-            "this check takes up to {worst} s to find its server down, longer than delay_loop \
-             {interval}"
-        );
-        let message = match count {
-            1 => message,
-            2 => format!("{message}; so does 1 other"),
-            count => format!("{message}; so do {} others", count - 1),
-        };
-        Diagnostic::note(span, message).help(format!(
-            "lower connect_timeout, retry or delay_before_retry, or write delay_loop {worst}"
-        ))
-    })
+
+    fn find(self) -> impl Iterator<Item = Diagnostic> {
+        let mut seen: Vec<_> = self.0.into_iter().collect();
+        seen.sort_unstable_by_key(|(_, (order, _, _))| *order);
+        seen.into_iter().map(|((interval, worst, program), (_, span, count))| {
+            let (interval, worst) = (Decimal(interval), Decimal(worst));
+            let message = format!(
+                "this check takes up to {worst} s to find its server down, longer than delay_loop \
+                 {interval}"
+            );
+            let message = match count {
+                1 => message,
+                2 => format!("{message}; so does 1 other"),
+                count => format!("{message}; so do {} others", count - 1),
+            };
+            let timeout = if program { "misc_timeout" } else { "connect_timeout" };
+            Diagnostic::note(span, message).help(format!(
+                "lower {timeout}, retry or delay_before_retry, or write delay_loop {worst}"
+            ))
+        })
+    }
 }
 
 /// How long all tries of a check may take until the last has failed; nothing for what is not

@@ -13,7 +13,7 @@ use crate::common::{Table, faults, keepalived};
 fn service(checkers: &str) -> String {
     format!(
         "virtual_server 10.0.0.1 80 {{\n delay_loop 7\n real_server 10.0.1.1 80 {{\n{checkers}\n \
-         }}\n}}\n"
+         }}\nprotocol TCP\n}}\n"
     )
 }
 

@@ -43,6 +43,9 @@ fn the_books_nat_example_loads_with_the_address_nobody_holds_named() {
             "47:16 warning: no vrrp_instance holds 192.168.1.11, so this service does not fail \
              over; add 192.168.1.11 to virtual_ipaddress of RH_INT, or serve 192.168.1.1"
                 .into(),
+            "47:16 warning: this virtual_server names no protocol: it serves UDP, not TCP; write \
+             protocol TCP, or protocol UDP if that is meant"
+                .into(),
             format!("52:9 note: {}", slow(6, 3)),
         ]
     );
@@ -53,7 +56,7 @@ fn the_books_nat_example_loads_with_the_address_nobody_holds_named() {
     assert_eq!(plan.vrrp.instances[1].interface, "eth1");
     assert_eq!(plan.vrrp.instances[1].authentication, Authentication::Pass(*b"password"));
     let service = &plan.layer4.virtual_servers[0];
-    assert_eq!(service.key().to_string(), "TCP 192.168.1.11:80");
+    assert_eq!(service.key().to_string(), "UDP 192.168.1.11:80");
     assert_eq!(service.scheduler, Scheduler::RoundRobin);
     assert_eq!(service.real_servers.len(), 4);
     assert_eq!(service.real_servers[3].endpoint.to_string(), "192.168.1.23:80");

@@ -139,7 +139,16 @@ fn mail_settings_fall_back_on_smtp_alert() {
     assert_eq!(alerts("smtp_alert\n smtp_alert_checker off").checkers, Some(false));
     assert_eq!(alerts("no_email_faults").checkers, None);
     assert!(alerts("no_email_faults").no_faults);
+    assert!(alerts("no_checker_emails").no_checkers);
+    assert!(!alerts("no_checker_emails off").no_checkers);
     assert_eq!(alerts("smtp_helo_name me").helo_name.as_deref(), Some("me"));
+}
+
+#[test]
+fn notices_of_real_servers_at_the_start_are_asked_for() {
+    let asked = |lines: &str| global(lines).layer4.outside.init_notifies;
+    assert!(asked("rs_init_notifies") && asked("rs_init_notifies yes"));
+    assert!(!asked("rs_init_notifies no") && !asked(""));
 }
 
 #[test]

@@ -2,8 +2,7 @@
 
 use crate::common::keepalived;
 
-const TEXT: &str =
-    "virtual_server 10.0.0.1 80 {\n\tlb_algo wrx\n real_server 10.0.1.1 80 {\n }\n}\n";
+const TEXT: &str = "virtual_server 10.0.0.1 80 {\n\tlb_algo wrx\n real_server 10.0.1.1 80 {\n }\nprotocol TCP\n}\n";
 
 #[test]
 fn text_shows_file_line_and_column_and_the_way_out() {

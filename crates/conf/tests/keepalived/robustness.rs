@@ -84,7 +84,8 @@ fn forty_thousand_real_servers_load() {
     for n in 0..40_000u32 {
         if n % 200 == 0 {
             let close = if n > 0 { "}\n" } else { "" };
-            writeln!(text, "{close}virtual_server 10.0.0.1 {} {{", n / 200 + 1).unwrap();
+            writeln!(text, "{close}virtual_server 10.0.0.1 {} {{\n protocol TCP", n / 200 + 1)
+                .unwrap();
         }
         let (a, b) = (n / 250, n % 250 + 1);
         writeln!(

@@ -22,14 +22,15 @@ fn first(text: &str) -> VirtualServer {
 fn service(settings: &str) -> String {
     format!(
         "virtual_server 10.0.0.1 80 {{\n{settings}\nreal_server 10.0.1.1 80 {{\n}}\n\
-         real_server 10.0.1.2 80 {{\n}}\nreal_server 10.0.1.3 80 {{\n}}\n}}\n"
+         real_server 10.0.1.2 80 {{\n}}\nreal_server 10.0.1.3 80 {{\n}}\nprotocol TCP\n}}\n"
     )
 }
 
 fn group(lines: &str, service: &str) -> String {
+    let protocol = if service.contains("protocol") { "" } else { "protocol TCP\n" };
     format!(
         "virtual_server_group web {{\n{lines}\n}}\nvirtual_server group web {{\n{service}\n\
-         real_server 10.0.1.1 80 {{\n}}\n}}\n"
+         real_server 10.0.1.1 80 {{\n}}\n{protocol}}}\n"
     )
 }
 
@@ -96,7 +97,7 @@ fn wrong_lines_of_a_group_say_what_would_be_right() {
         ("2001:db8::1 80", "IPv6 is not supported by this version"),
         ("nonsense", "\"nonsense\" is not an IP address"),
         ("", "virtual_server_group web has no addresses"),
-        ("10.0.0.1", "a virtual server for all ports needs persistence_timeout"),
+        ("10.0.0.1", "a virtual server for all ports is persistent: persistence_timeout is 360"),
         ("10.0.0.1 80\n10.0.0.1 80", "3:1 warning: TCP 10.0.0.1:80 is in this group already"),
         ("224.0.0.1 80", "224.0.0.1 cannot be the address of a virtual server"),
         ("10.0.1.1 80", "a real server cannot be its own virtual server"),
@@ -119,7 +120,8 @@ fn groups_that_nobody_uses_or_nobody_defines_are_told() {
     assert!(lines[0].contains("nobody serves virtual_server_group web"), "{lines:?}");
     assert!(lines[1].contains("no virtual_server_group is named wed; did you mean \"web\"?"));
     assert!(
-        only("virtual_server group {\nreal_server 10.0.1.1 80 {\n}\n}\n").contains("needs a name")
+        only("virtual_server group {\nreal_server 10.0.1.1 80 {\n}\nprotocol TCP\n}\n")
+            .contains("needs a name")
     );
     let twice = group("10.0.0.1 80", "") + "virtual_server_group web {\n10.0.0.2 80\n}\n";
     assert!(only(&twice).contains("virtual_server_group web exists already"));
@@ -189,6 +191,7 @@ fn a_quorum_that_cannot_be_is_what_keepalived_makes_of_it() {
     warned("weight 4\nquorum 9\nhysteresis 3", 9, 3, "");
     warned("quorum 0", 1, 0, "2:1 warning: quorum 0 says nothing: it is 1");
     warned("nat_mask 255.255.255.0", 1, 0, "2:1 note: nat_mask has no effect; it never had one");
+    warned("ip_family inet", 1, 0, "2:1 note: ip_family has no effect; it is that of the address");
 }
 
 #[test]
@@ -232,7 +235,7 @@ fn real_servers_say_otherwise_than_their_virtual_server() {
                 omega\nha_suspend\ninhibit_on_failure\nweight 7\nreal_server 10.0.1.1 80 {\n\
                 alpha false\ninhibit_on_failure off\nsmtp_alert no\nweight 3\nuthreshold 100\n\
                 lthreshold 50\nnotify_up \"/bin/a b\"\nnotify_down /bin/c\nTCP_CHECK {\n}\n}\n\
-                real_server 10.0.1.2 80 {\nTCP_CHECK {\n}\n}\n}\n\
+                real_server 10.0.1.2 80 {\nTCP_CHECK {\n}\n}\nprotocol TCP\n}\n\
                 vrrp_instance A {\ninterface eth0\nvirtual_router_id 7\nvirtual_ipaddress {\n\
                 10.0.0.1\n}\n}\n";
     let server = first(text);
@@ -300,12 +303,12 @@ fn a_real_server_with_two_weights_is_noted_once_and_the_others_counted() {
         let servers: String = (1..=count)
             .map(|n| format!("real_server 10.1.0.{n} 80 {{\nweight {weight}\n}}\n"))
             .collect();
-        format!("virtual_server 10.0.0.{vip} 80 {{\n{servers}}}\n")
+        format!("virtual_server 10.0.0.{vip} 80 {{\n{servers}protocol TCP\n}}\n")
     };
     let found = only(&(server(1, 1, 1) + &server(2, 1, 1) + &server(3, 2, 1)));
     assert_eq!(
         found,
-        "12:13 note: real server 10.1.0.1:80 has weight 2 here and 1 in another virtual server; \
+        "14:13 note: real server 10.1.0.1:80 has weight 2 here and 1 in another virtual server; \
          give it the same weight in both, unless it really serves one of them more"
     );
     let lines = lines(&keepalived(&(server(1, 1, 200) + &server(2, 2, 200))));
@@ -322,6 +325,10 @@ fn a_check_slower_than_its_interval_is_noted_once_for_each_pair_of_times() {
         "7:1 note: this check takes up to 18 s to find its server down, longer than delay_loop 6; \
          so do 2 others; lower connect_timeout, retry or delay_before_retry, or write delay_loop 18"
     );
+    let program = "{\nMISC_CHECK {\nmisc_path /bin/true\nmisc_timeout 9\n}\n}";
+    let found =
+        lines(&keepalived(&text("delay_loop 6\nretry 1").replace("{\nTCP_CHECK {\n}\n}", program)));
+    assert!(found.iter().any(|line| line.contains("lower misc_timeout, retry")), "{found:?}");
     assert_eq!(
         lines(&keepalived(&text(
             "delay_loop 18\nconnect_timeout 3\nretry 3\ndelay_before_retry 2"

@@ -22,7 +22,7 @@ fn a_brace_may_stand_anywhere() {
 #[test]
 fn a_block_left_open_is_reported_once_at_the_line_that_opened_it() {
     let text = "vrrp_instance A {\n interface eth0\n virtual_router_id 7\n virtual_ipaddress {\n  \
-                10.0.0.1\n }\nvirtual_server 10.0.0.1 80 {\n real_server 10.0.1.1 80 {\n }\n}\n";
+                10.0.0.1\n }\nvirtual_server 10.0.0.1 80 {\n real_server 10.0.1.1 80 {\n }\nprotocol TCP\n}\n";
     assert_eq!(
         errors(text),
         ["1:1 error: vrrp_instance is never closed; write `}` where vrrp_instance ends"]
@@ -36,10 +36,10 @@ fn a_block_left_open_is_reported_once_at_the_line_that_opened_it() {
 
 #[test]
 fn a_stray_brace_is_reported_once() {
-    let text = "virtual_server 10.0.0.1 80 {\n real_server 10.0.1.1 80 {\n }\n}\n}\n";
+    let text = "virtual_server 10.0.0.1 80 {\n real_server 10.0.1.1 80 {\n }\nprotocol TCP\n}\n}\n";
     assert_eq!(
         errors(text),
-        ["5:1 error: this } closes nothing; remove it, or look for a { that was lost above"]
+        ["6:1 error: this } closes nothing; remove it, or look for a { that was lost above"]
     );
 }
 
@@ -56,7 +56,7 @@ fn a_brace_that_closes_too_early_is_reported_where_it_stands() {
 
 #[test]
 fn a_block_without_its_brace_is_read_all_the_same() {
-    let text = "virtual_server 10.0.0.1 80\n lb_algo wrx\n real_server 10.0.1.1 80 {\n }\n}\n";
+    let text = "virtual_server 10.0.0.1 80\n lb_algo wrx\n real_server 10.0.1.1 80 {\n }\nprotocol TCP\n}\n";
     assert_eq!(
         errors(text),
         [
@@ -69,7 +69,8 @@ fn a_block_without_its_brace_is_read_all_the_same() {
 
 #[test]
 fn a_misspelt_block_is_read_as_the_one_that_was_meant() {
-    let text = "virtua1_server 10.0.0.1 80 {\n lb_algo wrx\n real_server 10.0.1.1 80 {\n }\n}\n";
+    let text = "virtua1_server 10.0.0.1 80 {\n lb_algo wrx\n real_server 10.0.1.1 80 {\n }\n \
+                protocol TCP\n}\n";
     assert_eq!(
         errors(text),
         [
@@ -82,7 +83,7 @@ fn a_misspelt_block_is_read_as_the_one_that_was_meant() {
 
 #[test]
 fn a_keyword_in_the_wrong_block_is_told_where_it_belongs() {
-    let text = "virtual_server 10.0.0.1 80 {\n uthreshold 3\n real_server 10.0.1.1 80 {\n }\n}\n";
+    let text = "virtual_server 10.0.0.1 80 {\n uthreshold 3\n real_server 10.0.1.1 80 {\n }\nprotocol TCP\n}\n";
     assert_eq!(
         errors(text),
         ["2:2 error: uthreshold cannot stand in virtual_server; it belongs into real_server"]

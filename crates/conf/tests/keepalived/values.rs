@@ -17,7 +17,9 @@ fn instance(lines: &str) -> String {
 }
 
 fn service(lines: &str) -> String {
-    format!("virtual_server 10.0.0.1 80 {{\n real_server 10.0.1.1 80 {{\n{lines}\n}}\n}}\n")
+    format!(
+        "virtual_server 10.0.0.1 80 {{\n real_server 10.0.1.1 80 {{\n{lines}\n}}\nprotocol TCP\n}}\n"
+    )
 }
 
 /// Findings of the text, without their places.
@@ -62,6 +64,8 @@ fn every_value_that_is_wrong_says_what_would_be_right() {
         (service("}\nlb_algo shh\nreal_server 10.0.1.2 80 {"), "did you mean \"sh\"?"),
         (service("}\nlb_algo rr wrr\nreal_server 10.0.1.2 80 {"), "unexpected \"wrr\""),
         (service("}\nprotocol SCTP\nreal_server 10.0.1.2 80 {"), "use TCP or UDP"),
+        (service("}\nip_family inet6\nreal_server 10.0.1.2 80 {"), "services are IPv4 here"),
+        (service("}\nip_family ipv4\nreal_server 10.0.1.2 80 {"), "unknown ip_family"),
         ("virtual_server fwmark 1 {\n}\n".into(), "virtual_server fwmark is not supported"),
         ("virtual_server 10.0.0.1 80 90 {\n}\n".into(), "unexpected \"90\""),
         ("vrrp_instance {\n}\n".into(), "vrrp_instance needs a name"),
@@ -170,7 +174,7 @@ fn the_innermost_timer_wins() {
                 real_server 10.0.1.1 80 {\n  retry 4\n  HTTP_GET {\n   nb_get_retry 0\n   warmup 0\n   \
                 connect_ip 10.9.9.9\n   connect_port 8080\n   bindto 10.0.0.9\n   bind_port 99\n   \
                 url {\n    path /a\n    virtualhost inner\n    status_code 200-204\n   }\n   url {\n    \
-                path /b\n   }\n  }\n  TCP_CHECK {\n  }\n }\n}\n";
+                path /b\n   }\n  }\n  TCP_CHECK {\n  }\n }\nprotocol TCP\n}\n";
     let loaded = keepalived(text);
     let notes = lines(&loaded);
     assert!(notes.iter().all(|line| line.contains("longer than delay_loop 1.5")), "{notes:?}");
@@ -211,7 +215,7 @@ fn addresses_take_the_words_of_ip_address_add() {
 #[test]
 fn persistence_without_an_argument_lasts_six_minutes() {
     let text = "virtual_server 10.0.0.1 {\n persistence_timeout\n persistence_granularity \
-                255.255.255.0\n real_server 10.0.1.1 {\n }\n}\n";
+                255.255.255.0\n real_server 10.0.1.1 {\n }\nprotocol TCP\n}\n";
     let plan = keepalived(text).plan.unwrap();
     let persistence = plan.layer4.virtual_servers[0].persistence.unwrap();
     assert_eq!((persistence.timeout, persistence.prefix_len), (Duration::from_secs(360), 24));

@@ -222,7 +222,7 @@ impl XdpEngine {
 
     /// Loopback addresses are reached from the interfaces while a server has one.
     fn keep_loopback(&mut self) {
-        if !self.state.places().any(|(_, slot)| slot.address().is_loopback()) {
+        if !self.state.has_loopback() {
             return self.loopback.close();
         }
         let names = self.object.attached().values().map(|one| one.name.as_str());

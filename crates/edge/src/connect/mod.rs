@@ -81,9 +81,10 @@ fn moved(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Moved> {
     }
 }
 
-/// The lack is this machine's (descriptors, memory, source ports), not the other side's fault.
+/// The lack is this machine's (descriptors, processes, memory), not the other side's fault nor a
+/// program's.
 pub fn is_local_shortage(error: &io::Error) -> bool {
-    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::AGAIN]
         .iter()
         .any(|shortage| error.raw_os_error() == Some(shortage.raw_os_error()))
 }

@@ -48,6 +48,10 @@ impl Product {
 }
 
 impl Product {
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Product::Evenkeel | Product::EvenkeelOrdinary)
+    }
+
     /// A command that runs it in the foreground.
     pub(crate) fn command(self, space: &Namespace, file: &Path) -> Command {
         match self {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use edge::clock::{Civil, Zone};
 
 use crate::cli::EventsArgs;
-use crate::control::{EventRecord, Request, Response, listen};
+use crate::control::{EventRecord, MISTAKEN, Request, Response, listen};
 
 /// Shows the last events, and with `--follow` those to come.
 pub(crate) fn events(args: &EventsArgs) -> ExitCode {
@@ -31,7 +31,7 @@ pub(crate) fn events(args: &EventsArgs) -> ExitCode {
                 ControlFlow::Break(())
             }
             _ => {
-                failure = Some("the running Evenkeel gave an answer to another question".into());
+                failure = Some(MISTAKEN.into());
                 ControlFlow::Break(())
             }
         }

@@ -7,7 +7,7 @@ use model::layer4::Protocol;
 use model::status::{ConnectionStatus, Counters, DirectorReport};
 
 use crate::cli::IpvsadmArgs;
-use crate::control::{Request, Response, ask};
+use crate::control::{MISTAKEN, Request, Response, ask};
 
 /// Lists services or connections.
 pub(crate) fn ipvsadm(args: &IpvsadmArgs) -> ExitCode {
@@ -15,8 +15,8 @@ pub(crate) fn ipvsadm(args: &IpvsadmArgs) -> ExitCode {
     let text = if args.connection {
         match ask(directory, &Request::Connections) {
             Ok(Response::Connections(connections)) => connection_table(&connections),
-            Ok(Response::Failed(error)) | Err(error) => return super::fail(&error),
-            Ok(_) => return super::fail("the running Evenkeel answered another question"),
+            Err(error) => return super::fail(&error),
+            Ok(_) => return super::fail(MISTAKEN),
         }
     } else {
         match ask(directory, &Request::Status) {
@@ -24,8 +24,8 @@ pub(crate) fn ipvsadm(args: &IpvsadmArgs) -> ExitCode {
                 let report = status.director.unwrap_or_default();
                 if args.stats { statistics(&report) } else { service_table(&report) }
             }
-            Ok(Response::Failed(error)) | Err(error) => return super::fail(&error),
-            Ok(_) => return super::fail("the running Evenkeel answered another question"),
+            Err(error) => return super::fail(&error),
+            Ok(_) => return super::fail(MISTAKEN),
         }
     };
     print!("{text}");

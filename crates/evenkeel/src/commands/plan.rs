@@ -8,7 +8,7 @@ use model::Plan;
 use model::diff::{Area, Change, Verb, diff};
 
 use crate::cli::PlanArgs;
-use crate::control::{Request, Response, ask, socket_path};
+use crate::control::{MISTAKEN, Request, Response, ask, socket_path};
 use crate::load::{self, Files};
 
 /// Exit code 0 when the files are good, whatever would change; 1 when they are not.
@@ -28,8 +28,8 @@ pub(crate) fn plan(args: &PlanArgs) -> ExitCode {
     let old = if is_running(&args.runtime.runtime_dir) {
         match ask(&args.runtime.runtime_dir, &Request::Plan) {
             Ok(Response::Plan(old)) => *old,
-            Ok(Response::Failed(error)) | Err(error) => return super::fail(&error),
-            Ok(_) => return super::fail("the running Evenkeel gave an answer to another question"),
+            Err(error) => return super::fail(&error),
+            Ok(_) => return super::fail(MISTAKEN),
         }
     } else {
         eprintln!("no Evenkeel is running here: everything is new");

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::cli::ReloadArgs;
-use crate::control::{Request, Response, ask};
+use crate::control::{MISTAKEN, Request, Response, ask};
 
 /// Exit code 0 when the new configuration is in force, 1 when the former one still is.
 pub(crate) fn reload(args: &ReloadArgs) -> ExitCode {
@@ -17,7 +17,7 @@ pub(crate) fn reload(args: &ReloadArgs) -> ExitCode {
                 super::fail("reload refused; the former configuration stays in force")
             }
         }
-        Ok(Response::Failed(error)) | Err(error) => super::fail(&error),
-        Ok(_) => super::fail("the running Evenkeel gave an answer to another question"),
+        Err(error) => super::fail(&error),
+        Ok(_) => super::fail(MISTAKEN),
     }
 }

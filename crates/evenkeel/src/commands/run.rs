@@ -110,8 +110,6 @@ pub(crate) const FACILITY_DAEMON: u8 = 3;
 /// Loads, starts and serves until stopped.
 pub(crate) fn go(settings: Settings) -> ExitCode {
     let log = start_log(&settings.log);
-    // The roles inherit it: every checker and every session needs descriptors.
-    edge::privileges::raise_descriptors();
     let loaded = load::load(&settings.files);
     if loaded.plan.as_ref().is_some_and(|plan| plan.has_keepalived) {
         become_keepalived();
@@ -173,6 +171,8 @@ pub(crate) fn go(settings: Settings) -> ExitCode {
             settle_in_background(starter, &log);
         }
     });
+    // Listeners of the proxy. Not before: this program may have started itself again until here.
+    edge::privileges::raise_descriptors();
     let ended = supervisor::run(options, loaded, notifier, on_ready);
     match ended {
         Ok(()) => ExitCode::SUCCESS,

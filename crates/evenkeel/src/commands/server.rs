@@ -8,7 +8,9 @@ use model::control::ServerAction;
 use model::layer4::Forwarding;
 
 use crate::cli::{ForwardingWord, ServerArgs, ServerCommand, ServerCommon};
-use crate::control::{Request, Response, ServerChange, ServerDone, ServerOrder, ask};
+use crate::control::{
+    MISTAKEN, Request, Response, ServerChange, ServerDone, ServerName, ServerOrder, ask,
+};
 
 /// From one look at a drain to the next.
 const LOOK: Duration = Duration::from_millis(500);
@@ -16,29 +18,26 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Does what was asked. Exit code 1 when it could not be done, or when a drain that is waited for
 /// was taken back.
 pub(crate) fn server(args: &ServerArgs) -> ExitCode {
-    let Some(command) = &args.command else { return list(&args.common) };
-    let (common, name, action, wait) = match command {
-        ServerCommand::List { common } => return list(common),
-        ServerCommand::Drain { name, within, wait, common } => {
-            (common, name.names.join(" "), ServerAction::Drain { within: *within }, *wait)
+    let common = &args.common;
+    let Some(command) = &args.command else { return list(common) };
+    let (name, action, wait) = match command {
+        ServerCommand::List => return list(common),
+        ServerCommand::Drain { name, within, wait } => {
+            (name.names.join(" "), ServerAction::Drain { within: *within }, *wait)
         }
-        ServerCommand::Ready { name, common } => {
-            (common, name.names.join(" "), ServerAction::Ready, false)
-        }
-        ServerCommand::Weight { words, common } => match weighed(words) {
-            Ok((name, weight)) => (common, name, ServerAction::Weight(weight), false),
+        ServerCommand::Ready { name } => (name.names.join(" "), ServerAction::Ready, false),
+        ServerCommand::Weight { words } => match weighed(words) {
+            Ok((name, weight)) => (name, ServerAction::Weight(weight), false),
             Err(error) => return super::fail(&error),
         },
-        ServerCommand::Add { name, weight, forwarding, common } => {
+        ServerCommand::Add { name, weight, forwarding } => {
             let forwarding = forwarding.map(|word| match word {
                 ForwardingWord::Nat => Forwarding::Nat,
                 ForwardingWord::Dr => Forwarding::DirectRouting,
             });
-            (common, name.names.join(" "), ServerAction::Add { weight: *weight, forwarding }, false)
+            (name.names.join(" "), ServerAction::Add { weight: *weight, forwarding }, false)
         }
-        ServerCommand::Del { name, common } => {
-            (common, name.names.join(" "), ServerAction::Delete, false)
-        }
+        ServerCommand::Del { name } => (name.names.join(" "), ServerAction::Delete, false),
     };
     let done = match change(common, &name, action) {
         Ok(done) => done,
@@ -73,21 +72,20 @@ fn change(common: &ServerCommon, name: &str, action: ServerAction) -> Result<Ser
     let order = ServerOrder { virtual_server, server, action };
     match ask(&common.runtime.runtime_dir, &Request::Server(order))? {
         Response::Server(done) => Ok(done),
-        Response::Failed(error) => Err(error),
-        _ => Err("the running Evenkeel gave an answer to another question".into()),
+        _ => Err(MISTAKEN.into()),
     }
 }
 
-fn changes(common: &ServerCommon) -> Result<Vec<ServerChange>, String> {
-    match ask(&common.runtime.runtime_dir, &Request::Servers)? {
+/// What is changed at run time, of one server or all.
+fn changes(common: &ServerCommon, only: Option<ServerName>) -> Result<Vec<ServerChange>, String> {
+    match ask(&common.runtime.runtime_dir, &Request::Servers { only })? {
         Response::Servers(changes) => Ok(changes),
-        Response::Failed(error) => Err(error),
-        _ => Err("the running Evenkeel gave an answer to another question".into()),
+        _ => Err(MISTAKEN.into()),
     }
 }
 
 fn list(common: &ServerCommon) -> ExitCode {
-    let changes = match changes(common) {
+    let changes = match changes(common, None) {
         Ok(changes) => changes,
         Err(error) => return super::fail(&error),
     };
@@ -149,17 +147,15 @@ fn state(change: Option<&ServerChange>) -> Drain {
 
 /// Says how many connections are left, whenever that changes, until there are none.
 fn wait_for(common: &ServerCommon, done: &ServerDone) -> ExitCode {
+    let ServerDone { server, virtual_server, .. } = done;
+    let name = ServerName { virtual_server: virtual_server.clone(), server: server.clone() };
     let mut said = None;
     loop {
-        let all = match changes(common) {
-            Ok(all) => all,
+        let change = match changes(common, Some(name.clone())) {
+            Ok(mut changes) => changes.pop(),
             Err(error) => return super::fail(&error),
         };
-        let is_ours = |one: &&ServerChange| {
-            one.virtual_server == done.virtual_server && one.server == done.server
-        };
-        let change = all.iter().find(is_ours);
-        if let Some(change) = change {
+        if let Some(change) = &change {
             let count = (change.active, change.inactive, change.known);
             if said.replace(count) != Some(count)
                 && let Err(error) = say_progress(common, change)
@@ -167,16 +163,15 @@ fn wait_for(common: &ServerCommon, done: &ServerDone) -> ExitCode {
                 return super::fail(&error);
             }
         }
-        match state(change) {
+        match state(change.as_ref()) {
             Drain::Goes => thread::sleep(LOOK),
             Drain::Done => {
                 if !common.json {
-                    println!("{} of {} is drained", done.server, done.virtual_server);
+                    println!("{server} of {virtual_server} is drained");
                 }
                 return ExitCode::SUCCESS;
             }
             Drain::Ended => {
-                let ServerDone { server, virtual_server, .. } = done;
                 return super::fail(&format!("{server} of {virtual_server} drains no more"));
             }
         }

@@ -34,7 +34,7 @@ struct Pipe {
     plan: Fifo,
     token: u64,
     descriptor: OwnedFd,
-    /// We made it, and remove it.
+    /// We made it, and remove it unless somebody else writes to it.
     ours: bool,
     waiting: VecDeque<Vec<u8>>,
     lost: u64,
@@ -204,7 +204,7 @@ impl Pipe {
 
     /// The name goes first, so that a reader that opens the pipe again and again comes to an end.
     fn close(self) {
-        if self.ours {
+        if self.ours && !self.plan.common {
             let _ = fs::remove_file(&self.plan.path);
         }
     }

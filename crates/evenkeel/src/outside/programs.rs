@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use edge::connect::is_local_shortage;
 use edge::poll::{Event, Interest, Poll};
 use edge::spawn::{Ended, Program};
 use model::Time;
@@ -48,6 +49,14 @@ enum Stage {
     Killed,
 }
 
+/// Why a program could not be started.
+pub(crate) struct NotStarted {
+    /// A line for the log.
+    pub(crate) text: String,
+    /// This machine is short of descriptors, processes or memory: another time it may start.
+    pub(crate) shortage: bool,
+}
+
 impl<P: Clone> Programs<P> {
     /// Nothing runs.
     pub(crate) fn new() -> io::Result<Programs<P>> {
@@ -75,9 +84,22 @@ impl<P: Clone> Programs<P> {
         purpose: P,
         timeout: Option<Duration>,
     ) -> Result<(), String> {
+        self.try_start(now, command, more, purpose, timeout).map_err(|not| not.text)
+    }
+
+    /// The same for who would try again after a shortage.
+    pub(crate) fn try_start(
+        &mut self,
+        now: Time,
+        command: &Command,
+        more: &[&str],
+        purpose: P,
+        timeout: Option<Duration>,
+    ) -> Result<(), NotStarted> {
         let name = command.words.first().map_or("", String::as_str);
         if self.running.len() >= RUNNING_MAX {
-            return Err(format!("{name} not started: {RUNNING_MAX} programs run already"));
+            let text = format!("{name} not started: {RUNNING_MAX} programs run already");
+            return Err(NotStarted { text, shortage: true });
         }
         let started = scripts::start(command, self.script_user.as_ref(), more);
         let number = self.last + 1;
@@ -87,7 +109,10 @@ impl<P: Clone> Programs<P> {
             added.inspect_err(|_| program.kill())?;
             Ok(program)
         });
-        let program = added.map_err(|error| format!("Error exec-ing command '{name}': {error}"))?;
+        let program = added.map_err(|error| NotStarted {
+            text: format!("Error exec-ing command '{name}': {error}"),
+            shortage: is_local_shortage(&error),
+        })?;
         let deadline = timeout.map_or(Time::NEVER, |timeout| now + timeout);
         let running = Running { program, purpose, deadline, stage: Stage::Free };
         self.last = number;

@@ -193,7 +193,10 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
                     entry.checker.handle_connected(now, Ok(()));
                 }
             }
-            Err(error) if is_local_shortage(&error) => entry.checker.handle_postponed(now),
+            Err(error) if is_local_shortage(&error) => {
+                entry.checker.handle_postponed(now);
+                self.shortage.handle(now, error.to_string());
+            }
             Err(error) => entry.checker.handle_connected(now, Err(cause(&error))),
         }
     }
@@ -202,9 +205,13 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
         let Some(entry) = self.entries[place as usize].as_mut() else { return };
         self.opened = self.opened.wrapping_add(1);
         // Its checker says when its time is over.
-        match self.programs.start(now, command, &[], (place, self.opened), None) {
+        match self.programs.try_start(now, command, &[], (place, self.opened), None) {
             Ok(()) => entry.open = Open::Program(self.opened),
-            Err(text) => entry.checker.handle_exited(now, Exit::NotStarted(text)),
+            Err(not) if not.shortage => {
+                entry.checker.handle_postponed(now);
+                self.shortage.handle(now, not.text);
+            }
+            Err(not) => entry.checker.handle_exited(now, Exit::NotStarted(not.text)),
         }
     }
 

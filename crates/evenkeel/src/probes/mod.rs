@@ -19,6 +19,7 @@
 
 mod carry;
 mod channel;
+mod shortage;
 mod wheel;
 
 #[cfg(test)]
@@ -32,7 +33,6 @@ use std::sync::Arc;
 
 use edge::poll::{Event, Interest, Poll};
 use model::Time;
-use model::check::CheckKind;
 use model::layer4::{Outside, TlsFiles};
 use proto::check::{Checker, Former, Told};
 
@@ -41,6 +41,7 @@ pub(crate) use proto::check::Verdict;
 use crate::lateness::Lateness;
 use crate::outside::Programs;
 use channel::{Channel, Settings};
+use shortage::Shortage;
 use wheel::{Line, Wheel};
 
 /// Most sockets at a time: as many servers may be silent for a whole time-out before others have
@@ -81,6 +82,8 @@ pub(crate) struct ProbeSet<K> {
     under_way: usize,
     most: usize,
     programs: Programs<(u32, u32)>,
+    programs_most: usize,
+    shortage: Shortage,
     /// Things opened so far: tells the events of one from those of its successor.
     opened: u32,
     tls: Settings,
@@ -108,25 +111,21 @@ enum Open {
 
 impl<K> Entry<K> {
     fn line(&self) -> Line {
-        match self.checker.plan().kind {
-            CheckKind::Misc(_) => Line::Programs,
-            CheckKind::Tcp
-            | CheckKind::Http(_)
-            | CheckKind::Smtp(_)
-            | CheckKind::Dns(_)
-            | CheckKind::Udp(_)
-            | CheckKind::Ping
-            | CheckKind::Bfd(_)
-            | CheckKind::File(_) => Line::Sockets,
+        match self.checker.plan().kind.command() {
+            Some(_) => Line::Programs,
+            None => Line::Sockets,
         }
     }
 }
 
 impl<K: Clone + Eq + Hash> ProbeSet<K> {
-    /// An empty set. Takes no more than half of the descriptors this process may open.
+    /// An empty set. Takes no more than half of the descriptors this process may open for sockets
+    /// and an eighth for programs.
     pub(crate) fn new() -> io::Result<ProbeSet<K>> {
         let descriptors = edge::process::descriptors_max();
-        ProbeSet::with_most(PROBES_MAX.min(descriptors / 2).max(1))
+        let mut set = ProbeSet::with_most(PROBES_MAX.min(descriptors / 2).max(1))?;
+        set.programs_most = PROGRAMS_MAX.min(descriptors / 8).max(1);
+        Ok(set)
     }
 
     fn with_most(most: usize) -> io::Result<ProbeSet<K>> {
@@ -141,6 +140,8 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
             under_way: 0,
             most,
             programs,
+            programs_most: PROGRAMS_MAX,
+            shortage: Shortage::default(),
             opened: 0,
             tls: Settings::new(&TlsFiles::default()).map_err(io::Error::other)?,
             events: Vec::new(),
@@ -232,6 +233,11 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
         }
     }
 
+    /// A line for the log when checks are late for want of something here, once a minute at most.
+    pub(crate) fn poll_shortage(&mut self) -> Option<String> {
+        self.shortage.poll_line()
+    }
+
     /// The verdict of a checker, if the set has it.
     pub(crate) fn is_up(&self, key: &K) -> Option<bool> {
         self.entry(key).map(|entry| entry.checker.is_up())
@@ -256,7 +262,7 @@ impl<K: Clone + Eq + Hash> ProbeSet<K> {
         match line {
             Line::Sockets => self.under_way < self.most,
             // Those that are slow to end count too.
-            Line::Programs => self.programs.len() < PROGRAMS_MAX,
+            Line::Programs => self.programs.len() < self.programs_most,
         }
     }
 

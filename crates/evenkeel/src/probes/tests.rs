@@ -13,15 +13,7 @@ const SHORT: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn checker(kind: CheckKind, target: SocketAddr) -> Checker {
-    let pace = Pace {
-        interval: SHORT,
-        down_interval: SHORT,
-        retry_interval: SHORT,
-        rise: 1,
-        fall: 2,
-        warmup: Duration::ZERO,
-        initially_up: true,
-    };
+    let pace = Pace { fall: 2, ..Pace::every(SHORT) };
     Checker::new(kind, target, Duration::from_millis(300), pace)
 }
 

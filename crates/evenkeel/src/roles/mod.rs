@@ -33,6 +33,8 @@ pub(crate) fn run(role: Role) -> ExitCode {
         // A vrrp_script that asks `killall -0 haproxy` must find it.
         Role::Proxy => "haproxy",
     });
+    // Every session, silent server and running program holds some.
+    edge::privileges::raise_descriptors();
     let done = match role {
         Role::Helper => helper::run(channel),
         Role::Vrrp => vrrp::run(channel),

@@ -5,12 +5,12 @@ mod path;
 mod run;
 mod security;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use edge::spawn::Identity;
 use model::Plan;
-use model::check::CheckKind;
 use model::layer4::Layer4Plan;
+use model::plan::Global;
 use model::vrrp::{Command, Notify, Track, Tracked, User};
 
 pub(crate) use run::start;
@@ -40,14 +40,7 @@ pub(crate) enum Weight {
 /// run leave the Plan, with what refers to them; paths become real ones, as Keepalived passes
 /// them to scripts (`$0`).
 pub(crate) fn vet(plan: &mut Plan) -> Vec<Finding> {
-    let mut vetting = Vetting {
-        default: identity(plan.global.script_user.as_ref(), Identity::ours()),
-        rules: Rules { refuse: plan.global.script_security, keep_links: plan.global.symlink_paths },
-        texts: BTreeSet::new(),
-        findings: Vec::new(),
-        programs: false,
-        dangerous: false,
-    };
+    let mut vetting = Vetting::new(&plan.global);
     if !plan.vrrp.instances.is_empty() {
         vetting.vrrp(plan);
         vetting.conclude("scripts");
@@ -70,6 +63,9 @@ pub(crate) fn identity(user: Option<&User>, otherwise: Identity) -> Identity {
 struct Vetting {
     default: Identity,
     rules: Rules,
+    /// What is known of programs by whom they run as: the path to run, and whether it may. One
+    /// program often checks thousands of servers.
+    looked_at: BTreeMap<(String, Identity), (String, Verdict)>,
     /// What was said already: the same program is often used many times.
     texts: BTreeSet<String>,
     findings: Vec<Finding>,
@@ -80,6 +76,18 @@ struct Vetting {
 }
 
 impl Vetting {
+    fn new(global: &Global) -> Vetting {
+        Vetting {
+            default: identity(global.script_user.as_ref(), Identity::ours()),
+            rules: Rules { refuse: global.script_security, keep_links: global.symlink_paths },
+            looked_at: BTreeMap::new(),
+            texts: BTreeSet::new(),
+            findings: Vec::new(),
+            programs: false,
+            dangerous: false,
+        }
+    }
+
     fn vrrp(&mut self, plan: &mut Plan) {
         let vrrp = &mut plan.vrrp;
         let mut disabled = BTreeSet::new();
@@ -114,19 +122,11 @@ impl Vetting {
         for service in &mut plan.virtual_servers {
             self.option(&mut service.quorum.up, |command| command);
             self.option(&mut service.quorum.down, |command| command);
-            for server in &mut service.real_servers {
+            for server in service.real_servers.iter_mut() {
                 self.option(&mut server.notify_up, |command| command);
                 self.option(&mut server.notify_down, |command| command);
-                server.checkers.retain_mut(|checker| match &mut checker.kind {
-                    CheckKind::Misc(check) => self.misc(&mut check.command),
-                    CheckKind::Tcp
-                    | CheckKind::Http(_)
-                    | CheckKind::Smtp(_)
-                    | CheckKind::Dns(_)
-                    | CheckKind::Udp(_)
-                    | CheckKind::Ping
-                    | CheckKind::Bfd(_)
-                    | CheckKind::File(_) => true,
+                server.checkers.retain_mut(|checker| {
+                    checker.kind.command_mut().is_none_or(|command| self.misc(command))
                 });
             }
         }
@@ -165,12 +165,8 @@ impl Vetting {
     }
 
     fn command(&mut self, command: &mut Command) -> Verdict {
-        let identity = identity(command.user.as_ref(), self.default);
-        let mut texts = Vec::new();
-        let verdict = security::look(&mut command.words, identity, self.rules, &mut texts);
-        for text in texts {
-            self.say(text, Weight::Remark);
-        }
+        let Some(program) = command.words.first_mut() else { return Verdict::Missing };
+        let verdict = self.look(program, identity(command.user.as_ref(), self.default));
         match verdict {
             Verdict::Runs(Danger::NoProgram) | Verdict::Missing => {}
             Verdict::Runs(Danger::None) | Verdict::NotExecutable => self.programs = true,
@@ -178,6 +174,22 @@ impl Vetting {
                 self.programs = true;
                 self.dangerous = true;
             }
+        }
+        verdict
+    }
+
+    /// Whether a program may run; its path becomes the one to run. Looks at each once.
+    fn look(&mut self, program: &mut String, identity: Identity) -> Verdict {
+        let written = (program.clone(), identity);
+        if let Some((path, verdict)) = self.looked_at.get(&written) {
+            program.clone_from(path);
+            return *verdict;
+        }
+        let mut texts = Vec::new();
+        let verdict = security::look(program, identity, self.rules, &mut texts);
+        self.looked_at.insert(written, (program.clone(), verdict));
+        for text in texts {
+            self.say(text, Weight::Remark);
         }
         verdict
     }
@@ -198,5 +210,32 @@ impl Vetting {
         if self.texts.insert(text.clone()) {
             self.findings.push(Finding { text, weight });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_program_is_looked_at_once_for_each_user_however_many_servers_it_checks() {
+        let path = std::env::temp_dir().join(format!("ek-vetted-{}", std::process::id()));
+        fs::write(&path, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut vetting = Vetting::new(&Global::default());
+        let mut look = |uid, gid| {
+            // Another way to write it, so that the path changes.
+            let mut program = path.to_str().unwrap().replacen('/', "//", 1);
+            let verdict = vetting.look(&mut program, Identity { uid, gid });
+            (program, matches!(verdict, Verdict::Runs(_)))
+        };
+        let first = look(0, 0);
+        assert_eq!(first, (path.to_str().unwrap().to_owned(), true));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(look(0, 0), first, "what was seen counts for the whole load");
+        assert!(!look(65534, 65534).1, "another user may have other rights");
     }
 }

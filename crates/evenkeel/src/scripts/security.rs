@@ -45,12 +45,11 @@ pub(super) struct Rules {
 /// Looks at a program, says what is worth saying in Keepalived's words, and makes its path a
 /// real one, unless links are to stay.
 pub(super) fn look(
-    words: &mut [String],
+    program: &mut String,
     identity: Identity,
     rules: Rules,
     texts: &mut Vec<String>,
 ) -> Verdict {
-    let Some(program) = words.first_mut() else { return Verdict::Missing };
     if is_redirection(program) {
         return Verdict::Runs(Danger::NoProgram);
     }
@@ -214,9 +213,8 @@ mod tests {
 
     fn verdict(program: &str, identity: Identity, refuse: bool) -> (Verdict, Vec<String>) {
         let mut texts = Vec::new();
-        let mut words = [program.to_owned(), "argument".to_owned()];
         let rules = Rules { refuse, keep_links: false };
-        (look(&mut words, identity, rules, &mut texts), texts)
+        (look(&mut program.to_owned(), identity, rules, &mut texts), texts)
     }
 
     #[test]
@@ -274,12 +272,12 @@ mod tests {
         let Some(directory) = directory("links") else { return };
         script(&directory, "real", 0o755);
         symlink(directory.join("real"), directory.join("called")).unwrap();
-        let mut words = [format!("{}/../{}/called", directory.display(), {
+        let mut program = format!("{}/../{}/called", directory.display(), {
             directory.file_name().unwrap().to_str().unwrap()
-        })];
-        let verdict = look(&mut words, ROOT, STRICT, &mut Vec::new());
+        });
+        let verdict = look(&mut program, ROOT, STRICT, &mut Vec::new());
         assert_eq!(verdict, Verdict::Runs(Danger::None));
-        assert_eq!(words[0], directory.join("called").to_str().unwrap());
+        assert_eq!(program, directory.join("called").to_str().unwrap());
         fs::remove_dir_all(&directory).unwrap();
     }
 
@@ -294,12 +292,12 @@ mod tests {
         symlink(&real, &called).unwrap();
         let called = called.to_str().unwrap();
         let keep = Rules { keep_links: true, ..STRICT };
-        let mut words = [called.to_owned()];
-        assert_eq!(look(&mut words, ROOT, keep, &mut Vec::new()), Verdict::Runs(Danger::None));
-        assert_eq!(words[0], called);
+        let mut program = called.to_owned();
+        assert_eq!(look(&mut program, ROOT, keep, &mut Vec::new()), Verdict::Runs(Danger::None));
+        assert_eq!(program, called);
         fs::remove_file(called).unwrap();
         symlink(&open, called).unwrap();
-        assert_eq!(look(&mut words, ROOT, keep, &mut Vec::new()), Verdict::Refused);
+        assert_eq!(look(&mut program, ROOT, keep, &mut Vec::new()), Verdict::Refused);
         fs::remove_dir_all(&directory).unwrap();
     }
 
@@ -311,10 +309,10 @@ mod tests {
 
     #[test]
     fn a_bare_name_is_found_in_path_and_warned_of() {
-        let mut words = ["true".to_owned()];
+        let mut program = "true".to_owned();
         let mut texts = Vec::new();
-        assert!(matches!(look(&mut words, ROOT, Rules::default(), &mut texts), Verdict::Runs(_)));
-        assert!(words[0].ends_with("/true") && words[0].starts_with('/'));
+        assert!(matches!(look(&mut program, ROOT, Rules::default(), &mut texts), Verdict::Runs(_)));
+        assert!(program.ends_with("/true") && program.starts_with('/'));
         assert!(texts[0].starts_with("WARNING - script `true` resolved by path search to `/"));
     }
 }

@@ -133,6 +133,8 @@ impl Running {
             command.stderr(Stdio::null());
         }
         edge::process::with_channel(&mut command, theirs.into_socket())?;
+        // It raises them itself, and gives its programs what we were started with.
+        edge::privileges::with_descriptors_as_found(&mut command);
         let process = command.spawn()?;
         let listeners = BTreeSet::new();
         Ok(Running { process, channel: ours, since: now, listeners, told: 0, in_force: 0 })
@@ -154,7 +156,7 @@ impl Running {
         message: &ToRole,
         descriptors: Vec<OwnedFd>,
     ) -> io::Result<()> {
-        self.channel.queue(&serde_json::to_vec(message)?, descriptors);
+        self.channel.queue(serde_json::to_vec(message)?, descriptors);
         self.channel.flush().map(|_| ())
     }
 

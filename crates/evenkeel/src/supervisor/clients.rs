@@ -109,7 +109,7 @@ impl Clients {
     pub(crate) fn answer(&mut self, id: ClientId, response: &Response) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
         let Ok(bytes) = serde_json::to_vec(response) else { return };
-        channel.queue(&bytes, Vec::new());
+        channel.queue(bytes, Vec::new());
         if channel.flush().is_err() {
             self.channels.remove(&id);
         }

@@ -75,10 +75,11 @@ impl Supervisor {
         self.saved.begin(&self.plan.global, loaded.texts());
         self.saved.plan(&self.plan.global, &self.plan, Moment::Before);
         let messages = loaded.render(false);
-        let Some(plan) = loaded.plan else {
+        let Some(mut plan) = loaded.plan else {
             tracing::error!("reload refused, the former configuration stays in force:\n{messages}");
             return self.refuse(clients, Vec::new(), messages);
         };
+        plan.layer4.share(&self.plan.layer4);
         let changes = diff(&self.plan, &plan);
         let nothing = plan.is_idle().then_some(NOTHING_LEFT);
         if let Some(error) = nothing.or_else(|| surroundings::unchangeable(&self.plan, &plan)) {
@@ -117,9 +118,12 @@ impl Supervisor {
             });
         }
         let deed = Deed::Reload { applied, changes: changes.len() };
-        let text = match applied {
-            true => format!("reloaded: {} changes", changes.len()),
-            false => format!("reload refused: {}", messages.lines().last().unwrap_or_default()),
+        let text = match (applied, changes.len()) {
+            (true, 1) => "reloaded: 1 change".into(),
+            (true, count) => format!("reloaded: {count} changes"),
+            (false, _) => {
+                format!("reload refused: {}", messages.lines().last().unwrap_or_default())
+            }
         };
         self.note_deed(text, Happening::Deed(deed));
         let outcome = ReloadOutcome { applied, changes, messages, at: wall_clock() };
@@ -346,9 +350,10 @@ impl Supervisor {
     fn commit(&mut self, pending: Pending) {
         let now = edge::clock::now();
         self.generation = pending.generation;
-        self.plan = pending.plan;
+        let former = std::mem::replace(&mut self.plan, pending.plan);
+        self.pipes.retire(&former, &self.plan);
+        self.changes.follow(&former, &self.plan);
         self.reload_time.configure(&self.plan.global);
-        self.changes.retain(&self.plan);
         self.forget_sessions();
         if !pending.first {
             self.saved.plan(&self.plan.global, &self.plan, Moment::After);

@@ -1,6 +1,6 @@
 //! What roles tell: into the log, the alerts, and to whom it may concern.
 
-use model::control::{Event, FromRole};
+use model::control::{Cause, Event, FromRole};
 
 use crate::cli::Role;
 
@@ -28,34 +28,26 @@ impl Supervisor {
         self.note_event(role.name(), event);
         let host = crate::machine::host_name();
         match (role, event) {
-            (Role::Director, Event::Health { service, server, up, reason, check, alert: true }) => {
-                let (up, check) = (*up, *check);
-                let change = ServerChange { service, server, up, check, passed: up, reason };
+            (Role::Director, Event::Health { service, server, up, reason, cause, alert: true }) => {
+                let (up, cause) = (*up, *cause);
+                let change = ServerChange { service, server, up, cause, passed: up, reason };
                 self.alerts.real_server(&self.plan, &host, &change);
             }
             (
                 Role::Director,
                 Event::Check { service, server, up, check, passed, reason, alert: true },
-            ) => {
-                let (up, check, passed) = (*up, Some(*check), *passed);
-                let change = ServerChange { service, server, up, check, passed, reason };
+            ) if !self.plan.global.alerts.no_checkers => {
+                let (up, cause, passed) = (*up, Cause::Check(*check), *passed);
+                let change = ServerChange { service, server, up, cause, passed, reason };
                 self.alerts.real_server(&self.plan, &host, &change);
             }
             (
                 Role::Director,
-                Event::Quorum {
-                    service,
-                    gained,
-                    living,
-                    needed,
-                    hysteresis,
-                    starting,
-                    alert: true,
-                },
+                Event::Quorum { service, gained, living, needed, hysteresis, moment, alert: true },
             ) => {
-                let (gained, living, starting) = (*gained, *living, *starting);
+                let (gained, living, moment) = (*gained, *living, *moment);
                 let (needed, hysteresis) = (*needed, *hysteresis);
-                let change = QuorumChange { service, gained, living, needed, hysteresis, starting };
+                let change = QuorumChange { service, gained, living, needed, hysteresis, moment };
                 self.alerts.quorum(&self.plan, &host, &change);
             }
             (Role::Helper, Event::Notice(notice)) => {

@@ -27,8 +27,9 @@ pub(crate) struct Habits {
     /// These names count only where the configuration says so (`use_pid_dir`, `instance`,
     /// `net_namespace`).
     pub(crate) pid_names_on_demand: bool,
-    /// Directories are the usual ones, unless the configuration is of a second director.
-    pub(crate) usual_directories: bool,
+    /// Nobody has named directories: a director with a namespace or an instance of its own has
+    /// its own.
+    pub(crate) own_directories: bool,
     /// End when a role ends, instead of starting it again.
     pub(crate) no_respawn: bool,
     /// At the end virtual addresses stay where they are.
@@ -54,7 +55,7 @@ impl Habits {
             self.pid_files.extend(names.into_iter().map(|(role, name)| (role, path(name))));
         }
         let apart = [&global.network_namespace, &global.instance];
-        for name in apart.into_iter().flatten().filter(|_| self.usual_directories) {
+        for name in apart.into_iter().flatten().filter(|_| self.own_directories) {
             runtime.directory.push_str(&format!("-{name}"));
             runtime.pin_directory.push_str(&format!("-{name}"));
         }
@@ -232,4 +233,35 @@ fn subtract_instance(counted: &mut InstanceStatus, old: &InstanceStatus) {
     less(authentication_mismatch, old.errors.authentication_mismatch);
     less(authentication_failure, old.errors.authentication_failure);
     less(other, old.errors.other);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directors_with_pid_files_of_the_same_name_differ_by_namespace_and_instance() {
+        let directories = |namespace: Option<&str>, instance: Option<&str>, own| {
+            let global = Global {
+                network_namespace: namespace.map(str::to_owned),
+                instance: instance.map(str::to_owned),
+                ..Global::default()
+            };
+            let mut runtime = Runtime {
+                directory: "/run/evenkeel-lvs".into(),
+                pin_directory: "/sys/fs/bpf/evenkeel-lvs".into(),
+                xdp_mode: model::control::XdpMode::Auto,
+            };
+            let habits = || Habits { own_directories: own, ..Habits::default() };
+            habits().settle(&global, &mut runtime);
+            (runtime.directory, runtime.pin_directory)
+        };
+        let both = |end: &str| {
+            (format!("/run/evenkeel-lvs{end}"), format!("/sys/fs/bpf/evenkeel-lvs{end}"))
+        };
+        assert_eq!(directories(None, None, true), both(""));
+        assert_eq!(directories(Some("blue"), None, true), both("-blue"));
+        assert_eq!(directories(Some("blue"), Some("two"), true), both("-blue-two"));
+        assert_eq!(directories(Some("blue"), None, false), both(""), "somebody named them");
+    }
 }

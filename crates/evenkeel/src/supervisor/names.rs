@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use model::Plan;
 use model::check::Checker;
-use model::layer4::{Endpoint, Protocol, VirtualServer, VirtualServerId};
+use model::layer4::{Endpoint, Forwarding, Protocol, ServiceKey, VirtualServer, VirtualServerId};
 
 /// Names that an error lists.
 const LISTED_MAX: usize = 8;
@@ -35,20 +35,27 @@ pub(super) fn checkers<'a>(
     found.map_or(&[], |one| &one.checkers)
 }
 
-/// The virtual server of an event's name for it.
-pub(super) fn virtual_server_of_event(plan: &Plan, service: &str) -> Option<VirtualServerId> {
-    virtual_server(plan, service).ok()
+/// The virtual server of an event's name for it: [`VirtualServerId`] as it is displayed. A reload
+/// may have taken it away.
+pub(super) fn virtual_server_of_event(service: &str) -> Option<VirtualServerId> {
+    let (protocol, rest) = service.split_once(' ')?;
+    let protocol = match protocol {
+        "TCP" => Protocol::Tcp,
+        "UDP" => Protocol::Udp,
+        _ => return None,
+    };
+    if let Some(name) = rest.strip_prefix("group ") {
+        return Some(VirtualServerId::Group { name: name.to_owned(), protocol });
+    }
+    let (address, port) = endpoint(rest)?;
+    Some(VirtualServerId::Service(ServiceKey { address, port: port?, protocol }))
 }
 
-/// Both of a real server's event.
-pub(super) fn of_event(
-    plan: &Plan,
-    service: &str,
-    server: &str,
-) -> Option<(VirtualServerId, Endpoint)> {
+/// Both of a real server by its names in full, as events have them.
+pub(super) fn of_event(service: &str, server: &str) -> Option<(VirtualServerId, Endpoint)> {
     let (address, port) = endpoint(server)?;
     let endpoint = Endpoint { address, port: port? };
-    Some((virtual_server_of_event(plan, service)?, endpoint))
+    Some((virtual_server_of_event(service)?, endpoint))
 }
 
 /// The virtual server meant by `TCP 192.0.2.1:80`, `192.0.2.1:80`, `192.0.2.1`, `group web` or
@@ -125,20 +132,48 @@ pub(super) fn real_server(
     }
 }
 
-/// The real server to add: the port is the virtual server's where none is given.
-pub(super) fn new_server(id: &VirtualServerId, text: &str) -> Result<Endpoint, String> {
-    match (endpoint(text), id) {
-        (Some((address, Some(port))), _) => Ok(Endpoint { address, port }),
-        (Some((address, None)), VirtualServerId::Service(key)) => {
-            Ok(Endpoint { address, port: key.port })
+/// The real server to add: the port is the virtual server's where none is given. Takes what a
+/// file may say, and nothing else.
+pub(super) fn new_server(
+    plan: &Plan,
+    id: &VirtualServerId,
+    forwarding: Option<Forwarding>,
+    text: &str,
+) -> Result<Endpoint, String> {
+    let server = find(plan, id).ok_or_else(|| format!("there is no virtual server {id}"))?;
+    let common = ServiceKey::common_port(&server.services);
+    let (address, port) = endpoint(text).ok_or_else(|| {
+        format!("{text} is no address of a real server; write one such as 10.0.0.1:80")
+    })?;
+    let port = match (port, id) {
+        (Some(port), _) => port,
+        (None, VirtualServerId::Service(_)) => common,
+        (None, VirtualServerId::Group { .. }) => {
+            return Err(format!("{text} needs a port, such as {text}:80"));
         }
-        (Some((_, None)), VirtualServerId::Group { .. }) => {
-            Err(format!("{text} needs a port, such as {text}:80"))
-        }
-        (None, _) => {
-            Err(format!("{text} is no address of a real server; write one such as 10.0.0.1:80"))
-        }
+    };
+    if !Endpoint::is_of_a_host(address) {
+        return Err(format!("{address} cannot be the address of a real server"));
     }
+    let key = server.key();
+    if address.is_ipv4() != key.address.is_ipv4() {
+        return Err(format!("{id} has addresses of the other family than {address}"));
+    }
+    if port == 0 && common != 0 {
+        return Err(format!("port 0 is the client's, which is {common} here: write {address}"));
+    }
+    let forwarding = forwarding.unwrap_or_else(|| server.usual_forwarding());
+    if forwarding == Forwarding::DirectRouting && port != common {
+        let stays = if common == 0 { "the client's".to_owned() } else { common.to_string() };
+        return Err(format!(
+            "direct routing cannot change the port, it stays {stays}: write {address}:{common}, \
+             or --forwarding nat"
+        ));
+    }
+    if server.services.iter().any(|key| key.address == address && (key.port == port || port == 0)) {
+        return Err("a real server cannot be its own virtual server".to_owned());
+    }
+    Ok(Endpoint { address, port })
 }
 
 /// `10.0.0.1:80`, `10.0.0.1`, `[2001:db8::1]:80`, `2001:db8::1`
@@ -189,7 +224,7 @@ fn distance(one: &str, other: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use model::layer4::{RealServer, ServiceKey};
+    use model::layer4::RealServer;
 
     use super::*;
 
@@ -205,7 +240,7 @@ mod tests {
         };
         let server =
             |last, port| RealServer::new(Endpoint { address: [10, 0, 0, last].into(), port });
-        let real_servers = vec![server(1, 80), server(2, 80), server(2, 81)];
+        let real_servers = vec![server(1, 80), server(2, 80), server(2, 81)].into();
         let first = VirtualServer { real_servers, ..VirtualServer::new(key(1, 80, Protocol::Tcp)) };
         let dns = [Protocol::Tcp, Protocol::Udp].map(|it| VirtualServer::new(key(2, 53, it)));
         let mut plan = Plan::default();
@@ -269,8 +304,58 @@ mod tests {
             let expected = expected.map(str::to_owned).map_err(str::to_owned);
             assert_eq!(found, expected, "{text}");
         }
-        assert_eq!(new_server(id, "10.0.0.5").unwrap().port, 80);
-        assert!(new_server(&plan.layer4.virtual_servers[1].id, "10.0.0.5").is_err());
-        assert!(new_server(id, "server").is_err());
+    }
+
+    #[test]
+    fn a_new_server_is_one_that_a_file_could_name() {
+        let plan = plan();
+        let ids = |index: usize| &plan.layer4.virtual_servers[index].id;
+        let (nat, direct) = (None, Some(Forwarding::DirectRouting));
+        let cases = [
+            (0, nat, "10.0.0.5", Ok("10.0.0.5:80")),
+            (0, nat, "10.0.0.5:8080", Ok("10.0.0.5:8080")),
+            (0, direct, "10.0.0.5", Ok("10.0.0.5:80")),
+            (1, nat, "10.0.0.5", Err("10.0.0.5 needs a port, such as 10.0.0.5:80")),
+            (
+                0,
+                nat,
+                "server",
+                Err("server is no address of a real server; write one such as 10.0.0.1:80"),
+            ),
+            (0, nat, "0.0.0.0", Err("0.0.0.0 cannot be the address of a real server")),
+            (0, nat, "224.0.0.1:80", Err("224.0.0.1 cannot be the address of a real server")),
+            (
+                0,
+                nat,
+                "[2001:db8::1]:80",
+                Err("TCP 192.0.2.1:80 has addresses of the other family than 2001:db8::1"),
+            ),
+            (0, nat, "10.0.0.5:0", Err("port 0 is the client's, which is 80 here: write 10.0.0.5")),
+            (0, nat, "192.0.2.1:80", Err("a real server cannot be its own virtual server")),
+            (1, nat, "192.0.2.8:80", Err("a real server cannot be its own virtual server")),
+            (
+                0,
+                direct,
+                "10.0.0.5:8080",
+                Err(
+                    "direct routing cannot change the port, it stays 80: write 10.0.0.5:80, or --forwarding nat",
+                ),
+            ),
+        ];
+        for (index, forwarding, text, expected) in cases {
+            let made = new_server(&plan, ids(index), forwarding, text).map(|it| it.to_string());
+            assert_eq!(made, expected.map(str::to_owned).map_err(str::to_owned), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_event_names_its_virtual_server_whether_or_not_the_plan_has_it() {
+        for server in plan().layer4.virtual_servers {
+            let name = server.id.to_string();
+            assert_eq!(virtual_server_of_event(&name), Some(server.id), "{name}");
+        }
+        assert_eq!(virtual_server_of_event("backend"), None);
+        let (id, server) = of_event("UDP 192.0.2.200:53", "10.0.0.1:53").unwrap();
+        assert_eq!((id.to_string().as_str(), server.port), ("UDP 192.0.2.200:53", 53));
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use model::Time;
-use model::control::{RoleReport, ServerRequest, ToRole};
+use model::control::{RoleReport, Scope, ServerRequest, ToRole};
+use model::layer4::VirtualServerId;
 use model::status::{ConnectionStatus, DirectorReport, HelperReport, ProxyReport, VrrpReport};
 
 use crate::cli::Role;
@@ -13,6 +14,8 @@ use crate::personality::keepalived::Function;
 use super::Supervisor;
 use super::child::Phase;
 use super::clients::ClientId;
+use super::names;
+use super::servers::{Key, scopes};
 
 /// How long a role may take to answer before the rest is shown without it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -46,8 +49,16 @@ enum Wants {
     Connections(Vec<ConnectionStatus>),
     /// A change of a real server is made.
     Server,
-    /// The changes that are in force, and what the director says of their servers.
-    Servers(Option<DirectorReport>),
+    /// One virtual server.
+    VirtualServer {
+        id: VirtualServerId,
+        report: Option<DirectorReport>,
+    },
+    /// These changes, and what the director says of their servers.
+    Servers {
+        changed: Vec<Key>,
+        report: Option<DirectorReport>,
+    },
     Dump {
         vrrp: Option<Box<VrrpReport>>,
         helper: Option<HelperReport>,
@@ -78,11 +89,26 @@ impl Supervisor {
                 self.journal.show(&mut self.clients, client, *follow);
             }
             Request::Server(order) => self.order_server(client, order),
-            Request::Servers => {
-                let (asker, wants) = (Asker::Client(client), Wants::Servers(None));
-                self.ask_roles(asker, &[Role::Director], wants, |id| ToRole::Report { id });
+            Request::VirtualServer(name) => match names::virtual_server(&self.plan, name) {
+                Ok(id) => {
+                    let scope = Scope { virtual_server: id.clone(), servers: None };
+                    let wants = Wants::VirtualServer { id, report: None };
+                    self.ask_for_services(client, wants, vec![scope]);
+                }
+                Err(error) => self.clients.answer(client, &Response::Failed(error)),
+            },
+            Request::Servers { only } => {
+                let changed = self.changed(only.as_ref());
+                let scopes = scopes(&changed);
+                self.ask_for_services(client, Wants::Servers { changed, report: None }, scopes);
             }
         }
+    }
+
+    /// Asks the director for some of its virtual servers.
+    fn ask_for_services(&mut self, client: ClientId, wants: Wants, scopes: Vec<Scope>) {
+        let question = |id| ToRole::Services { id, scopes: scopes.clone() };
+        self.ask_roles(Asker::Client(client), &[Role::Director], wants, question);
     }
 
     /// Asks the director for a change. Nothing when it does not run.
@@ -144,13 +170,17 @@ impl Supervisor {
             (Wants::Status { director, .. }, RoleReport::Director(report)) => {
                 *director = Some(report);
             }
-            (Wants::Servers(director), RoleReport::Director(report)) => *director = Some(report),
+            (
+                Wants::VirtualServer { report: wanted, .. } | Wants::Servers { report: wanted, .. },
+                RoleReport::Director(report),
+            ) => *wanted = Some(report),
             (Wants::Status { proxy, .. }, RoleReport::Proxy(report)) => *proxy = Some(report),
             (Wants::Dump { helper, .. }, RoleReport::Helper(report)) => *helper = Some(report),
             (
                 Wants::Connections(_)
                 | Wants::Server
-                | Wants::Servers(_)
+                | Wants::VirtualServer { .. }
+                | Wants::Servers { .. }
                 | Wants::Status { .. }
                 | Wants::Dump { .. },
                 _,
@@ -202,10 +232,18 @@ impl Supervisor {
             Wants::Status { vrrp, director, proxy } => {
                 Response::Status(Box::new(self.status(vrrp, director, proxy)))
             }
-            Wants::Server => Response::Failed("the director role does not answer".into()),
-            Wants::Servers(report) => {
+            Wants::VirtualServer { report: Some(report), .. } if !report.services.is_empty() => {
+                Response::VirtualServer(Box::new(report))
+            }
+            Wants::VirtualServer { id, report: Some(_) } => {
+                Response::Failed(format!("the director role does not have {id} yet"))
+            }
+            Wants::Server | Wants::VirtualServer { report: None, .. } => {
+                Response::Failed("the director role does not answer".into())
+            }
+            Wants::Servers { changed, report } => {
                 let now = edge::clock::now();
-                Response::Servers(self.changes.listing(now, report.as_ref()))
+                Response::Servers(self.changes.listing(now, &changed, report.as_ref()))
             }
             Wants::Dump { .. } => return,
         };

@@ -4,13 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use model::control::{ServerAction, ServerRequest, ToRole};
+use model::control::{Scope, ServerAction, ServerRequest, ToRole};
 use model::layer4::{Endpoint, Forwarding, VirtualServerId};
-use model::status::DirectorReport;
+use model::status::{DirectorReport, RealServerStatus};
 use model::{Plan, Time};
 
 use crate::cli::Role;
-use crate::control::{Deed, Happening, Response, ServerChange, ServerDone, ServerOrder};
+use crate::control::{
+    Deed, Happening, Response, ServerChange, ServerDone, ServerName, ServerOrder,
+};
 
 use super::Supervisor;
 use super::clients::ClientId;
@@ -20,7 +22,17 @@ use super::names;
 const CHANGES_MAX: usize = 65_536;
 
 /// A real server of a virtual server.
-type Key = (VirtualServerId, Endpoint);
+pub(super) type Key = (VirtualServerId, Endpoint);
+
+/// What the director is asked of these servers, which are in order.
+pub(super) fn scopes(servers: &[Key]) -> Vec<Scope> {
+    let of_one = servers.chunk_by(|(one, _), (other, _)| one == other);
+    let scope = |keys: &[Key]| Scope {
+        virtual_server: keys[0].0.clone(),
+        servers: Some(keys.iter().map(|(_, server)| *server).collect()),
+    };
+    of_one.map(scope).collect()
+}
 
 /// Changes in force, and those that the director was asked for.
 #[derive(Default)]
@@ -78,8 +90,24 @@ impl Changes {
         self.in_force.insert(key, change);
     }
 
-    /// Forgets what is about virtual servers that are in no file any more.
-    pub(super) fn retain(&mut self, plan: &Plan) {
+    /// Another plan is in force: changes follow virtual servers that have another identity now,
+    /// and those of virtual servers that are in no file any more are forgotten.
+    pub(super) fn follow(&mut self, former: &Plan, plan: &Plan) {
+        if self.in_force.is_empty() {
+            return;
+        }
+        let (old, new) = (&former.layer4, &plan.layer4);
+        let mut renamed: BTreeMap<&VirtualServerId, &VirtualServerId> = BTreeMap::new();
+        for (server, origin) in new.virtual_servers.iter().zip(new.origins(old)) {
+            let before = origin.map(|place| &old.virtual_servers[place].id);
+            renamed.extend(before.filter(|id| **id != server.id).map(|id| (id, &server.id)));
+        }
+        if !renamed.is_empty() {
+            let followed = std::mem::take(&mut self.in_force).into_iter();
+            let current = |id: VirtualServerId| renamed.get(&id).copied().cloned().unwrap_or(id);
+            self.in_force =
+                followed.map(|((id, server), change)| ((current(id), server), change)).collect();
+        }
         let known = names::ids(plan);
         self.in_force.retain(|(id, _), _| known.contains(id));
     }
@@ -94,14 +122,12 @@ impl Changes {
                     Some(ServerAction::Add { weight, forwarding })
                 }
                 Presence::AsFile | Presence::Added { .. } => None,
-                Presence::Deleted => in_file.then_some(ServerAction::Delete),
+                Presence::Deleted => Some(ServerAction::Delete),
             };
-            // Nothing can be changed of a server that the file lost; it may come back.
-            let is_there = in_file || matches!(change.presence, Presence::Added { .. });
-            let weight = change.weight.filter(|_| is_there).map(ServerAction::Weight);
+            // Of a server that the file lost too: it may come back.
+            let weight = change.weight.map(ServerAction::Weight);
             let drain = change
                 .drain
-                .filter(|_| is_there)
                 .map(|until| ServerAction::Drain { within: until.map(|until| until.since(now)) });
             let actions = presence.into_iter().chain(weight).chain(drain);
             requests.extend(actions.map(|action| ServerRequest {
@@ -113,41 +139,53 @@ impl Changes {
         requests
     }
 
-    /// Endpoints that were added to a virtual server.
-    fn added(&self, id: &VirtualServerId) -> Vec<Endpoint> {
-        let of_this = self.in_force.iter().filter(|((of, _), _)| of == id);
-        let added = |change: &Change| matches!(change.presence, Presence::Added { .. });
-        of_this.filter(|(_, change)| added(change)).map(|((_, server), _)| *server).collect()
+    /// Real servers of a virtual server of which something is changed, those added and those that
+    /// the file lost among them.
+    fn of(&self, id: &VirtualServerId) -> Vec<Endpoint> {
+        self.in_force.keys().filter(|(of, _)| of == id).map(|(_, server)| *server).collect()
     }
 
-    /// All of them, with what the director says of their servers.
-    pub(super) fn listing(&self, now: Time, report: Option<&DirectorReport>) -> Vec<ServerChange> {
-        let one = |((id, server), change): (&Key, &Change)| {
-            let services = report.into_iter().flat_map(|report| &report.services);
-            let of_server: Vec<_> = services
-                .filter(|service| service.id == *id)
-                .flat_map(|service| &service.servers)
-                .filter(|status| status.endpoint == *server)
-                .collect();
-            let deadline = change.drain.flatten();
-            ServerChange {
-                virtual_server: id.to_string(),
-                server: server.to_string(),
-                change: change.words(),
-                drains: change.drain.is_some(),
-                since_seconds: now.since(change.since).as_secs(),
-                remaining_ms: deadline.map(|until| until.since(now).as_millis() as u64),
-                known: !of_server.is_empty(),
-                in_table: of_server.iter().any(|status| status.in_table),
-                active: of_server.iter().map(|status| u64::from(status.active)).sum(),
-                inactive: of_server.iter().map(|status| u64::from(status.inactive)).sum(),
+    /// Those of these servers, with what the director says of them.
+    pub(super) fn listing(
+        &self,
+        now: Time,
+        servers: &[Key],
+        report: Option<&DirectorReport>,
+    ) -> Vec<ServerChange> {
+        // A server of a group has one status for each service.
+        let mut known: BTreeMap<(&VirtualServerId, Endpoint), Vec<&RealServerStatus>> =
+            BTreeMap::new();
+        for service in report.into_iter().flat_map(|report| &report.services) {
+            for status in &service.servers {
+                known.entry((&service.id, status.endpoint)).or_default().push(status);
             }
+        }
+        let one = |key: &Key| {
+            let statuses = known.get(&(&key.0, key.1)).map_or(&[][..], Vec::as_slice);
+            Some(self.in_force.get(key)?.listed(now, key, statuses))
         };
-        self.in_force.iter().map(one).collect()
+        servers.iter().filter_map(one).collect()
     }
 }
 
 impl Change {
+    /// With what the director says of the server: nothing, or its status for each service.
+    fn listed(&self, now: Time, (id, server): &Key, known: &[&RealServerStatus]) -> ServerChange {
+        let deadline = self.drain.flatten();
+        ServerChange {
+            virtual_server: id.to_string(),
+            server: server.to_string(),
+            change: self.words(),
+            drains: self.drain.is_some(),
+            since_seconds: now.since(self.since).as_secs(),
+            remaining_ms: deadline.map(|until| until.since(now).as_millis() as u64),
+            known: !known.is_empty(),
+            in_table: known.iter().any(|status| status.in_table),
+            active: known.iter().map(|status| u64::from(status.active)).sum(),
+            inactive: known.iter().map(|status| u64::from(status.inactive)).sum(),
+        }
+    }
+
     /// `added, drain`, `weight 3`
     fn words(&self) -> String {
         let presence = match self.presence {
@@ -162,6 +200,18 @@ impl Change {
 }
 
 impl Supervisor {
+    /// Servers that are changed at run time, in order; this one alone, if it is.
+    pub(super) fn changed(&self, only: Option<&ServerName>) -> Vec<Key> {
+        let in_force = &self.changes.in_force;
+        match only {
+            None => in_force.keys().cloned().collect(),
+            Some(ServerName { virtual_server, server }) => {
+                let key = names::of_event(virtual_server, server);
+                key.filter(|key| in_force.contains_key(key)).into_iter().collect()
+            }
+        }
+    }
+
     /// Somebody wants a change: finds what is named, and asks the director for it.
     pub(super) fn order_server(&mut self, client: ClientId, order: &ServerOrder) {
         if let Err(error) = self.ask_for_change(client, order) {
@@ -172,13 +222,15 @@ impl Supervisor {
     fn ask_for_change(&mut self, client: ClientId, order: &ServerOrder) -> Result<(), String> {
         let id = names::virtual_server(&self.plan, &order.virtual_server)?;
         let server = match order.action {
-            ServerAction::Add { .. } => names::new_server(&id, &order.server)?,
+            ServerAction::Add { forwarding, .. } => {
+                names::new_server(&self.plan, &id, forwarding, &order.server)?
+            }
             ServerAction::Drain { .. }
             | ServerAction::Ready
             | ServerAction::Weight(_)
             | ServerAction::Delete => {
-                let added = self.changes.added(&id);
-                names::real_server(&self.plan, &id, &added, &order.server)?
+                let changed = self.changes.of(&id);
+                names::real_server(&self.plan, &id, &changed, &order.server)?
             }
         };
         if self.changes.in_force.len() >= CHANGES_MAX {
@@ -252,7 +304,7 @@ mod tests {
 
     fn plan() -> Plan {
         let key = ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp };
-        let real_servers = vec![RealServer::new(endpoint(1)), RealServer::new(endpoint(2))];
+        let real_servers = vec![RealServer::new(endpoint(1)), RealServer::new(endpoint(2))].into();
         let mut plan = Plan::default();
         plan.layer4.virtual_servers =
             vec![VirtualServer { real_servers, ..VirtualServer::new(key) }];
@@ -291,6 +343,18 @@ mod tests {
     }
 
     #[test]
+    fn the_director_is_asked_for_changed_servers_alone() {
+        let key = |port| {
+            let address = [192, 0, 2, 1].into();
+            VirtualServerId::Service(ServiceKey { address, port, protocol: Protocol::Tcp })
+        };
+        let servers = [(key(80), endpoint(1)), (key(80), endpoint(2)), (key(81), endpoint(1))];
+        let scope = |port, servers| Scope { virtual_server: key(port), servers: Some(servers) };
+        let expected = [scope(80, vec![endpoint(1), endpoint(2)]), scope(81, vec![endpoint(1)])];
+        assert_eq!(scopes(&servers), expected);
+    }
+
+    #[test]
     fn ready_and_del_take_changes_back_and_a_lost_virtual_server_ends_them() {
         let mut changes = Changes::default();
         note(&mut changes, at(0), 1, ServerAction::Weight(7));
@@ -305,9 +369,15 @@ mod tests {
         note(&mut changes, at(1), 2, ServerAction::Delete);
         note(&mut changes, at(1), 2, ServerAction::Add { weight: 5, forwarding: None });
         assert_eq!(repeated(&changes, at(1)), [(endpoint(2), ServerAction::Weight(5))]);
-        changes.retain(&plan());
+        changes.follow(&plan(), &plan());
         assert_eq!(changes.in_force.len(), 1);
-        changes.retain(&Plan::default());
+        let mut group = plan();
+        let mut moved = group.layer4.virtual_servers[0].clone();
+        moved.id = VirtualServerId::Group { name: "web".into(), protocol: Protocol::Tcp };
+        group.layer4.virtual_servers = vec![moved.clone()];
+        changes.follow(&plan(), &group);
+        assert_eq!(changes.in_force.keys().map(|(id, _)| id).collect::<Vec<_>>(), [&moved.id]);
+        changes.follow(&group, &Plan::default());
         assert!(changes.in_force.is_empty());
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use edge::netns::NetworkNamespace;
 use model::Plan;
-use model::vrrp::{InitFile, TrackFile};
+use model::vrrp::{Fifo, InitFile, TrackFile};
 use rustix::fs::{Mode, OFlags};
 
 /// Where `ip netns` keeps names.
@@ -71,7 +71,8 @@ fn write_first(path: &str, value: i32, overwrite: bool) -> std::io::Result<()> {
     options.open(path)?.write_all(format!("{value}\n").as_bytes())
 }
 
-/// Pipes of the configuration that we make: a helper that is killed leaves them behind.
+/// Pipes of the configuration that we make: a role that is killed leaves them behind, and the
+/// common one is no role's alone.
 #[derive(Debug, Default)]
 pub(super) struct Pipes {
     /// Path of each pipe, and whether it was there before us.
@@ -81,21 +82,38 @@ pub(super) struct Pipes {
 impl Pipes {
     /// Notes which pipes are there already. Before a role hears of this Plan.
     pub(super) fn note(&mut self, plan: &Plan) {
-        let fifos = &plan.global.fifos;
-        for fifo in fifos.all.iter().chain(&fifos.vrrp).chain(&fifos.lvs) {
+        for fifo in fifos(plan) {
             let there = || fs::symlink_metadata(&fifo.path).is_ok();
             self.known.entry(fifo.path.clone()).or_insert_with(there);
         }
     }
 
+    /// Another Plan is in force: removes the common pipe of the former one if nobody has it any
+    /// more.
+    pub(super) fn retire(&mut self, former: &Plan, plan: &Plan) {
+        let Some(common) = &former.global.fifos.all else { return };
+        if fifos(plan).all(|fifo| fifo.path != common.path)
+            && let Some(foreign) = self.known.remove(&common.path)
+        {
+            remove(&common.path, foreign);
+        }
+    }
+
     /// At the end, removes those that are left and were not there before.
     pub(super) fn remove(&self) {
-        for (path, foreign) in &self.known {
-            let is_pipe = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_fifo());
-            if !foreign && is_pipe {
-                let _ = fs::remove_file(path);
-            }
-        }
+        self.known.iter().for_each(|(path, foreign)| remove(path, *foreign));
+    }
+}
+
+fn fifos(plan: &Plan) -> impl Iterator<Item = &Fifo> {
+    let fifos = &plan.global.fifos;
+    fifos.all.iter().chain(&fifos.vrrp).chain(&fifos.lvs)
+}
+
+fn remove(path: &str, foreign: bool) {
+    let is_pipe = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_fifo());
+    if !foreign && is_pipe {
+        let _ = fs::remove_file(path);
     }
 }
 

@@ -56,6 +56,7 @@ virtual_server 192.0.2.1 80 {
     real_server 10.0.0.1 80 {
         weight 1
     }
+    protocol TCP
 }
 ";
 
@@ -244,4 +245,16 @@ fn files_that_cannot_be_read_or_say_nothing_are_named_once() {
     let marked = Scratch::new("bom.cfg", "\u{feff}defaults\r\n\tmode http\r\n");
     let output = evenkeel(&["check", "--haproxy", marked.path()]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
+fn options_of_server_stand_before_or_after_its_command() {
+    let directory = ["--runtime-dir", "/does/not/exist"];
+    let order = ["drain", "192.0.2.1:80", "10.0.0.1:80"];
+    for arguments in [[&directory[..], &order, &["--json"]], [&["--json"], &order, &directory]] {
+        let output = evenkeel(&[&["server"], &arguments.concat()[..]].concat());
+        assert_eq!(output.status.code(), Some(1));
+        let error = text(&output.stderr);
+        assert!(error.contains("nobody answers at /does/not/exist/control.sock"), "{error}");
+    }
 }

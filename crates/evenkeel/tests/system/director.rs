@@ -140,6 +140,18 @@ fn assert_spread(names: &BTreeMap<String, usize>, expected: &[(&str, usize)]) {
 }
 
 #[test]
+fn without_a_vrrp_instance_clients_are_served_where_the_address_comes() {
+    let Some(farm) = Farm::new("noinst") else { return };
+    farm.director.ip("addr del 10.1.0.100/24 dev eth0").unwrap();
+    let plan = Layer4Plan { interfaces: Vec::new(), ..plan(&[1]) };
+    let director = DirectorRole::start(&farm.director, &farm.pins, plan);
+    farm.director.ip("addr add 10.1.0.100/24 dev eth0").unwrap();
+    farm.settle();
+    assert_spread(&farm.fetch(10), &[("a", 10)]);
+    drop(director);
+}
+
+#[test]
 fn a_nat_service_spreads_by_weight_and_loses_nothing_after_a_removal() {
     let Some(mut farm) = Farm::new("nat") else { return };
     let mut role = farm.start(&[3, 2, 1]);

@@ -88,6 +88,10 @@ const ODD: &[(&str, &[u8])] = &[
     ("/small-letters", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhello"),
     ("/chunks", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
     ("/announced", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nhi"),
+    (
+        "/announced-length",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    ),
     ("/binary", b"HTTP/1.0 200 OK\r\n\r\n\x00\x01\x7f\x80\xff and a line longer than sixteen"),
     ("/error", b"HTTP/1.0 500 No\r\nContent-Length: 4\r\n\r\noops"),
 ];

@@ -14,6 +14,7 @@ mod genhash;
 mod helper_and_vrrp;
 mod lab;
 mod language;
+mod limits;
 mod mails;
 mod mutual;
 mod peers;

@@ -83,6 +83,12 @@ fn signal_numbers_and_exit_codes_are_keepaliveds() {
     assert_eq!(output.status.code(), Some(5));
     assert!(String::from_utf8_lossy(&output.stderr).contains("bad.conf:6"), "{output:?}");
     assert_eq!(test(&place.path("absent.conf")).status.code(), Some(4));
+    // It loads, and Keepalived's test fails all the same.
+    let server = "virtual_server 192.0.2.1 80 {\n real_server 10.0.0.1 80 {\n }\n}\n";
+    let unsaid = place.write("unsaid.conf", server);
+    assert_eq!(test(&unsaid).status.code(), Some(5));
+    let said = place.write("said.conf", &server.replace(" real", " protocol TCP\n real"));
+    assert_eq!(test(&said).status.code(), Some(0));
 
     let log = place.path("log");
     let glued = format!("-t{}", log.display());

@@ -54,7 +54,7 @@ impl RoleProcess {
 
     /// Sends a message with descriptors beside it.
     pub(crate) fn send(&mut self, message: &ToRole, descriptors: Vec<OwnedFd>) {
-        self.channel.queue(&serde_json::to_vec(message).unwrap(), descriptors);
+        self.channel.queue(serde_json::to_vec(message).unwrap(), descriptors);
         self.channel.flush().unwrap();
     }
 

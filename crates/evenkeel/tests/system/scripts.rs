@@ -82,7 +82,7 @@ impl Helper {
 
     fn notice(&mut self, group: bool, name: &str, kind: NoticeKind) {
         let notice = Notice { group, name: name.into(), kind, priority: 100 };
-        self.link.queue(&serde_json::to_vec(&ToHelper::Notice(notice)).unwrap(), Vec::new());
+        self.link.queue(serde_json::to_vec(&ToHelper::Notice(notice)).unwrap(), Vec::new());
         self.link.flush().unwrap();
     }
 
@@ -388,7 +388,7 @@ fn programs_see_what_keepalived_shows_them() {
     let plan = HelperPlan {
         trackers: Trackers { scripts: vec![check], ..Trackers::default() },
         subjects: vec![subject(false, "VI", instance), subject(true, "G", group)],
-        fifos: vec![Fifo { path: place.path("fifo"), user: None, script: None }],
+        fifos: vec![Fifo { path: place.path("fifo"), user: None, script: None, common: false }],
         ..plan()
     };
     let mut command = a.command(env!("CARGO_BIN_EXE_evenkeel"));
@@ -434,7 +434,7 @@ fn a_pipe_outlives_its_reader_and_its_program_gets_its_path() {
     );
     let script = Some(program(&[&reader, "own"]));
     let subject = NotifySubject { group: false, name: "VI".into(), notify: Notify::default() };
-    let fifos = vec![Fifo { path: fifo.clone(), user: None, script }];
+    let fifos = vec![Fifo { path: fifo.clone(), user: None, script, common: false }];
     let configured = HelperPlan {
         subjects: vec![subject],
         fifos: fifos.clone(),

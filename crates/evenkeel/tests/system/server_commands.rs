@@ -6,7 +6,7 @@ use lab::net::Net;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::alerts::{listen, machine};
+use crate::alerts::{listen, machine, service};
 use crate::duties::{Director, Place, signal_to, within};
 use crate::mails::{Sink, global};
 
@@ -133,5 +133,37 @@ fn changes_at_run_time_outlive_a_reload_and_a_killed_director_and_are_told_once(
     done(&place, "server ready 192.0.2.1:80 127.0.0.1:8082");
     holds("one came back", &[(8081, 2), (8082, 2)]);
     assert!(done(&place, "server list").contains("nothing is changed"));
+    assert!(director.running.stop().success());
+}
+
+#[test]
+fn one_virtual_server_is_shown_alone_by_any_of_its_names() {
+    if let Some(reason) = lab::net::missing() {
+        return println!("skipped: {reason}");
+    }
+    let (net, place) = (Net::new("statusone").unwrap(), Place::new("statusone"));
+    let namespace = machine(&net);
+    let group = "virtual_server_group web {\n 192.0.2.1 443\n 192.0.2.1 8443\n}\n\
+        virtual_server group web {\n lb_algo rr\n lb_kind NAT\n protocol TCP\n \
+        real_server 127.0.0.1 9000 {\n weight 5\n }\n}\n";
+    place.write("keepalived.conf", &(service(8081, "") + group));
+    let director = Director::start(&namespace, &place);
+    within("both are there", || {
+        director.status()["director"]["services"].as_array().is_some_and(|all| all.len() == 3)
+    });
+    let text = done(&place, "status 192.0.2.1:80");
+    assert!(text.starts_with("LAYER 4") && text.contains("127.0.0.1:8081"), "{text}");
+    assert!(!text.contains("127.0.0.1:9000"), "{text}");
+    for name in ["group web", "TCP group web", "192.0.2.1:8443"] {
+        let text = done(&place, &format!("status {name}"));
+        assert_eq!(text.matches("127.0.0.1:9000").count(), 2, "{name}: {text}");
+        assert!(!text.contains("127.0.0.1:8081"), "{name}: {text}");
+    }
+    let json: Value = serde_json::from_str(&done(&place, "status group web --json")).unwrap();
+    let keys: Vec<&Value> = (0..3).map(|number| &json["services"][number]["key"]["port"]).collect();
+    assert_eq!(keys, [&Value::from(443), &Value::from(8443), &Value::Null]);
+    assert_eq!(json["services"][1]["servers"][0]["configured_weight"], 5);
+    let (good, text) = ask(&place, "status 192.0.2.1:81");
+    assert!(!good && text.contains("did you mean TCP 192.0.2.1:80?"), "{text}");
     assert!(director.running.stop().success());
 }

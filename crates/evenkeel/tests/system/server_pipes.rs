@@ -85,6 +85,55 @@ fn with_vrrp_beside_it_the_common_pipe_is_told_of_both_and_has_one_reader() {
 }
 
 #[test]
+fn the_common_pipe_stays_as_long_as_one_of_its_two_writers() {
+    if let Some(reason) = lab::net::missing() {
+        return println!("skipped: {reason}");
+    }
+    let (net, place) = (Net::new("pipestays").unwrap(), Place::new("pipestays"));
+    let (namespace, _other) = pair(&net);
+    namespace.ip("link set lo up").unwrap();
+    namespace.ip("addr add 192.0.2.1/32 dev lo").unwrap();
+    let (pipe, copy) = (place.path("pipe"), place.path("copy"));
+    // Opens the pipe for every line.
+    let script = format!("while read -r line < $1; do echo \"$line\" >> {copy}; done");
+    let reader = place.script("reader", &script);
+    let global = format!(
+        "global_defs {{\n script_user root\n notify_fifo {pipe}\n \
+         notify_fifo_script {reader}\n}}\n"
+    );
+    let (servers, vrrp) = (service(8081, ""), instance(""));
+    let write = |parts: &[&str]| place.write("keepalived.conf", &parts.concat());
+    let told = |what: &str| place.read("copy").lines().filter(|it| it.starts_with(what)).count();
+    let is_there = || std::fs::exists(&pipe).unwrap();
+
+    write(&[&global, &servers, &vrrp]);
+    let director = Director::start(&namespace, &place);
+    let reload = |number: usize, parts: &[&str]| {
+        write(parts);
+        director.running.signal(Signal::HUP);
+        // One that a leaving role holds up comes later.
+        within("a reload", || director.log().matches("reloaded: ").count() == number);
+    };
+    within("both are told", || told("INSTANCE") > 0 && told("RS") > 0);
+    reload(1, &[&global, &servers]);
+    let before = told("RS");
+    let _server = listen(&namespace, 8081);
+    within("virtual servers are told without VRRP", || told("RS") > before);
+    reload(2, &[&global, &servers, &vrrp]);
+    assert!(is_there(), "the helper left it to the director");
+    within("VRRP is told again", || director.state() == "master");
+    reload(3, &[&global, &vrrp]);
+    let before = told("INSTANCE");
+    namespace.ip("link set eth0 down").unwrap();
+    within("VRRP is told without virtual servers", || told("INSTANCE") > before);
+    reload(4, &[&global, &vrrp, &servers]);
+    assert!(is_there(), "the director left it to the helper");
+    reload(5, &[&vrrp, &servers]);
+    within("nobody has it any more", || !is_there());
+    assert!(director.running.stop().success());
+}
+
+#[test]
 fn a_server_watched_by_bfd_leaves_with_its_neighbour_also_one_that_died_unseen() {
     if let Some(reason) = lab::net::missing() {
         return println!("skipped: {reason}");

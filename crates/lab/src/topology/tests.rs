@@ -31,15 +31,7 @@ fn instance(name: &str, interface: &str, address: &str) -> VrrpInstance {
 }
 
 fn virtual_server(address: &str, forwarding: Forwarding, servers: &[&str]) -> VirtualServer {
-    let pace = Pace {
-        interval: Duration::from_secs(6),
-        down_interval: Duration::from_secs(6),
-        retry_interval: Duration::from_secs(1),
-        rise: 1,
-        fall: 2,
-        warmup: Duration::ZERO,
-        initially_up: true,
-    };
+    let pace = Pace::every(Duration::from_secs(6));
     let real_servers = servers.iter().map(|server| {
         let target = SocketAddr::new(ip(server).into(), 80);
         RealServer {

@@ -95,6 +95,7 @@ fn outside(a: &Outside, b: &Outside) -> Vec<String> {
         .field("child_wait_time", &a.finish_within, &b.finish_within)
         .text("umask", format!("{:o}", a.umask), format!("{:o}", b.umask))
         .field("SSL", &a.tls, &b.tls)
+        .text("rs_init_notifies", a.init_notifies, b.init_notifies)
         .0
 }
 
@@ -182,7 +183,8 @@ mod tests {
     #[test]
     fn every_setting_of_a_real_server_is_told() {
         let mut old = VirtualServer::new(key(1));
-        old.real_servers = vec![RealServer::new(Endpoint { address: key(2).address, port: 80 })];
+        let server = RealServer::new(Endpoint { address: key(2).address, port: 80 });
+        old.real_servers = vec![server].into();
         let mut new = old.clone();
         let server = &mut new.real_servers[0];
         server.inhibit_on_failure = true;

@@ -268,7 +268,7 @@ mod tests {
         };
         let service = VirtualServer {
             scheduler: Scheduler::RoundRobin,
-            real_servers: servers,
+            real_servers: servers.into(),
             ..VirtualServer::new(key)
         };
         Plan {

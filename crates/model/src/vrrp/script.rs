@@ -63,6 +63,9 @@ pub struct Fifo {
     pub user: Option<User>,
     /// The program that reads it, started with the path as its last argument.
     pub script: Option<Command>,
+    /// Two roles write to it (`notify_fifo`): it stays when one of them goes, the supervisor
+    /// removes it.
+    pub common: bool,
 }
 
 /// One instance or group, for the helper.

@@ -34,16 +34,23 @@ pub struct Checker {
 enum Phase {
     /// Until the deadline, when the next probe begins.
     Waiting,
-    /// Until what was asked for is open, or the deadline.
-    Opening(Probe),
-    /// Until the answer is complete, or the deadline: a peer that drips cannot move it.
-    Exchanging(Probe),
+    /// Until a probe of the network has come to its end, or the deadline.
+    Probing(Stage, Probe),
     /// Until the program has ended, or the deadline.
     Running,
     /// Until somebody says that probes may begin again.
     Suspended,
     /// For ever: nothing is tried, somebody tells.
     Listening,
+}
+
+/// How far a probe of the network is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Until what was asked for is open.
+    Opening,
+    /// Until the answer is complete: a peer that drips cannot move the deadline.
+    Exchanging,
 }
 
 impl Checker {
@@ -59,15 +66,9 @@ impl Checker {
     /// The next probe begins when it was to begin, or within the warm-up when that is not known.
     pub fn resume(plan: impl Into<Arc<Plan>>, state: Former, now: Time, seed: u64) -> Checker {
         let plan = plan.into();
-        let (phase, deadline) = match plan.kind {
-            CheckKind::Bfd(_) | CheckKind::File(_) => (Phase::Listening, Time::NEVER),
-            CheckKind::Tcp
-            | CheckKind::Http(_)
-            | CheckKind::Smtp(_)
-            | CheckKind::Dns(_)
-            | CheckKind::Udp(_)
-            | CheckKind::Ping
-            | CheckKind::Misc(_) => {
+        let (phase, deadline) = match plan.kind.followed() {
+            Some(_) => (Phase::Listening, Time::NEVER),
+            None => {
                 let first = now + first_wait(&plan.pace, seed);
                 (Phase::Waiting, state.next.unwrap_or(first))
             }
@@ -91,11 +92,7 @@ impl Checker {
     pub fn state(&self) -> Former {
         let next = match self.phase {
             Phase::Waiting => Some(self.deadline),
-            Phase::Opening(_)
-            | Phase::Exchanging(_)
-            | Phase::Running
-            | Phase::Suspended
-            | Phase::Listening => None,
+            Phase::Probing(..) | Phase::Running | Phase::Suspended | Phase::Listening => None,
         };
         Former {
             up: self.pacer.is_up(),
@@ -143,7 +140,7 @@ impl Checker {
     /// A probe is under way: it holds a connection or a program, or is about to.
     pub fn is_probing(&self) -> bool {
         match self.phase {
-            Phase::Opening(_) | Phase::Exchanging(_) | Phase::Running => true,
+            Phase::Probing(..) | Phase::Running => true,
             Phase::Waiting | Phase::Suspended | Phase::Listening => false,
         }
     }
@@ -172,12 +169,11 @@ impl Checker {
         let within = self.plan.timeout;
         match self.take_phase() {
             Phase::Waiting => self.begin(now),
-            Phase::Opening(mut probe) => {
-                let step = probe.handle_broken(no_answer(within));
-                self.follow(now, step, probe);
-            }
-            Phase::Exchanging(mut probe) => {
-                let step = probe.handle_late(within);
+            Phase::Probing(stage, mut probe) => {
+                let step = match stage {
+                    Stage::Opening => probe.handle_broken(no_answer(within)),
+                    Stage::Exchanging => probe.handle_late(within),
+                };
                 self.follow(now, step, probe);
             }
             Phase::Running => self.conclude_program(now, Err(misc::too_long(within))),
@@ -187,21 +183,13 @@ impl Checker {
 
     /// What was to be opened is open, or could not be opened for this cause.
     pub fn handle_connected(&mut self, now: Time, outcome: Result<(), String>) {
-        match self.take_phase() {
-            Phase::Opening(mut probe) => {
-                let step = match outcome {
-                    Ok(()) => probe.handle_open(),
-                    Err(cause) => probe.handle_broken(cause.into()),
-                };
-                self.deadline = now + self.plan.timeout;
-                self.follow(now, step, probe);
-            }
-            other @ (Phase::Waiting
-            | Phase::Exchanging(_)
-            | Phase::Running
-            | Phase::Suspended
-            | Phase::Listening) => self.phase = other,
-        }
+        let Some(mut probe) = self.take_probe(Stage::Opening) else { return };
+        let step = match outcome {
+            Ok(()) => probe.handle_open(),
+            Err(cause) => probe.handle_broken(cause.into()),
+        };
+        self.deadline = now + self.plan.timeout;
+        self.follow(now, step, probe);
     }
 
     /// It could not even be tried, for want of something on this machine: no result, another try
@@ -264,7 +252,7 @@ impl Checker {
     /// No probe begins any more; one under way is given up without a result (`ha_suspend`).
     pub fn handle_suspend(&mut self, _now: Time) {
         match self.take_phase() {
-            Phase::Opening(_) | Phase::Exchanging(_) | Phase::Running => {
+            Phase::Probing(..) | Phase::Running => {
                 self.outputs.push_back(Output::Close);
                 self.suspend();
             }
@@ -286,6 +274,21 @@ impl Checker {
         core::mem::replace(&mut self.phase, Phase::Waiting)
     }
 
+    /// Takes the probe under way if it is at this stage.
+    fn take_probe(&mut self, stage: Stage) -> Option<Probe> {
+        match self.take_phase() {
+            Phase::Probing(at, probe) if at == stage => Some(probe),
+            other @ (Phase::Waiting
+            | Phase::Probing(..)
+            | Phase::Running
+            | Phase::Suspended
+            | Phase::Listening) => {
+                self.phase = other;
+                None
+            }
+        }
+    }
+
     fn suspend(&mut self) {
         self.phase = Phase::Suspended;
         self.deadline = Time::NEVER;
@@ -296,7 +299,7 @@ impl Checker {
         match Probe::begin(&self.plan, self.course.place, &mut self.random) {
             Begin::Open(output, probe) => {
                 self.outputs.push_back(output);
-                self.phase = Phase::Opening(probe);
+                self.phase = Phase::Probing(Stage::Opening, probe);
                 self.deadline = now + self.plan.timeout;
             }
             Begin::Run(command) => {
@@ -312,25 +315,18 @@ impl Checker {
     }
 
     fn handle_exchange(&mut self, now: Time, handle: impl FnOnce(&mut Probe) -> Step) {
-        match self.take_phase() {
-            Phase::Exchanging(mut probe) => {
-                let step = handle(&mut probe);
-                self.follow(now, step, probe);
-            }
-            other @ (Phase::Waiting
-            | Phase::Opening(_)
-            | Phase::Running
-            | Phase::Suspended
-            | Phase::Listening) => self.phase = other,
+        if let Some(mut probe) = self.take_probe(Stage::Exchanging) {
+            let step = handle(&mut probe);
+            self.follow(now, step, probe);
         }
     }
 
     fn follow(&mut self, now: Time, step: Step, probe: Probe) {
         match step {
-            Step::Wait => self.phase = Phase::Exchanging(probe),
+            Step::Wait => self.phase = Phase::Probing(Stage::Exchanging, probe),
             Step::Send(bytes) => {
                 self.outputs.push_back(Output::Send(bytes));
-                self.phase = Phase::Exchanging(probe);
+                self.phase = Phase::Probing(Stage::Exchanging, probe);
             }
             Step::Pass(text) => self.conclude_pass(now, text, 0),
             Step::Fail(text) => self.conclude_failure(now, text),
@@ -396,49 +392,20 @@ impl Checker {
     /// Of a server that is down Keepalived asks for a page no sooner than after a retry's wait,
     /// even when its interval is shorter.
     fn no_earlier_if_down(&self, now: Time, next: Time) -> Time {
-        match &self.plan.kind {
-            CheckKind::Http(_) if !self.pacer.is_up() => {
-                next.max(now + retry_wait(&self.plan.pace))
-            }
-            CheckKind::Http(_)
-            | CheckKind::Tcp
-            | CheckKind::Smtp(_)
-            | CheckKind::Dns(_)
-            | CheckKind::Udp(_)
-            | CheckKind::Ping
-            | CheckKind::Misc(_)
-            | CheckKind::Bfd(_)
-            | CheckKind::File(_) => next,
+        match self.plan.kind.http() {
+            Some(_) if !self.pacer.is_up() => next.max(now + retry_wait(&self.plan.pace)),
+            Some(_) | None => next,
         }
     }
 
     /// Urls that are tried in a probe each; 1 for what has none.
     fn urls(&self) -> u16 {
-        match &self.plan.kind {
-            CheckKind::Http(http) => u16::try_from(http.urls.len()).unwrap_or(u16::MAX).max(1),
-            CheckKind::Tcp
-            | CheckKind::Smtp(_)
-            | CheckKind::Dns(_)
-            | CheckKind::Udp(_)
-            | CheckKind::Ping
-            | CheckKind::Misc(_)
-            | CheckKind::Bfd(_)
-            | CheckKind::File(_) => 1,
-        }
+        let urls = self.plan.kind.http().map_or(1, |http| http.urls.len().max(1));
+        u16::try_from(urls).unwrap_or(u16::MAX)
     }
 
     fn fast_recovery(&self) -> bool {
-        match &self.plan.kind {
-            CheckKind::Http(http) => http.fast_recovery,
-            CheckKind::Tcp
-            | CheckKind::Smtp(_)
-            | CheckKind::Dns(_)
-            | CheckKind::Udp(_)
-            | CheckKind::Ping
-            | CheckKind::Misc(_)
-            | CheckKind::Bfd(_)
-            | CheckKind::File(_) => false,
-        }
+        self.plan.kind.http().is_some_and(|http| http.fast_recovery)
     }
 
     /// Writes a result down and tells what it has changed: a weight before the server comes up with

@@ -78,8 +78,9 @@ impl PageDigest {
             return Heard { head: None, body: &[] };
         };
         let mut head = mem::take(head);
-        head.truncate(end + 4);
+        // Keepalived looks through all that has come: behind 100 Continue stands another head.
         let (mut left, mut md5) = (content_length(&head), Md5::new());
+        head.truncate(end + 4);
         let body = count(&mut left, &mut md5, &bytes[head.len() - before..]);
         self.state = State::Body { left, md5 };
         Heard { head: Some(head), body }

@@ -121,7 +121,7 @@ fn judge(url: &UrlCheck, page: &Page) -> Result<Text, Text> {
         }
         if ![Some(page.digest), page.coded_digest].contains(&Some(expected)) {
             let text = format!("digest {} instead of {}", hex(page.digest), hex(expected));
-            return Err(text.into());
+            return Err(page.broken.clone().unwrap_or(text.into()));
         }
         text += ", digest matches";
     }

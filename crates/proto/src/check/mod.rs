@@ -46,6 +46,7 @@ use model::vrrp::Command;
 
 pub use checker::Checker;
 pub use model::check::Former;
+pub use smtp::SmtpFailure;
 
 /// The state of a server as its checker sees it has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]

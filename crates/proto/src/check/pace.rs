@@ -104,13 +104,12 @@ mod tests {
     use super::*;
 
     const PACE: Pace = Pace {
-        interval: Duration::from_secs(10),
         down_interval: Duration::from_secs(4),
         retry_interval: Duration::from_secs(1),
         rise: 2,
         fall: 3,
         warmup: Duration::from_secs(10),
-        initially_up: true,
+        ..Pace::every(Duration::from_secs(10))
     };
 
     fn at(seconds: u64) -> Time {

@@ -39,6 +39,9 @@ pub(super) struct Page {
     pub(super) body: Vec<u8>,
     /// There is more of it.
     pub(super) body_cut: bool,
+    /// Its framing is wrong, and how: with a digest, which tells exactly, it counts all the same as
+    /// genhash and Keepalived read it.
+    pub(super) broken: Option<Text>,
 }
 
 /// How far a reply has come.
@@ -62,6 +65,8 @@ enum Framing {
     Length(u64),
     Chunked(Chunked),
     UntilClose,
+    /// Chunks that are none: as it comes, for its digest.
+    Raw,
 }
 
 #[derive(Debug)]
@@ -107,7 +112,7 @@ impl Reply {
             let Some(end) = end else {
                 return Progress::More;
             };
-            match read_head(&head[..end]) {
+            match read_head(&head[..end], self.wanted.digest) {
                 Err(reason) => return Progress::Broken(reason.into()),
                 // 100 to 199 announce another reply (RFC 9110 15.2).
                 Ok((100..=199, _)) => {
@@ -135,11 +140,14 @@ impl Reply {
             Part::Body { framing: Framing::UntilClose, body } => Progress::Page(body.page(false)),
             Part::Body { framing: Framing::Length(length), body } => {
                 let text = format!("body ended after {} of {length} bytes", body.length);
-                Progress::Broken(text.into())
+                body.broken(text.into())
             }
             Part::Body { framing: Framing::Chunked(_), body } => {
                 let text = format!("body ended after {} bytes, before its last chunk", body.length);
-                Progress::Broken(text.into())
+                body.broken(text.into())
+            }
+            Part::Body { framing: Framing::Raw, body } => {
+                body.broken("malformed chunked body".into())
             }
         }
     }
@@ -175,8 +183,22 @@ impl Body {
                     }
                     left_over.is_some()
                 }
-                Err(_) => return Progress::Broken("malformed chunked body".into()),
+                Err(_) => match &mut self.coded_digest {
+                    None => return Progress::Broken("malformed chunked body".into()),
+                    Some(md5) => {
+                        md5.update(bytes);
+                        *framing = Framing::Raw;
+                        false
+                    }
+                },
             },
+            Framing::Raw => {
+                self.length += bytes.len() as u64;
+                if let Some(md5) = &mut self.coded_digest {
+                    md5.update(bytes);
+                }
+                false
+            }
         };
         if complete || self.length > BODY_MAX {
             return Progress::Page(self.page(!complete));
@@ -195,6 +217,16 @@ impl Body {
         }
     }
 
+    /// It ended where it should not: only its digest may still tell that it is the right one.
+    fn broken(&mut self, reason: Text) -> Progress {
+        match self.digest {
+            None => Progress::Broken(reason),
+            Some(_) => {
+                Progress::Page(Page { broken: Some(reason), body_cut: false, ..self.page(false) })
+            }
+        }
+    }
+
     /// Takes what there is; nothing follows.
     fn page(&mut self, cut: bool) -> Page {
         let body = self.kept.take().unwrap_or_default();
@@ -203,6 +235,7 @@ impl Body {
             digest: self.digest.take().map(|md5| md5.finalize().into()).unwrap_or_default(),
             coded_digest: self.coded_digest.take().map(|md5| md5.finalize().into()),
             cut,
+            broken: None,
             body_cut: (body.len() as u64) < self.length,
             body,
         }
@@ -223,8 +256,8 @@ fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     None
 }
 
-/// The status, and how the body ends (RFC 9112 6.3).
-fn read_head(head: &[u8]) -> Result<(u16, Framing), &'static str> {
+/// The status, and how the body ends (RFC 9112 6.3); `lenient`: whatever Content-Length says.
+fn read_head(head: &[u8], lenient: bool) -> Result<(u16, Framing), &'static str> {
     let mut lines = head.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
     let status = lines.next().and_then(status_code).ok_or("not an HTTP answer")?;
     let (mut length, mut chunked) = (None, false);
@@ -234,11 +267,16 @@ fn read_head(head: &[u8]) -> Result<(u16, Framing), &'static str> {
         };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"content-length") {
-            let value = decimal(value).ok_or("malformed Content-Length")?;
-            if length.is_some_and(|other| other != value) {
-                return Err("two different Content-Length");
+            match decimal(value) {
+                None if lenient => {}
+                None => return Err("malformed Content-Length"),
+                Some(value) if length.is_some_and(|other| other != value) => {
+                    if !lenient {
+                        return Err("two different Content-Length");
+                    }
+                }
+                Some(value) => length = Some(value),
             }
-            length = Some(value);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             let last = value.rsplit(|&byte| byte == b',').next().unwrap_or(value);
             chunked = last.trim_ascii().eq_ignore_ascii_case(b"chunked");
@@ -346,7 +384,34 @@ mod tests {
             (endless.as_str(), "HTTP head longer than 65536 bytes"),
         ];
         for (wire, reason) in replies {
-            assert_eq!(read(wire.as_bytes(), 1000), Progress::Broken(reason.into()), "{wire:.60}");
+            let mut reply = Reply::new(Wanted { digest: false, body: true });
+            let progress = match reply.handle_bytes(wire.as_bytes()) {
+                Progress::More => reply.handle_end(),
+                done => done,
+            };
+            assert_eq!(progress, Progress::Broken(reason.into()), "{wire:.60}");
+        }
+    }
+
+    #[test]
+    fn a_digest_reads_pages_with_wrong_framing_as_genhash_does() {
+        use super::super::genhash::PageDigest;
+        let wires = [
+            "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nok",
+            "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999999\r\n\r\nok",
+            "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nok",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nok",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzzzz\r\nhello\r\nFFF\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhello",
+        ];
+        for wire in wires {
+            let mut genhash = PageDigest::default();
+            genhash.handle_bytes(wire.as_bytes());
+            for step in [1, 7, wire.len()] {
+                let Progress::Page(page) = read(wire.as_bytes(), step) else { panic!("{wire}") };
+                let digests = [Some(page.digest), page.coded_digest];
+                assert!(digests.contains(&Some(genhash.digest())), "{wire} by {step}");
+            }
         }
     }
 

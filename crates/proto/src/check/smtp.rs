@@ -8,7 +8,7 @@ use core::time::Duration;
 use model::check::SmtpCheck;
 
 use super::probe::Step;
-use super::words::{no_answer, seconds};
+use super::words::seconds;
 
 /// Longest reply, all its lines together. RFC 5321 4.5.3.1.5 allows 512 bytes for a line.
 const REPLY_MAX: usize = 8 << 10;
@@ -45,7 +45,7 @@ impl SmtpProbe {
                 return Step::Fail(text.into());
             }
             Ok(None) => return Step::Wait,
-            Err(Malformed) => return Step::Fail("not an SMTP reply".into()),
+            Err(Malformed) => return Step::Fail(self.nonsense().into()),
         };
         // Nothing more was asked for: what follows a reply belongs to no question of ours.
         self.unread.clear();
@@ -65,12 +65,20 @@ impl SmtpProbe {
     pub(super) fn handle_late(&self, within: Duration) -> Step {
         let waited = seconds(within);
         let text = match (self.stage, self.unread.is_empty()) {
-            (Stage::Banner, true) => no_answer(within),
+            (Stage::Banner, true) => format!("no greeting within {waited}").into(),
             (Stage::Banner, false) => format!("greeting not complete within {waited}").into(),
             (Stage::Helo, _) => format!("no answer to HELO within {waited}").into(),
             (Stage::Quit, _) => format!("no answer to QUIT within {waited}").into(),
         };
         Step::Fail(text)
+    }
+
+    fn nonsense(&self) -> &'static str {
+        match self.stage {
+            Stage::Banner => "greeting is not an SMTP reply",
+            Stage::Helo => "HELO answered with no SMTP reply",
+            Stage::Quit => "QUIT answered with no SMTP reply",
+        }
     }
 
     fn follow(&mut self, code: u16) -> Step {
@@ -86,6 +94,43 @@ impl SmtpProbe {
             }
             (Stage::Helo, code) => Step::Fail(format!("HELO answered with code {code}").into()),
             (Stage::Quit, _) => Step::Pass("greeting, HELO and QUIT answered".into()),
+        }
+    }
+}
+
+/// What Keepalived's SMTP_CHECK tells apart when it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SmtpFailure {
+    /// The connection could not be opened.
+    NoConnection,
+    /// Nor was it refused.
+    ConnectTimeout,
+    /// It is open, and an answer did not come in time.
+    ReadTimeout,
+    /// It broke, or was closed.
+    ReadFailure,
+    /// The greeting is not one.
+    Greeting,
+    /// HELO was not taken.
+    Helo,
+}
+
+impl SmtpFailure {
+    /// Which one this result of an SMTP_CHECK is.
+    pub fn of(result: &str) -> SmtpFailure {
+        let begins = |starts: &[&str]| starts.iter().any(|start| result.starts_with(start));
+        if begins(&["no answer within", "connection timed out"]) {
+            SmtpFailure::ConnectTimeout
+        } else if begins(&["no greeting", "no answer to", "greeting not complete"]) {
+            SmtpFailure::ReadTimeout
+        } else if begins(&["connection closed", "connection reset"]) {
+            SmtpFailure::ReadFailure
+        } else if begins(&["greeting", "reply longer"]) {
+            SmtpFailure::Greeting
+        } else if begins(&["HELO answered", "QUIT answered"]) {
+            SmtpFailure::Helo
+        } else {
+            SmtpFailure::NoConnection
         }
     }
 }

@@ -12,6 +12,7 @@ use model::layer4::TlsFiles;
 use model::plan;
 use model::vrrp::{Command, LinkDelay, User};
 
+use crate::short_list::ShortList;
 use crate::source::{Span, Spanned};
 
 pub(crate) use checkers::*;
@@ -76,6 +77,8 @@ pub(crate) struct Global {
     pub(crate) default_reload_file: bool,
     /// `checker_log_all_failures`
     pub(crate) log_all_failures: bool,
+    /// `rs_init_notifies`
+    pub(crate) init_notifies: bool,
     /// What instances that say nothing use.
     pub(crate) vrrp: VrrpDefaults,
 }
@@ -91,12 +94,12 @@ pub(crate) struct Pipe {
 /// One block's name and the keywords that were written in it, right or wrong: what failed to
 /// parse is not missing.
 #[derive(Debug, Default)]
-pub(crate) struct Written(pub(crate) Vec<&'static str>);
+pub(crate) struct Written(pub(crate) ShortList<&'static str, 3>);
 
 impl Written {
     /// The keyword was written.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.contains(&name)
+        self.0.iter().any(|written| *written == name)
     }
 }
 

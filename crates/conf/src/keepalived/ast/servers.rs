@@ -158,4 +158,10 @@ impl RealServer {
             checkers: Vec::new(),
         }
     }
+
+    /// One more checker; nearly all servers have one.
+    pub(crate) fn check(&mut self, checker: Checker) {
+        self.checkers.reserve_exact(1);
+        self.checkers.push(checker);
+    }
 }

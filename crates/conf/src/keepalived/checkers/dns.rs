@@ -53,7 +53,7 @@ fn dns_check(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut RealSe
             parse(reader, statement, &mut dns);
         }
     });
-    to.checkers.push(Checker { common, kind: CheckerKind::Dns(dns) });
+    to.check(Checker { common, kind: CheckerKind::Dns(dns) });
 }
 
 fn record_type(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut DnsCheck) {

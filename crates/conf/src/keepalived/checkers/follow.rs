@@ -57,7 +57,7 @@ fn bfd_check(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut RealSe
         reader.error(statement.header(), message, "write name NAME in it, of a bfd_instance");
     }
     let Some(name) = follow.name else { return };
-    to.checkers.push(Checker { common, kind: CheckerKind::Bfd(name) });
+    to.check(Checker { common, kind: CheckerKind::Bfd(name) });
 }
 
 fn file_check(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut RealServer) {
@@ -73,7 +73,7 @@ fn file_check(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut RealS
     }
     let Some(name) = follow.name else { return };
     let file = FileTrack { name, weight: follow.weight };
-    to.checkers.push(Checker { common, kind: CheckerKind::File(file) });
+    to.check(Checker { common, kind: CheckerKind::File(file) });
 }
 
 fn name(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Follow) {

@@ -81,7 +81,7 @@ fn pages(
         let help = "write url { path / } in it, or use TCP_CHECK";
         reader.error(statement.header(), message, help);
     }
-    to.checkers.push(Checker { common, kind: CheckerKind::Http(http) });
+    to.check(Checker { common, kind: CheckerKind::Http(http) });
 }
 
 fn http_protocol(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Http) {

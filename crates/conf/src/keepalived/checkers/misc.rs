@@ -45,7 +45,7 @@ fn misc_check(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut RealS
         let message = "MISC_CHECK without misc_path runs nothing".to_string();
         reader.error(statement.header(), message, "write misc_path \"PROGRAM ARGUMENTS\" in it");
     }
-    to.checkers.push(Checker { common, kind: CheckerKind::Misc(misc) });
+    to.check(Checker { common, kind: CheckerKind::Misc(misc) });
 }
 
 fn misc_path(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Misc) {

@@ -102,13 +102,13 @@ fn read<'r, 's, 'a>(
 
 fn tcp_check(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut RealServer) {
     let common = read(reader, statement, |_, _, _| {});
-    to.checkers.push(Checker { common, kind: CheckerKind::Tcp });
+    to.check(Checker { common, kind: CheckerKind::Tcp });
 }
 
 fn ping_check(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut RealServer) {
     let mut common = read(reader, statement, |_, _, _| {});
     (common.connect_port, common.bind_port) = (None, None);
-    to.checkers.push(Checker { common, kind: CheckerKind::Ping });
+    to.check(Checker { common, kind: CheckerKind::Ping });
 }
 
 fn connect_ip(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Common) {

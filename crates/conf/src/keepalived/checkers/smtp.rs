@@ -31,7 +31,7 @@ fn smtp_check(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut RealS
             parse(reader, statement, &mut smtp);
         }
     });
-    to.checkers.push(Checker { common, kind: CheckerKind::Smtp(smtp) });
+    to.check(Checker { common, kind: CheckerKind::Smtp(smtp) });
 }
 
 fn helo_name(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Smtp) {

@@ -70,7 +70,7 @@ fn udp_check(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut RealSe
     }
     let reply = udp.reply.map(|bytes| UdpReply { bytes, min_length, max_length });
     let kind = CheckerKind::Udp(UdpCheck { payload: udp.payload, reply });
-    to.checkers.push(Checker { common, kind });
+    to.check(Checker { common, kind });
 }
 
 fn payload(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut Udp) {

@@ -11,22 +11,30 @@ const WORDS: [&[u8]; 2] = [b"include", b"random_seed"];
 /// A line that means what it says: nothing in it is expanded, and nothing in it controls the
 /// expansion.
 pub(super) fn is_plain(line: &[u8]) -> bool {
-    // The beginning of a line, or what follows a brace.
-    let mut is_fresh = true;
-    let mut is_first = true;
-    for (at, &byte) in line.iter().enumerate() {
-        match byte {
-            b' ' | b'\t' | b'\r' => continue,
-            b'#' | b'!' if is_first => return !line.trim_ascii_end().ends_with(b"\\"),
-            b'$' => return false,
-            b'{' | b'}' => is_fresh = true,
-            b'@' | b'~' if is_fresh => return false,
-            b'i' | b'r' if is_fresh && begins_with_word(&line[at..]) => return false,
-            _ => is_fresh = false,
-        }
-        is_first = false;
+    let is_continued = line.trim_ascii_end().ends_with(b"\\");
+    let mut rest = past_blanks(line);
+    if is_continued || matches!(rest, [b'#' | b'!', ..]) {
+        return !is_continued;
     }
-    !line.trim_ascii_end().ends_with(b"\\")
+    loop {
+        // The beginning of a line, or what follows a brace.
+        match rest {
+            [b'@' | b'~', ..] => return false,
+            [b'i' | b'r', ..] if begins_with_word(rest) => return false,
+            _ => {}
+        }
+        let sign = rest.iter().position(|byte| matches!(byte, b'$' | b'{' | b'}'));
+        match sign.map(|at| rest.split_at(at)) {
+            None => return true,
+            Some((_, [b'$', ..])) => return false,
+            Some((_, behind)) => rest = past_blanks(&behind[1..]),
+        }
+    }
+}
+
+fn past_blanks(text: &[u8]) -> &[u8] {
+    let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r')).count();
+    &text[blanks..]
 }
 
 fn begins_with_word(text: &[u8]) -> bool {

@@ -68,7 +68,12 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .syntax("[BOOL]")
         .example("true")
         .doc("Mail of real servers only when one comes or goes, not for each of its checkers.")
-        .no_effect("mail is sent only so", Rule::value(Fill::Check(no_checker_emails))),
+        .parse(Rule::value(Fill::Global(no_checker_emails))),
+    keyword("rs_init_notifies", &[GLOBAL])
+        .syntax("[BOOL]")
+        .example("true")
+        .doc("At the start, notify_up and the pipes are told of each real server that is up.")
+        .parse(Rule::value(Fill::Global(rs_init_notifies))),
     keyword("router_id", &[GLOBAL])
         .example("director-1")
         .syntax("NAME")
@@ -163,6 +168,10 @@ fn no_email_faults(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &
     global.plan.alerts.no_faults = true;
 }
 
-fn no_checker_emails(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    reader.boolean(statement);
+fn no_checker_emails(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
+    global.plan.alerts.no_checkers = reader.boolean(statement).unwrap_or(false);
+}
+
+fn rs_init_notifies(reader: &mut Reader<'_>, statement: &Statement<'_>, global: &mut Global) {
+    global.init_notifies = reader.boolean(statement).unwrap_or(false);
 }

@@ -15,11 +15,6 @@ pub(super) const NAMESPACES: &[KeywordRow] = refused![&[TOP], "remove it; checks
 ];
 
 #[rustfmt::skip]
-pub(super) const CHECKERS: &[KeywordRow] = refused![&[GLOBAL], "remove it; notify_up and notify_down are run on changes";
-    "rs_init_notifies": "Notifies of each real server at start.",
-];
-
-#[rustfmt::skip]
 pub(super) const MARKS: &[KeywordRow] = refused![&[GLOBAL], "remove it; virtual servers need no firewall marks here";
     "nftables_ipvs": "Table of the rules that set firewall marks for virtual_server_group.",
     "nftables_ipvs_priority": "Priority of its chains.",

@@ -20,7 +20,6 @@ use refused;
 pub(crate) static TABLES: &[&[KeywordRow]] = &[
     global::OLD_NAMES,
     global::NAMESPACES,
-    global::CHECKERS,
     global::MARKS,
     global::IPTABLES,
     global::SNMP,
@@ -31,5 +30,4 @@ pub(crate) static TABLES: &[&[KeywordRow]] = &[
     vrrp::BEHAVIOUR,
     vrrp::GROUPS,
     servers::SCHEDULING,
-    servers::BEHAVIOUR,
 ];

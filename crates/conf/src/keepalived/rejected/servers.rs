@@ -9,8 +9,3 @@ pub(super) const SCHEDULING: &[KeywordRow] = refused![&[VIRTUAL_SERVER], "remove
     "ops": "Schedules every UDP packet anew.",
     "persistence_engine": "How persistence tells clients apart.",
 ];
-
-#[rustfmt::skip]
-pub(super) const BEHAVIOUR: &[KeywordRow] = refused![&[VIRTUAL_SERVER], "remove it: a virtual server has the family of its address";
-    "ip_family": "Address family of a firewall mark.",
-];

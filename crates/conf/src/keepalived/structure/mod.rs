@@ -6,6 +6,7 @@
 //! closing brace that lines up with one, says that the blocks in between were left open.
 
 mod recovery;
+mod tokens;
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -13,16 +14,17 @@ use alloc::vec::Vec;
 
 use super::expand::Stretch;
 use super::keyword::{KeywordRow, Keywords, section};
-use super::lexer::{Lexer, Piece, Token, Word};
+use super::lexer::{Piece, Word};
 use crate::diagnostic::Diagnostic;
 use crate::source::{Files, Span};
 use crate::suggest;
+use tokens::{Sign, Tokens};
 
 /// One statement: words, and perhaps a block.
 #[derive(Debug)]
 pub(crate) struct Statement<'a> {
     /// The keyword and its arguments; a line of a list. Never empty.
-    words: Vec<Word<'a>>,
+    words: &'a [Word<'a>],
     /// What the keyword is.
     pub(crate) meaning: Meaning,
     /// The statements of its block.
@@ -57,7 +59,7 @@ impl<'a> Statement<'a> {
 
     /// All words: a line of a list.
     pub(crate) fn words(&self) -> &[Word<'a>] {
-        &self.words
+        self.words
     }
 
     /// Keyword and arguments.
@@ -77,23 +79,24 @@ impl<'a> Statement<'a> {
 
 /// Reads a whole configuration, expanded, and hands it to `take` in parts: a large one as words
 /// takes many times the room that its text takes.
-pub(crate) fn read<'a>(
+pub(crate) fn read(
     keywords: &Keywords,
-    files: &'a Files,
+    files: &Files,
     stretches: &[Stretch],
     diagnostics: &mut Vec<Diagnostic>,
-    mut take: impl FnMut(&[Statement<'a>], &mut Vec<Diagnostic>),
+    mut take: impl FnMut(&[Statement<'_>], &mut Vec<Diagnostic>),
 ) {
     let mut suggestions_left = SUGGESTIONS_MAX;
+    let mut tokens = Tokens::default();
     for chunk in chunks(keywords, files, stretches) {
-        let mut parser = Parser::new(keywords, &chunk, Mode::Strict, suggestions_left);
-        parser.run();
+        tokens.read(&chunk, diagnostics);
+        let mut parser = Parser::new(keywords, Mode::Strict, suggestions_left);
+        parser.run(&tokens);
         if parser.unbalanced {
-            parser = Parser::new(keywords, &chunk, Mode::Recovering, suggestions_left);
-            parser.run();
+            parser = Parser::new(keywords, Mode::Recovering, suggestions_left);
+            parser.run(&tokens);
         }
         suggestions_left = parser.suggestions_left;
-        diagnostics.append(&mut parser.lexer.diagnostics);
         diagnostics.append(&mut parser.diagnostics);
         take(&parser.root, diagnostics);
     }
@@ -111,9 +114,8 @@ fn chunks<'a>(keywords: &Keywords, files: &'a Files, stretches: &[Stretch]) -> V
         let mut from = 0;
         let mut at = 0;
         for line in text.split_inclusive('\n') {
-            let word = line.trim_start();
-            let end = word.find(|c: char| c.is_whitespace() || c == '{').unwrap_or(word.len());
-            if keywords.begins_chunk(&word[..end]) {
+            let begun = line.trim_ascii_start();
+            if keywords.may_begin_chunk(begun) && keywords.begins_chunk(first_word(begun)) {
                 if at > from {
                     chunk.push(Piece { file, base: start + from, text: &text[from..at] });
                     from = at;
@@ -128,6 +130,12 @@ fn chunks<'a>(keywords: &Keywords, files: &'a Files, stretches: &[Stretch]) -> V
     }
     chunks.push(chunk);
     chunks
+}
+
+fn first_word(line: &str) -> &str {
+    let line = line.trim_start();
+    let end = line.find(|c: char| c.is_whitespace() || c == '{').unwrap_or(line.len());
+    &line[..end]
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +161,6 @@ struct Frame<'a> {
 
 struct Parser<'k, 'a> {
     keywords: &'k Keywords,
-    lexer: Lexer<'k, 'a>,
     mode: Mode,
     /// Braces do not match.
     unbalanced: bool,
@@ -170,15 +177,9 @@ struct Parser<'k, 'a> {
 }
 
 impl<'k, 'a> Parser<'k, 'a> {
-    fn new(
-        keywords: &'k Keywords,
-        pieces: &'k [Piece<'a>],
-        mode: Mode,
-        suggestions_left: u32,
-    ) -> Parser<'k, 'a> {
+    fn new(keywords: &'k Keywords, mode: Mode, suggestions_left: u32) -> Parser<'k, 'a> {
         Parser {
             keywords,
-            lexer: Lexer::new(pieces),
             mode,
             unbalanced: false,
             root: Vec::new(),
@@ -191,28 +192,16 @@ impl<'k, 'a> Parser<'k, 'a> {
         }
     }
 
-    fn run(&mut self) {
-        let mut words: Vec<Word<'a>> = Vec::new();
-        let mut first_indent = None;
-        while let Some((token, indent)) = self.lexer.next() {
-            if let Token::Word(word) = token {
-                if words.is_empty() {
-                    first_indent = indent;
-                }
-                words.push(word);
-                continue;
-            }
+    fn run(&mut self, tokens: &'a Tokens<'a>) {
+        for (words, indent, sign) in tokens.statements() {
             if !words.is_empty() {
-                self.handle_words(core::mem::take(&mut words), first_indent);
+                self.handle_words(words, indent);
             }
-            match token {
-                Token::Open(span) => self.handle_open(span),
-                Token::Close(span) => self.handle_close(span, indent),
-                Token::Newline | Token::Word(_) => {}
+            match sign {
+                Sign::Open(brace) => self.handle_open(brace),
+                Sign::Close(brace, indent) => self.handle_close(brace.span, *indent),
+                Sign::Newline => {}
             }
-        }
-        if !words.is_empty() {
-            self.handle_words(words, first_indent);
         }
         self.finish_pending(None);
         self.unbalanced |= !self.stack.is_empty();
@@ -226,19 +215,19 @@ impl<'k, 'a> Parser<'k, 'a> {
         self.stack.last().map_or(Some(section::TOP), |frame| frame.section)
     }
 
-    fn handle_words(&mut self, words: Vec<Word<'a>>, indent: Option<u32>) {
-        let Some(first) = words.first().map(|word| word.text.clone()) else { return };
-        self.finish_pending(Some(&first));
+    fn handle_words(&mut self, words: &'a [Word<'a>], indent: Option<u32>) {
+        let first = words[0].text.as_ref();
+        self.finish_pending(Some(first));
         if self.mode == Mode::Recovering && indent.is_some() {
-            self.recover_by_keyword(&first);
+            self.recover_by_keyword(first);
         }
         let Some(section) = self.section() else { return };
         let meaning = if section::LISTS.contains(&section) {
             Meaning::Item
-        } else if let Some(row) = self.keywords.find(section, &first) {
+        } else if let Some(row) = self.keywords.find(section, first) {
             Meaning::Keyword(row)
         } else {
-            self.explain(section, &words)
+            self.explain(section, words)
         };
         let statement = Statement { words, meaning, block: None, open: None };
         self.pending = Some((statement, indent));
@@ -284,7 +273,8 @@ impl<'k, 'a> Parser<'k, 'a> {
         meaning
     }
 
-    fn handle_open(&mut self, span: Span) {
+    fn handle_open(&mut self, brace: &'a Word<'a>) {
+        let span = brace.span;
         if let Some((mut statement, indent)) = self.pending.take() {
             statement.open = Some(span);
             let section = statement.opens();
@@ -298,7 +288,7 @@ impl<'k, 'a> Parser<'k, 'a> {
             let diagnostic = Diagnostic::error(span, "this { follows no keyword")
                 .help("remove it, or write the keyword whose block begins here");
             self.diagnostics.push(diagnostic);
-            let words = alloc::vec![Word { text: "{".into(), span }];
+            let words = core::slice::from_ref(brace);
             let statement =
                 Statement { words, meaning: Meaning::Unknown, block: None, open: Some(span) };
             self.push(statement, None, None);

@@ -8,9 +8,12 @@ mod services;
 
 use alloc::format;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::IpAddr;
 
-use model::layer4::{Layer4Plan, Persistence, RealServer, Scheduler, ServiceKey, VirtualServer};
+use model::layer4::{
+    Endpoint, Layer4Plan, Persistence, RealServer, Scheduler, ServiceKey, VirtualServer,
+};
 
 use crate::diagnostic::Diagnostic;
 use crate::keepalived::PERSISTENCE_DEFAULT;
@@ -33,17 +36,13 @@ pub(super) fn lower(from: &Configuration, diagnostics: &mut Vec<Diagnostic>) -> 
     Layer4Plan { virtual_servers, ..Layer4Plan::default() }
 }
 
-/// The port of all services; 0 when they differ, which stands for the port the client used.
-fn common_port(services: &[ServiceKey]) -> u16 {
-    match services {
-        [first, rest @ ..] if rest.iter().all(|key| key.port == first.port) => first.port,
-        _ => 0,
-    }
-}
-
-fn check_address(address: IpAddr, span: Span, what: &str, diagnostics: &mut Vec<Diagnostic>) {
-    let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
-    if address.is_unspecified() || address.is_multicast() || broadcast {
+fn check_address(
+    address: IpAddr,
+    span: Span,
+    what: fmt::Arguments<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    if !Endpoint::is_of_a_host(address) {
         diagnostics.push(
             Diagnostic::error(span, format!("{address} cannot be the address of {what}"))
                 .help("use the address of a host"),
@@ -60,21 +59,16 @@ fn fill(
 ) {
     let span = from.span();
     to.scheduler = scheduler(from, diagnostics);
-    to.persistence = persistence(from, diagnostics);
-    if to.services.iter().any(|key| key.port == 0) && to.persistence.is_none() {
-        diagnostics.push(
-            Diagnostic::error(span, "a virtual server for all ports needs persistence_timeout")
-                .help("write a port after the address, or persistence_timeout in the block"),
-        );
-    }
+    to.persistence = persistence(from, &to.services, diagnostics);
     if from.real_servers.is_empty() && !from.written.has("real_server") {
         diagnostics.push(
             Diagnostic::warning(span, format!("virtual_server {} has no real_server", to.id))
-                .help("clients get no answer; write real_server ADDRESS PORT { ... } in it"),
+                .help("clients get no answer; write real_server ADDRESS PORT { ... } in it")
+                .failing_test(),
         );
     }
     let alert = global.global.plan.alerts.checkers.or(global.global.vrrp.smtp_alert);
-    to.real_servers = real::lower(from, &to.services, alert, diagnostics);
+    to.real_servers = real::lower(from, &to.services, alert, diagnostics).into();
     check_weights(to.scheduler, span, &to.real_servers, diagnostics);
     to.quorum = quorum::lower(from, to, diagnostics);
     to.ha_suspend = from.ha_suspend.is_some();
@@ -99,6 +93,7 @@ fn scheduler(from: &ast::VirtualServer, diagnostics: &mut Vec<Diagnostic>) -> Sc
 
 fn persistence(
     from: &ast::VirtualServer,
+    services: &[ServiceKey],
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Persistence> {
     let prefix = from.persistence_prefix.as_ref();
@@ -113,7 +108,21 @@ fn persistence(
         );
         return Some(Persistence { timeout: PERSISTENCE_DEFAULT, prefix_len });
     }
-    from.persistence_timeout.map(|timeout| Persistence { timeout, prefix_len })
+    let mut timeout = from.persistence_timeout;
+    if timeout.is_none() && services.iter().any(|key| key.port == 0) {
+        // As in Keepalived: IPVS takes all ports of a client together.
+        let seconds = PERSISTENCE_DEFAULT.as_secs();
+        let message = format!(
+            "a virtual server for all ports is persistent: persistence_timeout is {seconds}"
+        );
+        diagnostics.push(
+            Diagnostic::warning(from.span(), message)
+                .help(format!("write a port after the address, or persistence_timeout {seconds}"))
+                .failing_test(),
+        );
+        timeout = Some(PERSISTENCE_DEFAULT);
+    }
+    timeout.map(|timeout| Persistence { timeout, prefix_len })
 }
 
 fn check_weights(

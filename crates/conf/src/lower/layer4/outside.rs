@@ -3,16 +3,20 @@
 use alloc::collections::BTreeSet;
 
 use model::Plan;
-use model::check::CheckKind;
 use model::layer4::{Layer4Plan, Outside, TlsFiles};
 use model::vrrp::{FINISH_WITHIN, Fifo, TrackFile, UMASK};
 
 use crate::keepalived::ast::File;
 
 /// The director role's programs, files and pipes, when everything else is lowered.
-pub(in crate::lower) fn outside(files: &[File], tls: TlsFiles, plan: &Plan) -> Outside {
+pub(in crate::lower) fn outside(
+    files: &[File],
+    tls: TlsFiles,
+    init_notifies: bool,
+    plan: &Plan,
+) -> Outside {
     let global = &plan.global;
-    let followed = followed(&plan.layer4);
+    let followed = if files.is_empty() { BTreeSet::new() } else { followed(&plan.layer4) };
     let files = files.iter().filter(|file| followed.contains(file.name.value.as_str()));
     Outside {
         files: files
@@ -28,6 +32,7 @@ pub(in crate::lower) fn outside(files: &[File], tls: TlsFiles, plan: &Plan) -> O
         finish_within: global.child_wait_time.unwrap_or(FINISH_WITHIN),
         umask: global.umask.unwrap_or(UMASK),
         tls,
+        init_notifies,
     }
 }
 
@@ -41,18 +46,6 @@ fn common_fifo(plan: &Plan) -> Option<Fifo> {
 /// Names of the files that some FILE_CHECK follows.
 fn followed(plan: &Layer4Plan) -> BTreeSet<&str> {
     let servers = plan.virtual_servers.iter().flat_map(|service| &service.real_servers);
-    let kinds = servers.flat_map(|server| &server.checkers).map(|checker| &checker.kind);
-    kinds
-        .filter_map(|kind| match kind {
-            CheckKind::File(check) => Some(check.name.as_str()),
-            CheckKind::Tcp
-            | CheckKind::Http(_)
-            | CheckKind::Smtp(_)
-            | CheckKind::Dns(_)
-            | CheckKind::Udp(_)
-            | CheckKind::Ping
-            | CheckKind::Misc(_)
-            | CheckKind::Bfd(_) => None,
-        })
-        .collect()
+    let checkers = servers.flat_map(|server| &server.checkers);
+    checkers.filter_map(|checker| checker.kind.file()).collect()
 }

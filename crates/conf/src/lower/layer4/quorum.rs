@@ -74,7 +74,8 @@ fn weight(quorum: &ast::Quorum, total: u32, diagnostics: &mut Vec<Diagnostic>) -
     );
     diagnostics.push(
         Diagnostic::warning(written.span, message)
-            .help(format!("write quorum {total} or less, or greater weights")),
+            .help(format!("write quorum {total} or less, or greater weights"))
+            .failing_test(),
     );
     total
 }
@@ -90,7 +91,8 @@ fn hysteresis(quorum: &ast::Quorum, weight: u32, diagnostics: &mut Vec<Diagnosti
         format!("hysteresis {} is not below quorum {weight}: it is {most}", written.value);
     diagnostics.push(
         Diagnostic::warning(written.span, message)
-            .help(format!("write hysteresis {most} or less, or a greater quorum")),
+            .help(format!("write hysteresis {most} or less, or a greater quorum"))
+            .failing_test(),
     );
     most
 }

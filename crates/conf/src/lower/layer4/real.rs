@@ -1,13 +1,12 @@
 //! Real servers, with what their virtual server says where they say nothing.
 
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use model::layer4::{Endpoint, Forwarding, RealServer, ServiceKey};
 
-use super::{check_address, common_port};
+use super::check_address;
 use crate::diagnostic::Diagnostic;
 use crate::keepalived::ast;
 use crate::lower::checker;
@@ -20,24 +19,33 @@ pub(super) fn lower(
     alert: Option<bool>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<RealServer> {
-    let mut seen: BTreeMap<Endpoint, Span> = BTreeMap::new();
     let mut real_servers = Vec::with_capacity(service.real_servers.len());
     for server in &service.real_servers {
-        let lowered = one(service, server, services, alert, diagnostics);
-        let span = server.location.span;
-        if let Some(&first) = seen.get(&lowered.endpoint) {
-            let message = format!("real_server {} exists already here", lowered.endpoint);
+        real_servers.push(one(service, server, services, alert, diagnostics));
+    }
+    find_twins(service, &real_servers, diagnostics);
+    real_servers
+}
+
+fn find_twins(
+    service: &ast::VirtualServer,
+    real_servers: &[RealServer],
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let mut places: Vec<usize> = (0..real_servers.len()).collect();
+    let endpoint = |place: usize| real_servers[place].endpoint;
+    places.sort_unstable_by_key(|&place| (endpoint(place), place));
+    for same in places.chunk_by(|&a, &b| endpoint(a) == endpoint(b)) {
+        for &twin in &same[1..] {
+            let span = |place: usize| service.real_servers[place].location.span;
+            let message = format!("real_server {} exists already here", endpoint(twin));
             diagnostics.push(
-                Diagnostic::error(span, message)
-                    .related(first, "defined here first")
+                Diagnostic::error(span(twin), message)
+                    .related(span(same[0]), "defined here first")
                     .help("give it a greater weight instead"),
             );
-        } else {
-            seen.insert(lowered.endpoint, span);
         }
-        real_servers.push(lowered);
     }
-    real_servers
 }
 
 fn one(
@@ -87,7 +95,7 @@ impl Place<'_> {
         forwarding: Forwarding,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Endpoint {
-        let common = common_port(self.services);
+        let common = ServiceKey::common_port(self.services);
         let address = location.value.address;
         let mut port = location.value.port.filter(|&port| port != 0).unwrap_or(common);
         if forwarding == Forwarding::DirectRouting && port != common {
@@ -98,11 +106,12 @@ impl Place<'_> {
                     location.span,
                     format!("direct routing cannot change the port: it stays {used}"),
                 )
-                .help("write the port of the virtual server, or use lb_kind NAT"),
+                .help("write the port of the virtual server, or use lb_kind NAT")
+                .failing_test(),
             );
             port = common;
         }
-        check_address(address, location.span, &format!("a {} server", self.what), diagnostics);
+        check_address(address, location.span, format_args!("a {} server", self.what), diagnostics);
         let is_own = |key: &ServiceKey| key.address == address && (key.port == port || port == 0);
         if self.services.iter().any(is_own) {
             let message = format!("a {} server cannot be its own virtual server", self.what);

@@ -5,13 +5,16 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
-use model::layer4::{ServiceKey, VIRTUAL_SERVERS_MAX, VirtualServer, VirtualServerId};
+use model::layer4::{Protocol, ServiceKey, VIRTUAL_SERVERS_MAX, VirtualServer, VirtualServerId};
 
 use super::check_address;
 use crate::diagnostic::Diagnostic;
 use crate::keepalived::ast::{self, AddressRange, Configuration, Served, ServerGroup};
 use crate::source::Span;
 use crate::suggest;
+
+/// What a virtual server speaks that says nothing of it, as in Keepalived.
+const PROTOCOL_DEFAULT: Protocol = Protocol::Udp;
 
 /// Hands out services; each belongs to one virtual server only.
 pub(super) struct Services<'c> {
@@ -53,11 +56,11 @@ impl<'c> Services<'c> {
         diagnostics: &mut Vec<Diagnostic>,
     ) -> VirtualServer {
         let span = server.span();
-        let protocol = server.protocol.unwrap_or_default();
+        let protocol = server.protocol.unwrap_or(PROTOCOL_DEFAULT);
         let (id, ranges) = match &server.served.value {
             Served::Service(location) => {
                 let (address, port) = (location.address, location.port.unwrap_or(0));
-                check_address(address, span, "a virtual server", diagnostics);
+                check_address(address, span, format_args!("a virtual server"), diagnostics);
                 let key = ServiceKey { address, port, protocol };
                 let mut lowered = VirtualServer::new(key);
                 let is_new = self.claim(lowered.id.clone(), span, diagnostics);
@@ -127,7 +130,7 @@ impl<'c> Services<'c> {
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         let AddressRange { first, last, port } = range.value;
-        check_address(first.into(), range.span, "a virtual server", diagnostics);
+        check_address(first.into(), range.span, format_args!("a virtual server"), diagnostics);
         let key = |address: u32| ServiceKey {
             address: IpAddr::V4(Ipv4Addr::from_bits(address)),
             port: port.unwrap_or(0),

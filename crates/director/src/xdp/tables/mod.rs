@@ -9,7 +9,7 @@ mod counts;
 mod pending;
 mod schedulers;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 
 use model::layer4::{Endpoint, ServiceKey};
@@ -45,7 +45,7 @@ pub(crate) struct TableState {
     dirty: BTreeSet<ServiceKey>,
     next_position: u32,
     /// Destinations by address.
-    at: HashMap<Ipv4Addr, Vec<u32>>,
+    at: BTreeMap<Ipv4Addr, Vec<u32>>,
     pending: Pending,
 }
 
@@ -109,7 +109,7 @@ impl TableState {
             removed: BTreeSet::new(),
             dirty: BTreeSet::new(),
             next_position: 0,
-            at: HashMap::new(),
+            at: BTreeMap::new(),
             pending: Pending::default(),
         }
     }
@@ -130,6 +130,12 @@ impl TableState {
     /// Destinations at an address, in whatever service.
     pub(crate) fn at_address(&self, address: Ipv4Addr) -> Vec<u32> {
         self.at.get(&address).cloned().unwrap_or_default()
+    }
+
+    /// Some destination is at a loopback address.
+    pub(crate) fn has_loopback(&self) -> bool {
+        let loopback = Ipv4Addr::new(127, 0, 0, 0)..=Ipv4Addr::new(127, 255, 255, 255);
+        self.at.range(loopback).next().is_some()
     }
 
     pub(crate) fn add_service(

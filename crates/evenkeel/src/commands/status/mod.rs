@@ -9,32 +9,59 @@ use std::process::ExitCode;
 
 use model::proxy::Mode;
 use model::status::{BackendStatus, FrontendStatus, ProxyReport};
+use serde::Serialize;
 
 use crate::cli::StatusArgs;
-use crate::control::{Request, Response, Status, ask};
+use crate::control::{MISTAKEN, Request, Response, Status, ask};
 
-/// Shows the running director.
+/// Shows the running director, or one of its virtual servers.
 pub(crate) fn status(args: &StatusArgs) -> ExitCode {
-    let status = match ask(&args.runtime.runtime_dir, &Request::Status) {
-        Ok(Response::Status(status)) => status,
-        Ok(Response::Failed(error)) | Err(error) => return super::fail(&error),
-        Ok(_) => return super::fail("the running Evenkeel gave an answer to another question"),
+    let text = match &args.virtual_server[..] {
+        [] => whole(args),
+        words => one(args, words.join(" ")),
     };
-    if args.json {
-        return match serde_json::to_string_pretty(&status) {
-            Ok(json) => {
-                println!("{json}");
-                ExitCode::SUCCESS
-            }
-            Err(error) => super::fail(&error.to_string()),
-        };
-    }
-    let screen = screen(&status, Paint(super::colours(&io::stdout())), args.verbose);
-    match io::stdout().write_all(screen.as_bytes()) {
+    match text.and_then(|text| print(&text)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => super::fail(&error),
+    }
+}
+
+fn whole(args: &StatusArgs) -> Result<String, String> {
+    match ask(&args.runtime.runtime_dir, &Request::Status)? {
+        Response::Status(status) if args.json => json(&status),
+        Response::Status(status) => Ok(screen(&status, paint(), args.verbose)),
+        _ => Err(MISTAKEN.into()),
+    }
+}
+
+fn one(args: &StatusArgs, name: String) -> Result<String, String> {
+    match ask(&args.runtime.runtime_dir, &Request::VirtualServer(name))? {
+        Response::VirtualServer(report) if args.json => json(&report),
+        Response::VirtualServer(report) => {
+            let mut text = String::new();
+            layer4::show(&mut text, &report, paint(), args.verbose);
+            Ok(text.trim_start().to_owned())
+        }
+        _ => Err(MISTAKEN.into()),
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<String, String> {
+    serde_json::to_string_pretty(value)
+        .map(|json| format!("{json}\n"))
+        .map_err(|error| error.to_string())
+}
+
+fn paint() -> Paint {
+    Paint(super::colours(&io::stdout()))
+}
+
+fn print(text: &str) -> Result<(), String> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Ok(()),
         // Whoever read it, as `head` does, has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => super::fail(&format!("standard output: {error}")),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(format!("standard output: {error}")),
     }
 }
 
@@ -73,12 +100,16 @@ fn screen(status: &Status, paint: Paint, verbose: bool) -> String {
     );
     for role in &status.roles {
         let pid = role.pid.map_or_else(String::new, |pid| format!(", process {pid}"));
-        let restarts =
-            if role.restarts > 0 { format!(", {} restarts", role.restarts) } else { String::new() };
+        let restarts = match role.restarts {
+            0 => String::new(),
+            1 => ", 1 restart".into(),
+            several => format!(", {several} restarts"),
+        };
         let _ = writeln!(text, "  {:<9} {}{pid}{restarts}", role.role, role.state);
     }
     if let Some(reload) = status.last_reload.as_ref().filter(|reload| !reload.applied) {
-        let first = reload.messages.lines().next().unwrap_or("");
+        let reason = reload.messages.lines().find(|line| line.starts_with("error"));
+        let first = reason.or(reload.messages.lines().next()).unwrap_or_default();
         let _ = writeln!(text, "{}: {first}", paint.bad("the last reload was refused"));
     }
     let mails = &status.alerts;

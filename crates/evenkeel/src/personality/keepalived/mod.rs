@@ -144,9 +144,10 @@ fn test(files: &Files, log: &str) -> ExitCode {
         eprintln!("keepalived: cannot write {log}: {error}");
     }
     let found = |weight| loaded.findings.iter().any(|finding| finding.weight == weight);
+    let fails = loaded.diagnostics.iter().any(|diagnostic| diagnostic.fails_test);
     if found(Weight::Security) {
         ExitCode::from(INSECURE)
-    } else if found(Weight::Disabled) {
+    } else if fails || found(Weight::Disabled) {
         ExitCode::from(ERRORS)
     } else if loaded.plan.is_some() {
         ExitCode::SUCCESS
@@ -193,8 +194,7 @@ fn settings(options: &Options, files: Files) -> Settings {
             pid_files,
             pid_names,
             pid_names_on_demand: false,
-            usual_directories: options.pid.is_none()
-                && std::env::var_os(RUNTIME_DIRECTORY).is_none(),
+            own_directories: std::env::var_os(RUNTIME_DIRECTORY).is_none(),
             no_respawn: options.no_respawn,
             leave_addresses: options.keep_addresses && !options.release_addresses,
             leave_forwarding: options.keep_forwarding,

@@ -6,12 +6,12 @@ use std::io;
 use director::TableChange;
 use edge::poll::Interest;
 use model::Time;
-use model::check::{CheckKind, Former};
+use model::check::Former;
 use model::control::{Event, FromRole};
 use model::layer4::Layer4Plan;
 use proto::check::{Checker, Told};
 
-use super::addresses::AddressWatch;
+use super::addresses::{self, AddressWatch};
 use super::health::{Begun, CheckerId, Outcome};
 use super::{ADDRESSES, Director};
 use crate::probes::News;
@@ -67,18 +67,8 @@ impl Director {
         // When it begins is for its own pace to say.
         let state = known.map_or(state, |known| Former { next: None, ..known });
         let plan = plan.clone();
-        let told = match &plan.kind {
-            CheckKind::Bfd(name) => self.bfd.get(name).copied().map(Told::Up),
-            CheckKind::Tcp
-            | CheckKind::Http(_)
-            | CheckKind::Smtp(_)
-            | CheckKind::Dns(_)
-            | CheckKind::Udp(_)
-            | CheckKind::Ping
-            | CheckKind::Misc(_)
-            // Outside tells the number of every file after each reload.
-            | CheckKind::File(_) => None,
-        };
+        // Outside tells the number of every file after each reload.
+        let told = plan.kind.session().and_then(|name| self.bfd.get(name).copied()).map(Told::Up);
         self.probes.resume(begun.id, plan, state, now, self.seeds.hash_one(begun.id));
         if let Some(told) = told {
             self.probes.handle_told(now, &begun.id, told);
@@ -112,8 +102,7 @@ impl Director {
 
     /// Follows the addresses of this machine while the plan has somebody who asks.
     pub(super) fn watch_addresses(&mut self, plan: &Layer4Plan) -> Result<(), String> {
-        let asked = plan.virtual_servers.iter().any(|server| server.ha_suspend);
-        match (asked, &self.addresses) {
+        match (addresses::are_asked_for(plan), &self.addresses) {
             (true, None) => {
                 let watch = AddressWatch::new()
                     .and_then(|watch| {
@@ -137,7 +126,10 @@ impl Director {
             return;
         };
         match watch.handle_ready() {
-            Ok(true) => self.health.handle_addresses(watch.addresses()),
+            Ok(true) => {
+                self.health.handle_addresses(watch.addresses());
+                self.tables.set_interfaces(&addresses::arrivals(self.health.plan(), Some(watch)));
+            }
             Ok(false) => {}
             Err(error) => {
                 self.tables.note(4, format!("addresses are not followed any more: {error}"));

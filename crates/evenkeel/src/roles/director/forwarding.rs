@@ -49,7 +49,7 @@ mod tests {
     fn plan(forwarding: Forwarding) -> Layer4Plan {
         let key = ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp };
         let endpoint = Endpoint { address: [10, 0, 0, 1].into(), port: 80 };
-        let real_servers = vec![RealServer { forwarding, ..RealServer::new(endpoint) }];
+        let real_servers = vec![RealServer { forwarding, ..RealServer::new(endpoint) }].into();
         let scheduler = Scheduler::RoundRobin;
         let service = VirtualServer { scheduler, real_servers, ..VirtualServer::new(key) };
         Layer4Plan { virtual_servers: vec![service], ..Layer4Plan::default() }

@@ -1,8 +1,9 @@
 //! The director role's driver: checkers -> health -> layer-4 tables.
 //!
 //! One thread waits for the supervisor, the probes, what is outside and the engine. What takes
-//! part is decided in [`health`]; the engine's tables follow it, then everybody is told. When the channel ends without a Stop the supervisor
-//! is dead: the role leaves, and forwarding stays pinned for the next director.
+//! part is decided in [`health`]; the engine's tables follow it, then everybody is told. When the
+//! channel ends without a Stop the supervisor is dead: the role leaves, and forwarding stays pinned
+//! for the next director.
 
 mod addresses;
 mod follow;
@@ -15,6 +16,7 @@ mod tables;
 use std::collections::HashMap;
 use std::hash::RandomState;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use edge::clock::now;
@@ -22,7 +24,9 @@ use edge::ipc::{Channel, Received};
 use edge::poll::{Event, Interest, Poll};
 use edge::signal::Signals;
 use model::Time;
-use model::control::{Event as Notice, FromRole, RolePlan, RoleReport, ServerRequest, ToRole};
+use model::control::{
+    Event as Notice, FromRole, RolePlan, RoleReport, Scope, ServerRequest, ToRole,
+};
 use model::delta::Misfit;
 use model::layer4::Layer4Plan;
 
@@ -43,6 +47,10 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// At the end programs are looked after at least this often.
 const STEP: Duration = Duration::from_millis(100);
 
+/// Descriptors kept for the orderly end: taking programs off an interface wants one or two at a
+/// time, and whatever was short of them before must not leave forwarding behind.
+const RESERVE: usize = 8;
+
 /// Tokens of the role's descriptors; the engine's follow from [`ENGINE`] on.
 const CHANNEL: u64 = 0;
 const PROBES: u64 = 1;
@@ -55,8 +63,6 @@ pub(crate) fn run(channel: Channel) -> io::Result<()> {
     // Ctrl-C reaches the whole process group and systemd may signal every process: the end of
     // this role is the supervisor's to say.
     let _signals = Signals::blocked(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP])?;
-    // A silent server holds a socket for its whole time-out.
-    edge::privileges::raise_descriptors();
     Director::new(channel)?.run()
 }
 
@@ -78,6 +84,7 @@ struct Director {
     generation: u64,
     /// Changes at run time that the next configuration begins with.
     changes: Vec<ServerRequest>,
+    reserve: Vec<OwnedFd>,
 }
 
 /// Why the loop ends.
@@ -113,6 +120,7 @@ impl Director {
             seeds,
             generation: 0,
             changes: Vec::new(),
+            reserve: edge::process::reserve(RESERVE),
         })
     }
 
@@ -129,6 +137,9 @@ impl Director {
             }
             for (id, news) in self.probes.run(now)? {
                 self.handle_news(now, id, news);
+            }
+            if let Some(text) = self.probes.poll_shortage() {
+                self.tables.note(4, text);
             }
             self.health.handle_timeout(now);
             self.handle_outside(now)?;
@@ -169,7 +180,10 @@ impl Director {
                 Received::Closed => return Ok(Some(End::Orphaned)),
             };
             match serde_json::from_slice(&frame.bytes)? {
-                ToRole::Hello(runtime) => self.tables.handle_runtime(runtime),
+                ToRole::Hello(runtime) => {
+                    self.tables.handle_runtime(runtime);
+                    self.tables.open_ahead();
+                }
                 ToRole::Configure { generation, plan: RolePlan::Director(plan), .. } => {
                     self.put_in_force(now, generation, plan)?;
                 }
@@ -184,10 +198,8 @@ impl Director {
                     let error = Some("this plan is for another role".to_string());
                     self.say(&FromRole::Configured { generation, error })?;
                 }
-                ToRole::Report { id } => {
-                    let report = report::report(now, &self.health, &self.probes, &self.tables);
-                    self.say(&FromRole::Report { id, report: RoleReport::Director(report) })?;
-                }
+                ToRole::Report { id } => self.report(now, id, None)?,
+                ToRole::Services { id, scopes } => self.report(now, id, Some(&scopes))?,
                 ToRole::Connections { id } => self.list_connections(now, id)?,
                 ToRole::Server { id, request } => {
                     let result = self.health.handle_request(now, &request);
@@ -226,7 +238,8 @@ impl Director {
         }
         let changes = next.take_table_changes();
         let (wanted, former) = (|| next.wanted(), || self.health.wanted());
-        self.tables.change(now, &next.plan().interfaces, &changes, wanted, former)?;
+        let interfaces = addresses::arrivals(next.plan(), self.addresses.as_mut());
+        self.tables.change(now, &interfaces, &changes, wanted, former)?;
         self.health = next;
         for begun in self.health.take_begun() {
             self.begin(now, &begun);
@@ -235,7 +248,9 @@ impl Director {
             self.probes.remove(&id);
         }
         self.outside.configure(now, &self.health.plan().outside);
-        if let Some(text) = self.forwarding.handle_plan(self.health.plan()) {
+        let plan = self.health.plan();
+        let missing = self.addresses.as_mut().and_then(|watch| watch.missing(plan));
+        for text in self.forwarding.handle_plan(plan).into_iter().chain(missing) {
             self.tables.note(4, text);
         }
         if let Some(found) = found {
@@ -243,6 +258,11 @@ impl Director {
             self.tables.note(5, text);
         }
         Ok(())
+    }
+
+    fn report(&mut self, now: Time, id: u64, scopes: Option<&[Scope]>) -> io::Result<()> {
+        let report = report::report(now, &self.health, &self.probes, &self.tables, scopes);
+        self.say(&FromRole::Report { id, report: RoleReport::Director(report) })
     }
 
     fn list_connections(&mut self, now: Time, id: u64) -> io::Result<()> {
@@ -260,7 +280,7 @@ impl Director {
 
     /// Puts a message in line for the supervisor.
     fn say(&mut self, message: &FromRole) -> io::Result<()> {
-        self.channel.queue(&serde_json::to_vec(message)?, Vec::new());
+        self.channel.queue(serde_json::to_vec(message)?, Vec::new());
         Ok(())
     }
 
@@ -276,6 +296,9 @@ impl Director {
 
     /// The orderly end: nothing of the engine stays behind.
     fn stop(mut self) -> io::Result<()> {
+        // Taking the engine down wants descriptors: nothing is probed any more.
+        self.probes.retain(|_| false);
+        drop(std::mem::take(&mut self.reserve));
         let stopped = self.tables.stop();
         self.health.handle_stop();
         self.follow(now())?;

@@ -288,7 +288,8 @@ mod tests {
         let (directory, mut outside) = (directory("pipes"), Outside::new().unwrap());
         let at = |name: &str| directory.join(name).to_str().unwrap().to_owned();
         let script = shell(format!("read line < $1; echo \"$line\" > {}", at("copy")));
-        let fifo = model::vrrp::Fifo { path: at("pipe"), user: None, script: Some(script) };
+        let (path, script) = (at("pipe"), Some(script));
+        let fifo = model::vrrp::Fifo { path, user: None, script, common: false };
         let file = TrackFile { name: "load".into(), path: at("load"), init: None };
         let plan = layer4::Outside { fifos: vec![fifo], files: vec![file], ..plan() };
         outside.configure(now(), &plan);

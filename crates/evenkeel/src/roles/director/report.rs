@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use director::{Destination, DestinationLoad, Engine};
 use model::Time;
 use model::check::{CheckKind, Checker};
-use model::layer4::{Endpoint, ServiceKey, VirtualServer};
+use model::control::Scope;
+use model::layer4::{Endpoint, ServiceKey, VirtualServer, VirtualServerId};
 use model::status::{CheckerStatus, DirectorReport, RealServerStatus, ServiceStatus, SorryStatus};
 
 use super::health::{CheckerId, Health, Server, Service, Tracked};
@@ -13,35 +14,50 @@ use super::tables::TableKeeper;
 use crate::probes::ProbeSet;
 
 /// What a report looks at.
+#[derive(Clone, Copy)]
 struct View<'a> {
     now: Time,
     probes: &'a ProbeSet<CheckerId>,
     engine: Option<&'a dyn Engine>,
 }
 
-/// Everything as it is now.
+/// Everything as it is now, or these virtual servers alone.
 pub(super) fn report(
     now: Time,
     health: &Health,
     probes: &ProbeSet<CheckerId>,
     tables: &TableKeeper,
+    scopes: Option<&[Scope]>,
 ) -> DirectorReport {
     let engine = tables.engine();
     let view = View { now, probes, engine };
-    let services = health
-        .services()
-        .flat_map(|(plan, state)| plan.services.iter().map(move |key| (plan, state, *key)));
+    let scopes: Option<HashMap<&VirtualServerId, &Scope>> =
+        scopes.map(|scopes| scopes.iter().map(|scope| (&scope.virtual_server, scope)).collect());
+    let services = health.services().filter_map(|(plan, state)| match &scopes {
+        None => Some((plan, state, None)),
+        Some(scopes) => scopes.get(&plan.id).map(|scope| (plan, state, scope.servers.as_deref())),
+    });
+    let services = services.flat_map(|(plan, state, only)| {
+        plan.services.iter().map(move |key| view.service(plan, state, *key, only))
+    });
     DirectorReport {
         engine: engine.map_or_else(|| "none".to_string(), |engine| engine.name().to_string()),
         interfaces: engine.map_or_else(Vec::new, Engine::interfaces),
         adopted: engine.is_some_and(Engine::adopted),
-        services: services.map(|(plan, state, key)| view.service(plan, state, key)).collect(),
+        services: services.collect(),
         data_plane: engine.map_or_else(Vec::new, Engine::data_plane),
     }
 }
 
 impl View<'_> {
-    fn service(&self, plan: &VirtualServer, state: &Service, key: ServiceKey) -> ServiceStatus {
+    /// One service, with `only` these of its real servers.
+    fn service(
+        &self,
+        plan: &VirtualServer,
+        state: &Service,
+        key: ServiceKey,
+        only: Option<&[Endpoint]>,
+    ) -> ServiceStatus {
         let counters = self.engine.map(|engine| engine.service_counters(key)).unwrap_or_default();
         let table = self.engine.and_then(|engine| engine.tables().get(&key));
         let present: HashMap<Endpoint, &Destination> = table
@@ -53,10 +69,11 @@ impl View<'_> {
             let load = self.load(key, present.get(&sorry.endpoint).copied());
             SorryStatus { active: load.active, inactive: load.inactive, ..sorry }
         });
-        let servers = (0..state.servers.len())
-            .map(|server| {
-                let shown = present.get(&state.servers[server].endpoint).copied();
-                self.server(plan, state, server, key, shown)
+        let endpoints = state.servers.iter().map(|server| server.endpoint).enumerate();
+        let servers = endpoints
+            .filter(|(_, endpoint)| only.is_none_or(|only| only.contains(endpoint)))
+            .map(|(number, endpoint)| {
+                self.server(plan, state, number, key, present.get(&endpoint).copied())
             })
             .collect();
         ServiceStatus {

@@ -1,5 +1,7 @@
 //! The engine and what its tables should hold. An engine exists only while a configuration has
-//! virtual servers: without any, and with nothing left behind, BPF is not even asked for.
+//! virtual servers: without any, and with nothing left behind, BPF is not even asked for. The
+//! kernel takes a quarter of a second to verify the programs: a thread has it done while the first
+//! configuration is still on its way.
 
 #[cfg(test)]
 mod tests;
@@ -7,6 +9,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::fs;
 use std::os::fd::{AsRawFd, RawFd};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use director::xdp::{XdpEngine, XdpOptions};
@@ -24,6 +27,8 @@ const REPAIR_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct TableKeeper {
     runtime: Option<Runtime>,
     engine: Option<Box<dyn Engine>>,
+    /// An engine on its way.
+    opening: Option<JoinHandle<Result<XdpEngine, EngineError>>>,
     /// The tables are those of our configuration, not an earlier director's.
     configured: bool,
     /// The tables are not what they should be: compare them at this time.
@@ -38,6 +43,15 @@ impl TableKeeper {
         self.runtime = Some(runtime);
     }
 
+    /// Begins to load the engine: the first configuration will want it.
+    pub(super) fn open_ahead(&mut self) {
+        if let (None, None, Some(runtime)) = (&self.engine, &self.opening, self.runtime.clone()) {
+            let loader = thread::Builder::new().name("loader".to_string());
+            // If there is no thread to be had, it is loaded when it is wanted.
+            self.opening = loader.spawn(move || open_engine(&runtime)).ok();
+        }
+    }
+
     pub(super) fn engine(&self) -> Option<&dyn Engine> {
         self.engine.as_deref()
     }
@@ -47,14 +61,19 @@ impl TableKeeper {
     pub(super) fn open(&mut self, plan: &Layer4Plan) -> Result<Option<&Tables>, String> {
         if self.engine.is_none() {
             let runtime = self.runtime.as_ref().ok_or("the supervisor did not say hello")?;
-            // What is not wanted any more has to be taken over too, to be removed.
-            if plan.virtual_servers.is_empty() && !is_left_behind(&runtime.pin_directory) {
-                return Ok(None);
-            }
-            let engine =
-                open_engine(runtime).map_err(|error| format!("layer 4 cannot start: {error}"))?;
+            let opened = match self.opening.take() {
+                Some(opening) => finished(opening),
+                // What is not wanted any more has to be taken over too, to be removed.
+                None if !plan.virtual_servers.is_empty()
+                    || is_left_behind(&runtime.pin_directory) =>
+                {
+                    open_engine(runtime)
+                }
+                None => return Ok(None),
+            };
+            let engine = opened.map_err(|error| format!("layer 4 cannot start: {error}"))?;
             self.configured = false;
-            self.engine = Some(engine);
+            self.engine = Some(Box::new(engine));
         }
         let engine = self.engine.as_ref().filter(|engine| engine.adopted() && !self.configured);
         Ok(engine.map(|engine| engine.tables()))
@@ -91,6 +110,13 @@ impl TableKeeper {
             self.stop()?;
         }
         Ok(())
+    }
+
+    /// Clients' packets are expected on these interfaces too.
+    pub(super) fn set_interfaces(&mut self, interfaces: &[String]) {
+        if let Some(engine) = &mut self.engine {
+            engine.set_interfaces(interfaces);
+        }
     }
 
     /// Changes that health asks for, until the tables are what is wanted.
@@ -183,6 +209,9 @@ impl TableKeeper {
 
     /// Takes everything of the engine out of the kernel.
     pub(super) fn stop(&mut self) -> Result<(), String> {
+        if let Some(Ok(engine)) = self.opening.take().map(finished) {
+            self.engine = Some(Box::new(engine));
+        }
         let Some(mut engine) = self.engine.take() else {
             return Ok(());
         };
@@ -207,10 +236,16 @@ fn apply(
 }
 
 /// Loads the engine, taking over what an earlier director left.
-fn open_engine(runtime: &Runtime) -> Result<Box<dyn Engine>, EngineError> {
+fn open_engine(runtime: &Runtime) -> Result<XdpEngine, EngineError> {
     let mut options = XdpOptions::new(&runtime.pin_directory);
     options.mode = runtime.xdp_mode;
-    Ok(Box::new(XdpEngine::start(&options)?))
+    XdpEngine::start(&options)
+}
+
+/// Waits for an engine on its way.
+fn finished(opening: JoinHandle<Result<XdpEngine, EngineError>>) -> Result<XdpEngine, EngineError> {
+    let broken = |_| Err(EngineError::Bpf("its loader failed".to_string()));
+    opening.join().unwrap_or_else(broken)
 }
 
 /// An earlier director left something in the pin directory besides the vrrp role's gate.

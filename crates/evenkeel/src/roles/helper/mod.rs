@@ -298,7 +298,8 @@ impl Helper {
                     let mut descriptors = frame.descriptors.into_iter();
                     self.shared.first_network = descriptors.next().map(NetworkNamespace::from);
                 }
-                ToRole::Connections { .. }
+                ToRole::Services { .. }
+                | ToRole::Connections { .. }
                 | ToRole::Server { .. }
                 | ToRole::Changes(_)
                 | ToRole::Bfd { .. } => {}
@@ -498,7 +499,7 @@ impl Helper {
         if link.channel.waiting() >= TRACKERS_MAX.max(self.states.len()) {
             link.behind = true;
         } else if let Ok(frame) = serde_json::to_vec(&FromHelper::Tracker { what, state }) {
-            link.channel.queue(&frame, Vec::new());
+            link.channel.queue(frame, Vec::new());
         }
     }
 
@@ -514,7 +515,7 @@ impl Helper {
     /// Puts a message in line for the supervisor.
     fn say(&mut self, message: &FromRole) -> io::Result<()> {
         if let Some(channel) = &mut self.channel {
-            channel.queue(&serde_json::to_vec(message)?, Vec::new());
+            channel.queue(serde_json::to_vec(message)?, Vec::new());
         }
         Ok(())
     }

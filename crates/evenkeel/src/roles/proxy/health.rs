@@ -63,6 +63,11 @@ impl Health {
         }
     }
 
+    /// A line for the log when checks are late for want of something here.
+    pub(super) fn poll_shortage(&mut self) -> Option<String> {
+        self.probes.poll_shortage()
+    }
+
     /// Runs what is due; the servers whose state changed.
     pub(super) fn run(&mut self, now: Time, shape: &Shape) -> io::Result<Vec<Change>> {
         let mut changes = Vec::new();

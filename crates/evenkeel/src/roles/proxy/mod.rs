@@ -15,7 +15,7 @@ use edge::poll::{Event, Interest, Poll};
 use edge::privileges;
 use edge::signal::Signals;
 use model::Time;
-use model::control::{Event as Notice, FromRole, RolePlan, RoleReport, ToRole};
+use model::control::{Cause, Event as Notice, FromRole, RolePlan, RoleReport, ToRole};
 use model::proxy::{Account, ProcessSettings, ProxyPlan};
 use model::status::ProxyReport;
 use proxy::program::Program;
@@ -37,7 +37,6 @@ const PROBES: u64 = 1;
 pub(crate) fn run(channel: Channel) -> io::Result<()> {
     // Ctrl-C reaches the whole process group: the end of this role is the supervisor's to say.
     let _signals = Signals::blocked(&[libc::SIGINT, libc::SIGTERM, libc::SIGHUP])?;
-    privileges::raise_descriptors();
     let poll = Poll::new()?;
     poll.add(&channel, CHANNEL, Interest::Read)?;
     let health = Health::new()?;
@@ -106,7 +105,11 @@ impl Driver {
                     self.say(&FromRole::Connections { id, connections, last: true })?;
                 }
                 // Between the vrrp and helper roles only.
-                ToRole::Link | ToRole::Server { .. } | ToRole::Changes(_) | ToRole::Bfd { .. } => {}
+                ToRole::Services { .. }
+                | ToRole::Link
+                | ToRole::Server { .. }
+                | ToRole::Changes(_)
+                | ToRole::Bfd { .. } => {}
                 ToRole::Stop | ToRole::Leave => return Ok(true),
             }
         }
@@ -143,16 +146,19 @@ impl Driver {
         for change in self.health.run(now, &shape)? {
             health::log(&shape, &change);
             let health::Change { backend, server, up, reason } = change;
-            let event =
-                Notice::Health { service: backend, server, up, reason, check: None, alert: false };
+            let (service, cause) = (backend, Cause::Check(0));
+            let event = Notice::Health { service, server, up, reason, cause, alert: false };
             self.say(&FromRole::Event(event))?;
+        }
+        if let Some(text) = self.health.poll_shortage() {
+            self.say(&FromRole::Event(Notice::Log { severity: 4, text }))?;
         }
         Ok(())
     }
 
     /// Puts a message in line for the supervisor.
     fn say(&mut self, message: &FromRole) -> io::Result<()> {
-        self.channel.queue(&serde_json::to_vec(message)?, Vec::new());
+        self.channel.queue(serde_json::to_vec(message)?, Vec::new());
         Ok(())
     }
 

@@ -253,7 +253,7 @@ impl Liaison {
             self.events_lost += 1;
             return Ok(());
         }
-        self.supervisor.queue(&serde_json::to_vec(message)?, Vec::new());
+        self.supervisor.queue(serde_json::to_vec(message)?, Vec::new());
         Ok(())
     }
 
@@ -265,7 +265,7 @@ impl Liaison {
         let lost = std::mem::take(&mut self.events_lost);
         let text = format!("{lost} events were dropped while nobody read them");
         let event = FromRole::Event(Event::Log { severity: 4, text });
-        self.supervisor.queue(&serde_json::to_vec(&event)?, Vec::new());
+        self.supervisor.queue(serde_json::to_vec(&event)?, Vec::new());
         Ok(())
     }
 
@@ -330,7 +330,7 @@ impl Liaison {
 
     fn pass_on(&mut self, message: &ToHelper) -> io::Result<()> {
         let Some(helper) = &mut self.helper else { return Ok(()) };
-        let lost = helper.queue_bounded(&serde_json::to_vec(message)?, NOTICES_MAX);
+        let lost = helper.queue_bounded(serde_json::to_vec(message)?, NOTICES_MAX);
         if lost && !std::mem::replace(&mut self.notices_lost, true) {
             self.warn("the helper does not keep up: some scripts are not run".to_owned());
         }

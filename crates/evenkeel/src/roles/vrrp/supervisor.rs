@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_supervisor_that_is_gone_is_noticed() {
         let (mut supervisor, mut theirs) = conversation();
-        theirs.queue(&serde_json::to_vec(&ToRole::Stop).unwrap(), Vec::new());
+        theirs.queue(serde_json::to_vec(&ToRole::Stop).unwrap(), Vec::new());
         theirs.flush().unwrap();
         let said = wait(|| supervisor.hear());
         assert!(matches!(said, Said::Order(order, _) if *order == ToRole::Stop));
@@ -208,7 +208,7 @@ mod tests {
         supervisor.link(ours.into_socket());
         let what = Tracked::Script("check".into());
         let tracker = FromHelper::Tracker { what: what.clone(), state: TrackerState::Up };
-        helper.queue(&serde_json::to_vec(&tracker).unwrap(), Vec::new());
+        helper.queue(serde_json::to_vec(&tracker).unwrap(), Vec::new());
         helper.flush().unwrap();
         let said = wait(|| supervisor.hear());
         assert!(matches!(said, Said::Tracker(heard, TrackerState::Up) if heard == what));

@@ -1,6 +1,7 @@
 //! Mail to the administrators (`notification_email`), with Keepalived's subjects. A thread of its
 //! own sends it, so that a mail server that hangs holds up nothing else.
 
+mod post;
 mod words;
 
 use std::collections::BTreeMap;
@@ -11,17 +12,15 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use lettre::message::header::ContentTransferEncoding;
-use lettre::message::{Body, Mailbox};
-use lettre::transport::smtp::SmtpTransport;
-use lettre::transport::smtp::extension::ClientId;
-use lettre::{Message, Transport};
+use lettre::message::Mailbox;
 use model::Plan;
-use model::control::{Notice, NoticeKind};
+use model::control::{Cause, Moment, Notice, NoticeKind};
 use model::plan::Global;
 
 use super::names;
 use crate::control::AlertStatus;
+
+use post::Failure;
 
 /// Mails that may wait; further ones are dropped and counted.
 const WAITING_MAX: usize = 4096;
@@ -58,9 +57,9 @@ pub(super) struct ServerChange<'a> {
     pub(super) server: &'a str,
     /// The server is up.
     pub(super) up: bool,
-    /// Which of its checkers made the difference.
-    pub(super) check: Option<usize>,
-    /// That checker passes.
+    /// What made the difference.
+    pub(super) cause: Cause,
+    /// The checker that did passes.
     pub(super) passed: bool,
     /// Its last result.
     pub(super) reason: &'a str,
@@ -74,8 +73,7 @@ pub(super) struct QuorumChange<'a> {
     pub(super) living: u32,
     pub(super) needed: u32,
     pub(super) hysteresis: u32,
-    /// It is so from the start, or since a reload.
-    pub(super) starting: bool,
+    pub(super) moment: Moment,
 }
 
 /// What became of mails.
@@ -155,8 +153,8 @@ impl Alerts {
 
     /// A real server of a virtual server went down or came back, or one of its checkers did.
     pub(super) fn real_server(&self, plan: &Plan, host: &str, change: &ServerChange<'_>) {
-        let ServerChange { service, server, up, check, passed, reason } = *change;
-        let Some((id, endpoint)) = names::of_event(plan, service, server) else { return };
+        let ServerChange { service, server, up, cause, passed, reason } = *change;
+        let Some((id, endpoint)) = names::of_event(service, server) else { return };
         let router = plan.global.router_id.as_deref().unwrap_or(host);
         let subject = format!(
             "[{router}] Realserver {} of virtual server {} - {}",
@@ -165,14 +163,14 @@ impl Alerts {
             if up { "UP" } else { "DOWN" }
         );
         // Keepalived's line, and below it what it does not tell.
-        let line = words::check(plan, &id, endpoint, check, passed, reason);
+        let line = words::server(plan, &id, endpoint, cause, passed, reason);
         let body = format!("{line}\r\n{reason}\r\n");
         self.send(&plan.global, subject, body);
     }
 
     /// A virtual server gained or lost its quorum.
     pub(super) fn quorum(&self, plan: &Plan, host: &str, change: &QuorumChange<'_>) {
-        let Some(id) = names::virtual_server_of_event(plan, change.service) else { return };
+        let Some(id) = names::virtual_server_of_event(change.service) else { return };
         let router = plan.global.router_id.as_deref().unwrap_or(host);
         let name = words::virtual_server(plan, &id);
         let state = if change.gained { "UP" } else { "DOWN" };
@@ -242,50 +240,27 @@ fn deliver(waiting: &Receiver<Mail>, counters: &Counters) {
     }
 }
 
-/// True: the mail server has it.
+/// True: the mail server has it for everybody whom it knows.
 fn deliver_one(mail: &Mail) -> bool {
-    let mut tried = 1;
+    let (mut tried, mut left) = (1, mail.to.clone());
     loop {
-        match post(mail) {
+        match post::post(mail, &mut left) {
             Ok(()) => return true,
-            Err(error) if tried == TRIES => {
+            Err(Failure::Lasting(error)) => {
+                tracing::error!("alert not sent: {}: {error}", mail.subject);
+                return false;
+            }
+            Err(Failure::Passing(error)) if tried == TRIES => {
                 let subject = &mail.subject;
                 tracing::error!("alert not sent after {TRIES} tries: {subject}: {error}");
                 return false;
             }
-            Err(error) => {
+            Err(Failure::Passing(error)) => {
                 tracing::warn!("alert not sent yet: {error}");
                 tried += 1;
                 thread::sleep(RETRY);
             }
         }
-    }
-}
-
-fn post(mail: &Mail) -> Result<(), String> {
-    let mut message = Message::builder().from(mail.from.clone()).subject(&mail.subject);
-    for to in &mail.to {
-        message = message.to(to.clone());
-    }
-    let message = message.body(plain(&mail.body)).map_err(|error| error.to_string())?;
-    SmtpTransport::builder_dangerous(&mail.host)
-        .port(mail.port)
-        .timeout(Some(mail.timeout))
-        .hello_name(ClientId::Domain(mail.helo.clone()))
-        .build()
-        .send(&message)
-        .map(|_| ())
-        .map_err(|error| format!("{} port {}: {error}", mail.host, mail.port))
-}
-
-/// The text as it is, where mail can carry it: filters look for Keepalived's lines, and a reason
-/// longer than a line of quoted-printable would have them encoded.
-fn plain(body: &str) -> Body {
-    let is_text = |byte: u8| matches!(byte, b'\t' | b' '..=b'~');
-    let fits = |line: &str| line.len() <= LINE_MAX && line.bytes().all(is_text);
-    match body.split("\r\n").all(fits) {
-        true => Body::dangerous_pre_encoded(body.into(), ContentTransferEncoding::SevenBit),
-        false => Body::new(body.to_owned()),
     }
 }
 
@@ -331,7 +306,7 @@ mod tests {
     fn plan(global: Global) -> Plan {
         let key = ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp };
         let endpoint = Endpoint { address: [10, 0, 0, 2].into(), port: 80 };
-        let real_servers = vec![RealServer::new(endpoint)];
+        let real_servers = vec![RealServer::new(endpoint)].into();
         let server = VirtualServer { real_servers, ..VirtualServer::new(key) };
         let group = |protocol| VirtualServer {
             id: VirtualServerId::Group { name: "web".into(), protocol },
@@ -344,7 +319,7 @@ mod tests {
 
     fn death(reason: &str) -> ServerChange<'_> {
         let (service, server) = ("TCP 192.0.2.1:80", "10.0.0.2:80");
-        ServerChange { service, server, up: false, check: None, passed: false, reason }
+        ServerChange { service, server, up: false, cause: Cause::Change, passed: false, reason }
     }
 
     #[test]
@@ -385,9 +360,8 @@ mod tests {
         let plan = plan(global(listener.local_addr().unwrap().port()));
         let alerts = Alerts::start();
         let (gained, living, needed, hysteresis) = (false, 1, 3, 1);
-        let starting = false;
-        let change =
-            |service| QuorumChange { service, gained, living, needed, hysteresis, starting };
+        let moment = Moment::Change;
+        let change = |service| QuorumChange { service, gained, living, needed, hysteresis, moment };
         alerts.quorum(&plan, "host", &change("TCP 192.0.2.1:80"));
         alerts.quorum(&plan, "host", &QuorumChange { gained: true, ..change("UDP group web") });
         let text = sink(&listener).join("\n").replace("\n ", " ");

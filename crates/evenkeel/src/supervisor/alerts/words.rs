@@ -2,8 +2,9 @@
 
 use model::Plan;
 use model::check::{CheckKind, Checker};
-use model::control::NoticeKind;
+use model::control::{Cause, Moment, NoticeKind};
 use model::layer4::{Endpoint, Protocol, VirtualServerId};
+use proto::check::SmtpFailure;
 
 use super::QuorumChange;
 use crate::supervisor::names;
@@ -42,45 +43,80 @@ fn trio(endpoint: Endpoint, protocol: Protocol) -> String {
     format!("[{}]:{protocol}:{}", endpoint.address, endpoint.port)
 }
 
-/// What a mail about a real server says: in the words of the checker that changed, or of the first
-/// one where none did.
-pub(super) fn check(
+/// What a mail about a real server says first: in the words of the checker that changed, or why it
+/// goes.
+pub(super) fn server(
     plan: &Plan,
     id: &VirtualServerId,
     server: Endpoint,
-    place: Option<usize>,
+    cause: Cause,
     up: bool,
     reason: &str,
 ) -> String {
+    let checkers = names::checkers(plan, id, server);
+    let checker = match cause {
+        Cause::Check(place) => checkers.get(place),
+        Cause::Removal => return "=> Removing <=".to_owned(),
+        Cause::End => return "=> Shutting down <=".to_owned(),
+        // Keepalived tells nobody.
+        Cause::Change => None,
+    };
+    match checker {
+        Some(checker) => check(checker, up, reason),
+        None => format!("=> CHECK {} on service <=", if up { "succeed" } else { "failed" }),
+    }
+}
+
+fn check(checker: &Checker, up: bool, reason: &str) -> String {
     let succeed = if up { "succeed" } else { "failed" };
     let succeeded = if up { "succeeded" } else { "failed" };
-    let checker: Option<&Checker> = names::checkers(plan, id, server).get(place.unwrap_or(0));
-    match checker.map(|checker| &checker.kind) {
-        Some(CheckKind::Tcp) => format!("=> TCP CHECK {succeed} on service <="),
-        Some(CheckKind::Http(_)) if !up => {
+    match &checker.kind {
+        CheckKind::Tcp => format!("=> TCP CHECK {succeed} on service <="),
+        CheckKind::Http(_) if !up => {
             "=> CHECK failed on service : HTTP request failed <=".to_owned()
         }
-        Some(CheckKind::Smtp(_)) if !up => format!("=> CHECK failed on service : {reason} <="),
-        Some(CheckKind::Dns(_)) => format!("=> DNS_CHECK: {succeed} on service <="),
-        Some(CheckKind::Udp(_)) => format!("=> UDP CHECK {succeed} on service <="),
-        Some(CheckKind::Ping) => format!("=> ICMP CHECK {succeed} on service <="),
-        Some(CheckKind::Misc(_)) => format!("=> MISC CHECK {succeeded} on service <="),
-        Some(CheckKind::Bfd(name)) => format!("=> BFD CHECK {name} {succeeded} on service <="),
-        Some(CheckKind::Http(_) | CheckKind::Smtp(_) | CheckKind::File(_)) | None => {
+        CheckKind::Smtp(_) if !up => {
+            let (host, port) = (checker.target.ip(), checker.target.port());
+            let words = smtp_failure(reason);
+            format!("=> CHECK failed on service : {words} server [{host}]:{port} <=")
+        }
+        CheckKind::Dns(_) => format!("=> DNS_CHECK: {succeed} on service <="),
+        CheckKind::Udp(_) => format!("=> UDP CHECK {succeed} on service <="),
+        CheckKind::Ping => format!("=> ICMP CHECK {succeed} on service <="),
+        CheckKind::Misc(_) => format!("=> MISC CHECK {succeeded} on service <="),
+        CheckKind::Bfd(name) => format!("=> BFD CHECK {name} {succeeded} on service <="),
+        CheckKind::Http(_) | CheckKind::Smtp(_) | CheckKind::File(_) => {
             format!("=> CHECK {succeed} on service <=")
         }
     }
 }
 
+/// Keepalived's words for the failure of an SMTP_CHECK.
+fn smtp_failure(reason: &str) -> &'static str {
+    match SmtpFailure::of(reason) {
+        SmtpFailure::NoConnection => "Could not connect to",
+        SmtpFailure::ConnectTimeout => "Connection timeout to",
+        SmtpFailure::ReadTimeout => "Read timeout from",
+        SmtpFailure::ReadFailure => "Read failure from",
+        SmtpFailure::Greeting => "Bad greeting banner from",
+        SmtpFailure::Helo => "Bad HELO response from",
+    }
+}
+
 /// What a mail about a quorum says.
 pub(super) fn quorum(change: &QuorumChange<'_>) -> String {
-    let QuorumChange { gained, needed, hysteresis, living, starting, .. } = *change;
+    let QuorumChange { gained, needed, hysteresis, living, moment, .. } = *change;
+    let what = match (moment, gained) {
+        (Moment::End, _) => return "=> Shutting down <=".to_owned(),
+        (Moment::Start | Moment::Reload, true) => "Starting with quorum up",
+        (Moment::Start | Moment::Reload, false) => "Starting with quorum down",
+        (Moment::Change | Moment::Removal, true) => "Gained quorum",
+        (Moment::Change | Moment::Removal, false) => "Lost quorum",
+    };
     let (needed_wide, hysteresis_wide) = (i64::from(needed), i64::from(hysteresis));
-    let (what, bound) = match (gained, starting) {
-        (true, true) => ("Starting with quorum up", needed_wide + hysteresis_wide),
-        (true, false) => ("Gained quorum", needed_wide + hysteresis_wide),
-        (false, true) => ("Starting with quorum down", needed_wide - hysteresis_wide),
-        (false, false) => ("Lost quorum", needed_wide - hysteresis_wide),
+    let bound = match gained {
+        true => needed_wide + hysteresis_wide,
+        false => needed_wide - hysteresis_wide,
     };
     format!("=> {what} {needed}+{hysteresis}={bound} <= {living} <=")
 }
@@ -131,38 +167,35 @@ mod tests {
     fn a_mail_speaks_of_the_checker_that_changed() {
         let target = "10.0.0.1:80".parse().unwrap();
         let second = Duration::from_secs(1);
-        let pace = Pace {
-            interval: second,
-            down_interval: second,
-            retry_interval: second,
-            rise: 1,
-            fall: 1,
-            warmup: second,
-            initially_up: true,
-        };
+        let pace = Pace::every(second);
         let checker = |kind| Checker::new(kind, target, second, pace);
         let endpoint = Endpoint { address: [10, 0, 0, 1].into(), port: 80 };
         let key = ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp };
         let checkers = vec![checker(CheckKind::Ping), checker(CheckKind::Tcp)];
-        let real_servers = vec![RealServer { checkers, ..RealServer::new(endpoint) }];
+        let real_servers = vec![RealServer { checkers, ..RealServer::new(endpoint) }].into();
         let service = VirtualServer { real_servers, ..VirtualServer::new(key) };
         let mut plan = Plan::default();
         plan.layer4.virtual_servers = vec![service];
         let id = VirtualServerId::Service(key);
-        let line = |place, up| check(&plan, &id, endpoint, place, up, "refused");
-        assert_eq!(line(Some(1), false), "=> TCP CHECK failed on service <=");
-        assert_eq!(line(Some(0), true), "=> ICMP CHECK succeed on service <=");
+        let line = |cause, up| server(&plan, &id, endpoint, cause, up, "refused");
+        assert_eq!(line(Cause::Check(1), false), "=> TCP CHECK failed on service <=");
+        assert_eq!(line(Cause::Check(0), true), "=> ICMP CHECK succeed on service <=");
+        assert_eq!(line(Cause::Removal, false), "=> Removing <=");
+        assert_eq!(line(Cause::End, false), "=> Shutting down <=");
+        assert_eq!(line(Cause::Change, true), "=> CHECK succeed on service <=");
     }
 
     #[test]
     fn a_quorum_says_whether_it_changed_or_is_so_from_the_start() {
-        let line = |gained, starting| {
+        let line = |gained, moment| {
             let (needed, hysteresis, living) = (3, 1, 4);
-            quorum(&QuorumChange { service: "", gained, living, needed, hysteresis, starting })
+            quorum(&QuorumChange { service: "", gained, living, needed, hysteresis, moment })
         };
-        assert_eq!(line(true, true), "=> Starting with quorum up 3+1=4 <= 4 <=");
-        assert_eq!(line(false, true), "=> Starting with quorum down 3+1=2 <= 4 <=");
-        assert_eq!(line(true, false), "=> Gained quorum 3+1=4 <= 4 <=");
-        assert_eq!(line(false, false), "=> Lost quorum 3+1=2 <= 4 <=");
+        assert_eq!(line(true, Moment::Start), "=> Starting with quorum up 3+1=4 <= 4 <=");
+        assert_eq!(line(false, Moment::Reload), "=> Starting with quorum down 3+1=2 <= 4 <=");
+        assert_eq!(line(true, Moment::Change), "=> Gained quorum 3+1=4 <= 4 <=");
+        assert_eq!(line(false, Moment::Change), "=> Lost quorum 3+1=2 <= 4 <=");
+        assert_eq!(line(false, Moment::Removal), "=> Lost quorum 3+1=2 <= 4 <=");
+        assert_eq!(line(false, Moment::End), "=> Shutting down <=");
     }
 }

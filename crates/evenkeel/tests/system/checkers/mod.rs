@@ -3,6 +3,7 @@
 
 mod dns;
 mod drip;
+mod file;
 mod http;
 mod misc;
 mod ping;
@@ -26,16 +27,8 @@ use crate::webserver;
 
 /// Quick enough for a test, slow enough for two busy cores.
 pub(crate) fn checker(kind: CheckKind, target: SocketAddr) -> Checker {
-    let interval = Duration::from_millis(200);
-    let pace = Pace {
-        interval,
-        down_interval: interval,
-        retry_interval: Duration::from_millis(100),
-        rise: 1,
-        fall: 2,
-        warmup: Duration::ZERO,
-        initially_up: true,
-    };
+    let (interval, retry_interval) = (Duration::from_millis(200), Duration::from_millis(100));
+    let pace = Pace { retry_interval, fall: 2, ..Pace::every(interval) };
     Checker::new(kind, target, Duration::from_secs(2), pace)
 }
 
@@ -133,7 +126,7 @@ fn plan(checkers: Vec<Checker>) -> Layer4Plan {
     let key = ServiceKey { address: [10, 7, 0, 100].into(), port: 80, protocol: Protocol::Tcp };
     let service = VirtualServer {
         scheduler: Scheduler::RoundRobin,
-        real_servers: vec![server],
+        real_servers: vec![server].into(),
         ..VirtualServer::new(key)
     };
     let interfaces = vec!["eth0".to_string()];

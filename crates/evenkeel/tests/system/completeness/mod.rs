@@ -125,7 +125,7 @@ fn every_supported_keyword_changes_the_plan_and_no_other_does() {
 /// The same configurations, and the keyword without its arguments, before `keepalived -t`.
 #[test]
 fn keepalived_and_check_agree_about_every_keyword() {
-    let keepalived = match oracle::Keepalived::new() {
+    let keepalived = match oracle::Keepalived::new("completeness") {
         Ok(keepalived) => keepalived,
         Err(reason) => {
             println!("skipped: {reason}");
@@ -144,6 +144,49 @@ fn keepalived_and_check_agree_about_every_keyword() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What a virtual server leaves out, or says too much of: Keepalived runs with it and its `-t` ends
+/// with 5, and so does ours.
+#[test]
+fn what_keepalived_puts_right_in_virtual_servers_fails_its_test_and_ours() {
+    let keepalived = match oracle::Keepalived::new("putright") {
+        Ok(keepalived) => keepalived,
+        Err(reason) => {
+            println!("skipped: {reason}");
+            return;
+        }
+    };
+    let file = |first: &str, settings: &str, server: &str| {
+        format!(
+            "virtual_server {first} {{\nlb_algo rr\n{settings}\nreal_server {server} {{\n\
+             TCP_CHECK {{\nconnect_port 80\n}}\n}}\n}}\n"
+        )
+    };
+    let usual = "192.0.2.100 80";
+    let server = "10.0.0.1 80";
+    let nat = |more: &str| format!("lb_kind NAT\nprotocol TCP\n{more}");
+    let direct = "lb_kind DR\nprotocol TCP\n";
+    let group = "virtual_server_group G {\n192.0.2.100 80\n}\n";
+    let cases = [
+        (file(usual, &nat(""), server), false),
+        (file(usual, "lb_kind NAT", server), true),
+        (group.to_owned() + &file("group G", "lb_kind NAT", server), true),
+        (group.to_owned() + &file("group G", &nat(""), server), false),
+        (file(usual, &nat("quorum 2"), server), true),
+        (file(usual, &nat("quorum 1\nhysteresis 1"), server), true),
+        (file("192.0.2.100", &nat(""), server), true),
+        (file("192.0.2.100", &nat("persistence_timeout 50"), server), false),
+        (file(usual, direct, "10.0.0.1 8080"), true),
+        (file(usual, direct, server), false),
+        (file(usual, &format!("{direct}sorry_server 10.0.0.2 81"), server), true),
+        (format!("virtual_server {usual} {{\nlb_algo rr\n{}\n}}\n", nat("")), true),
+    ];
+    for (text, fails) in cases {
+        let theirs = keepalived.verdict(&text);
+        assert_eq!(theirs.is_err(), fails, "{theirs:?}\n{text}");
+        assert_eq!(oracle::fails_test(&text), fails, "{text}");
+    }
 }
 
 /// Configurations with virtual servers that Debian's package brings: they load, but for what is

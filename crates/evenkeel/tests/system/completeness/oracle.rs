@@ -20,6 +20,13 @@ pub(crate) fn plan(text: &str) -> Result<Plan, String> {
     loaded.plan.ok_or_else(|| errors.join("; "))
 }
 
+/// It loads, but `keepalived -t` is to end with 5.
+pub(crate) fn fails_test(text: &str) -> bool {
+    let loaded = conf::load(&Text(text), &[("k.conf".to_owned(), Some(Language::Keepalived))]);
+    assert!(loaded.plan.is_some(), "{:?}\n{text}", loaded.diagnostics);
+    loaded.diagnostics.iter().any(|one| one.fails_test)
+}
+
 /// A machine with one file and the users every machine has.
 struct Text<'t>(&'t str);
 
@@ -65,7 +72,7 @@ pub(crate) struct Keepalived {
 
 impl Keepalived {
     /// The namespace, or why it cannot be: no Keepalived, another version, no privileges.
-    pub(crate) fn new() -> Result<Keepalived, String> {
+    pub(crate) fn new(tag: &str) -> Result<Keepalived, String> {
         if !Path::new(KEEPALIVED).exists() {
             return Err(format!("there is no {KEEPALIVED}"));
         }
@@ -73,13 +80,13 @@ impl Keepalived {
             return Err(reason);
         }
         let make = || -> std::io::Result<Keepalived> {
-            let net = Net::new("completeness")?;
+            let net = Net::new(tag)?;
             let namespace = net.namespace("a")?;
             namespace.ip("link add eth0 type veth peer name eth1")?;
             namespace.ip("link set eth0 up")?;
             namespace.ip("link set eth1 up")?;
             namespace.ip("addr add 192.0.2.9/24 dev eth0")?;
-            let name = format!("ek-completeness-{}", std::process::id());
+            let name = format!("ek-{tag}-{}", std::process::id());
             let directory = std::env::temp_dir().join(name);
             fs::create_dir_all(&directory)?;
             Ok(Keepalived { namespace, directory, _net: net })

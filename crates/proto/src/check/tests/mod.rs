@@ -21,15 +21,8 @@ use model::check::{CheckKind, Checker as Plan, Pace, Source, UrlCheck};
 use super::*;
 
 /// One second between retries, six between checks, a second failure takes a server down.
-const PACE: Pace = Pace {
-    interval: Duration::from_secs(6),
-    down_interval: Duration::from_secs(6),
-    retry_interval: Duration::from_secs(1),
-    rise: 1,
-    fall: 2,
-    warmup: Duration::ZERO,
-    initially_up: true,
-};
+const PACE: Pace =
+    Pace { retry_interval: Duration::from_secs(1), fall: 2, ..Pace::every(Duration::from_secs(6)) };
 
 fn at(milliseconds: u64) -> Time {
     Time::ZERO + Duration::from_millis(milliseconds)

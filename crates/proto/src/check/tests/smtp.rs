@@ -3,6 +3,7 @@
 use model::check::SmtpCheck;
 
 use super::*;
+use crate::check::SmtpFailure::{Greeting, Helo, ReadFailure};
 
 fn smtp() -> CheckKind {
     CheckKind::Smtp(SmtpCheck { helo_name: "lb.example.org".to_string() })
@@ -35,15 +36,19 @@ fn a_server_that_greets_and_takes_helo_and_quit_is_well() {
 fn any_other_conversation_fails_and_says_where() {
     let endless = "x".repeat(9000);
     // What the server says, then how it ends.
-    let cases: [(&[&str], Option<&str>); 9] = [
-        (&["554 no\r\n"], Some("greeting with code 554")),
-        (&["SSH-2.0-OpenSSH\r\n"], Some("not an SMTP reply")),
-        (&[&endless], Some("reply longer than 8192 bytes")),
-        (&[], Some("connection closed without a greeting")),
-        (&["220 a\r\n", "550 no\r\n"], Some("HELO answered with code 550")),
-        (&["220 a\r\n"], Some("connection closed without an answer to HELO")),
-        (&["220 a\r\n", "250 b\r\n"], Some("connection closed without an answer to QUIT")),
-        (&["220 a\r\n", "250-b\r\n251 b\r\n"], Some("not an SMTP reply")),
+    type Fails = Option<(&'static str, SmtpFailure)>;
+    let cases: [(&[&str], Fails); 9] = [
+        (&["554 no\r\n"], Some(("greeting with code 554", Greeting))),
+        (&["SSH-2.0-OpenSSH\r\n"], Some(("greeting is not an SMTP reply", Greeting))),
+        (&[&endless], Some(("reply longer than 8192 bytes", Greeting))),
+        (&[], Some(("connection closed without a greeting", ReadFailure))),
+        (&["220 a\r\n", "550 no\r\n"], Some(("HELO answered with code 550", Helo))),
+        (&["220 a\r\n"], Some(("connection closed without an answer to HELO", ReadFailure))),
+        (
+            &["220 a\r\n", "250 b\r\n"],
+            Some(("connection closed without an answer to QUIT", ReadFailure)),
+        ),
+        (&["220 a\r\n", "250-b\r\n251 b\r\n"], Some(("HELO answered with no SMTP reply", Helo))),
         (&["220 a\r\n", "250 b\r\n", "500 what\r\n"], None),
     ];
     for (lines, fails) in cases {
@@ -54,7 +59,9 @@ fn any_other_conversation_fails_and_says_where() {
         }
         checker.handle_end(now, Ok(()));
         assert_eq!(checker.failures(), u32::from(fails.is_some()), "{lines:?}");
-        assert_eq!(checker.last_result(), fails.or(Some("greeting, HELO and QUIT answered")));
+        let (text, kind) = fails.unzip();
+        assert_eq!(checker.last_result(), text.or(Some("greeting, HELO and QUIT answered")));
+        assert_eq!(text.map(SmtpFailure::of), kind);
     }
 }
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use model::Time;
-use model::control::{ServerAction, ServerRequest};
+use model::control::{Cause, ServerAction, ServerRequest};
 use model::layer4::{
-    Endpoint, Forwarding, REAL_SERVERS_MAX, RealServer, VirtualServer, VirtualServerId,
+    Endpoint, Forwarding, REAL_SERVERS_MAX, REAL_SERVERS_TOTAL_MAX, RealServer, VirtualServer,
+    VirtualServerId,
 };
 
 use super::service::{Server, Service};
@@ -52,7 +53,7 @@ impl Health {
         now: Time,
         requests: &[ServerRequest],
     ) -> Vec<String> {
-        let lost = requests.iter().filter_map(|request| self.handle_request(now, request).err());
+        let lost = requests.iter().filter_map(|request| self.change(now, request, true).err());
         let lost = lost.collect();
         if !requests.is_empty() {
             // They lead from tables that never were; the whole is compared instead.
@@ -127,6 +128,14 @@ impl Service {
         self.added = added;
     }
 
+    /// Nothing is kept of a server that is as the file says.
+    fn keep_change(&mut self, endpoint: Endpoint, change: Change) {
+        match change == Change::default() {
+            true => self.changes.remove(&endpoint),
+            false => self.changes.insert(endpoint, change),
+        };
+    }
+
     fn find_in_file(&self, plan: &VirtualServer, endpoint: Endpoint) -> Option<usize> {
         plan.real_servers.iter().position(|server| server.endpoint == endpoint)
     }
@@ -139,11 +148,25 @@ impl Health {
         now: Time,
         request: &ServerRequest,
     ) -> Result<String, String> {
+        self.change(now, request, false)
+    }
+
+    /// `early`: the plan is new, and may lack servers that the next one has again.
+    fn change(
+        &mut self,
+        now: Time,
+        request: &ServerRequest,
+        early: bool,
+    ) -> Result<String, String> {
         let index = self
             .find_service(&request.virtual_server)
             .ok_or_else(|| format!("there is no virtual server {}", request.virtual_server))?;
         let endpoint = request.server;
         let name = format!("{endpoint} of {}", self.plan.virtual_servers[index].id);
+        let is_new = matches!(request.action, ServerAction::Add { .. });
+        if !is_new && self.services[index].find(endpoint).is_none() {
+            return self.change_absent(now, index, request, early);
+        }
         let answer = match request.action {
             ServerAction::Add { weight, forwarding } => {
                 self.add(now, index, endpoint, weight, forwarding)?;
@@ -178,6 +201,47 @@ impl Health {
         Ok(answer)
     }
 
+    /// Of a server that the file lost: what was changed of it counts when it comes back.
+    fn change_absent(
+        &mut self,
+        now: Time,
+        index: usize,
+        request: &ServerRequest,
+        early: bool,
+    ) -> Result<String, String> {
+        let (endpoint, id) = (request.server, &self.plan.virtual_servers[index].id);
+        let service = &mut self.services[index];
+        let known = service.change(endpoint).copied();
+        if known.is_none() && !early {
+            return Err(format!("{id} has no real server {endpoint}"));
+        }
+        let change = known.unwrap_or_default();
+        let change = match request.action {
+            ServerAction::Drain { within } => {
+                let until = within.map(|within| now + within);
+                Change { drain: Some(Drain { until, over: false }), ..change }
+            }
+            ServerAction::Weight(weight) => {
+                check_weight(weight)?;
+                Change { weight: Some(weight), ..change }
+            }
+            ServerAction::Delete if early => {
+                Change { presence: Presence::Deleted, ..Change::default() }
+            }
+            ServerAction::Ready | ServerAction::Delete | ServerAction::Add { .. } => {
+                Change::default()
+            }
+        };
+        let name = format!("{endpoint} of {id}");
+        let answer = match change.words(now, false) {
+            None => format!("{name} is in no file now; nothing is changed of it any more"),
+            Some(words) => format!("{name} is in no file now; once it is again: {words}"),
+        };
+        service.keep_change(endpoint, change);
+        self.plan_cut();
+        Ok(answer)
+    }
+
     /// By its identity, or as an entry of its group.
     fn find_service(&self, id: &VirtualServerId) -> Option<usize> {
         let servers = &self.plan.virtual_servers;
@@ -198,6 +262,7 @@ impl Health {
         forwarding: Option<Forwarding>,
     ) -> Result<(), String> {
         check_weight(weight)?;
+        let taken = self.places();
         let (plan, service) = (&self.plan.virtual_servers[index], &mut self.services[index]);
         let known = service.find(endpoint);
         let deleted = service.change(endpoint).is_some_and(Change::is_deleted);
@@ -212,7 +277,10 @@ impl Health {
         if service.servers.len() >= REAL_SERVERS_MAX {
             return Err(format!("a virtual server has at most {REAL_SERVERS_MAX} real servers"));
         }
-        let forwarding = forwarding.unwrap_or_else(|| usual_forwarding(plan));
+        if taken + plan.services.len() > REAL_SERVERS_TOTAL_MAX {
+            return Err(format!("there are at most {REAL_SERVERS_TOTAL_MAX} real servers in all"));
+        }
+        let forwarding = forwarding.unwrap_or_else(|| plan.usual_forwarding());
         let presence = Presence::Added { weight, forwarding };
         service.changes.insert(endpoint, Change { presence, ..Change::default() });
         service.added.push(RealServer { weight, forwarding, ..RealServer::new(endpoint) });
@@ -225,8 +293,13 @@ impl Health {
         }
         service.servers.push(server);
         let place = service.servers.len() - 1;
-        self.settle(now, index, place, "added at run time");
+        self.settle(now, index, place, "added at run time", Cause::Change);
         Ok(())
+    }
+
+    /// Places that the real servers take in the tables: each service of a group has them all.
+    fn places(&self) -> usize {
+        self.services().map(|(plan, service)| plan.services.len() * service.servers.len()).sum()
     }
 
     fn delete(&mut self, now: Time, index: usize, endpoint: Endpoint) -> Result<(), String> {
@@ -290,12 +363,10 @@ impl Health {
             return Err(format!("{endpoint} of {id} is deleted"));
         }
         alter(&mut change);
-        match change == Change::default() {
-            true => service.changes.remove(&endpoint),
-            false => service.changes.insert(endpoint, change),
-        };
+        service.keep_change(endpoint, change);
         self.plan_cut();
-        self.settle(now, index, place, reason);
+        let cause = if change.is_deleted() { Cause::Removal } else { Cause::Change };
+        self.settle(now, index, place, reason, cause);
         Ok(())
     }
 
@@ -335,7 +406,7 @@ impl Health {
                 let id = &self.plan.virtual_servers[index].id;
                 let text = format!("{endpoint} of {id} is drained: what is left is cut off");
                 self.log(text);
-                self.settle(now, index, place, "");
+                self.settle(now, index, place, "", Cause::Change);
             }
         }
     }
@@ -346,11 +417,4 @@ fn check_weight(weight: u32) -> Result<(), String> {
         return Err(format!("a weight is at most {WEIGHT_MAX}"));
     }
     Ok(())
-}
-
-/// How packets of this virtual server usually travel: as to its first real server.
-fn usual_forwarding(plan: &VirtualServer) -> Forwarding {
-    let of_servers = plan.real_servers.first().map(|server| server.forwarding);
-    let of_sorry = || plan.quorum.sorry.as_ref().map(|sorry| sorry.forwarding);
-    of_servers.or_else(of_sorry).unwrap_or_default()
 }

@@ -23,14 +23,12 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 
 use director::{ServiceSettings, ServiceTable, TableChange, Tables};
-use model::Time;
-use model::check::Former;
-use model::control::Event;
+use model::check::{Checker, Former};
+use model::control::{Cause, Event, Moment};
 use model::layer4::{Endpoint, Layer4Plan, RealServer, VirtualServer, VirtualServerId};
 use model::status::{QuorumStatus, SorryStatus};
-
 use model::vrrp::Command;
-use telling::Moment;
+use model::{Shared, Time};
 
 use roster::{Place, Roster};
 
@@ -69,8 +67,9 @@ pub(super) struct Health {
     plan: Layer4Plan,
     /// There was a plan already, however empty.
     started: bool,
-    /// One for each of the plan's, in its order.
-    services: Vec<Service>,
+    /// One for each of the plan's, in its order. What a reload leaves alone is shared with the
+    /// health before it, until that is gone.
+    services: Vec<Shared<Service>>,
     roster: Roster,
     /// Who listens to a BFD session or a file, by its name.
     listeners: HashMap<String, Vec<CheckerId>>,
@@ -92,7 +91,7 @@ impl Health {
 
     /// Every virtual server of the plan with its state.
     pub(super) fn services(&self) -> impl Iterator<Item = (&VirtualServer, &Service)> {
-        self.plan.virtual_servers.iter().zip(&self.services)
+        self.plan.virtual_servers.iter().zip(self.services.iter().map(|service| &**service))
     }
 
     /// Checkers that the last reload brought.
@@ -106,12 +105,15 @@ impl Health {
     }
 
     /// What a checker is, and what it begins with.
-    pub(super) fn checker(&self, id: CheckerId) -> Option<(&model::check::Checker, Former)> {
+    pub(super) fn checker(&self, id: CheckerId) -> Option<(&Checker, Former)> {
         let place = self.roster.find(id)?;
-        let virtual_server = self.plan.virtual_servers.get(place.service)?;
-        let plan = virtual_server.real_servers.get(place.server)?.checkers.get(place.checker)?;
-        let tracked = self.tracked(place)?;
+        let (plan, tracked) = (self.definition(place)?, self.tracked(place)?);
         Some((plan, Former { weight: tracked.weight, untried: true, ..Former::new(tracked.up) }))
+    }
+
+    fn definition(&self, place: Place) -> Option<&Checker> {
+        let virtual_server = self.plan.virtual_servers.get(place.service)?;
+        virtual_server.real_servers.get(place.server)?.checkers.get(place.checker)
     }
 
     /// The checkers that listen to this BFD session or file.
@@ -168,8 +170,8 @@ impl Health {
         };
         let server = &mut self.services[place.service].servers[place.server];
         let changed = std::mem::replace(&mut server.checkers[place.checker].up, up) != up;
-        let check = changed.then_some(place.checker);
-        self.settle_for(now, place.service, place.server, reason, check);
+        let cause = if changed { Cause::Check(place.checker) } else { Cause::Change };
+        self.settle(now, place.service, place.server, reason, cause);
     }
 
     /// A checker adds something else to the weight of its server.
@@ -179,7 +181,7 @@ impl Health {
         };
         let server = &mut self.services[place.service].servers[place.server];
         server.checkers[place.checker].weight = weight;
-        self.settle(now, place.service, place.server, "");
+        self.settle(now, place.service, place.server, "", Cause::Change);
     }
 
     /// The addresses of this machine are these now (`ha_suspend`).
@@ -225,19 +227,7 @@ impl Health {
 
     /// Something about one server changed: its state, the quorum, the tables and everybody who
     /// has to know follow. `reason` is why it came up or went down.
-    fn settle(&mut self, now: Time, index: usize, server: usize, reason: &str) {
-        self.settle_for(now, index, server, reason, None);
-    }
-
-    /// The same because a checker has another verdict: its place among those of the server.
-    fn settle_for(
-        &mut self,
-        now: Time,
-        index: usize,
-        server: usize,
-        reason: &str,
-        check: Option<usize>,
-    ) {
+    fn settle(&mut self, now: Time, index: usize, server: usize, reason: &str, cause: Cause) {
         let plan = &self.plan.virtual_servers[index];
         let service = &mut self.services[index];
         let (was_alive, former_weight) = service.update(plan, server);
@@ -263,10 +253,10 @@ impl Health {
             let state = &mut self.services[index].servers[server];
             state.remember(now, alive, reason);
             state.untold = false;
-            self.tell_server(index, server, reason, check);
+            self.tell_server(index, server, reason, cause);
         } else {
             self.tell_weight(index, server, former_weight);
-            if let Some(check) = check {
+            if let Cause::Check(check) = cause {
                 self.tell_check(index, server, check, reason);
             }
         }
@@ -285,7 +275,7 @@ impl Health {
                 let state = &mut self.services[index].servers[server];
                 if state.alive && state.shown.is_some() {
                     state.alive = false;
-                    self.tell_server(index, server, "shutting down", None);
+                    self.tell_server(index, server, "shutting down", Cause::End);
                 }
             }
             self.services[index].held = false;

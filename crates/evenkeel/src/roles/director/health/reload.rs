@@ -1,16 +1,16 @@
 //! The health under a new plan: whatever is in both plans goes on as it is.
 
-use std::collections::{BTreeSet, HashMap};
-use std::hash::Hash;
+use std::collections::BTreeSet;
 
 use director::{Destination, ServiceTable, TableChange, Tables, diff};
 use model::Time;
-use model::check::{CheckKind, Checker};
+use model::check::Checker;
+use model::control::{Cause, Moment};
 use model::layer4::{Endpoint, Layer4Plan, RealServer, ServiceKey, VirtualServer, VirtualServerId};
+use model::pair::pair;
 
 use super::roster::{Place, Roster};
 use super::service::{Server, Service, Tracked};
-use super::telling::Moment;
 use super::{CheckerId, Health, Outcome, settings};
 
 /// Why a server goes that the new plan does not have.
@@ -48,6 +48,8 @@ impl Health {
     /// unknown so far begins as it stands in `adopted`, the tables of an earlier director, if its
     /// service is there; else as its checkers say, up by default.
     ///
+    /// A virtual server that nobody changed is not even looked into: its state is shared.
+    ///
     /// The [`Outcome`]s lead from this plan to that one; `self` stays as it is, in case they
     /// cannot be done.
     pub(in super::super) fn successor(
@@ -56,7 +58,7 @@ impl Health {
         plan: Layer4Plan,
         adopted: Option<&Tables>,
     ) -> Health {
-        let matched = pair(&self.plan.virtual_servers, &plan.virtual_servers, |it| &it.id);
+        let matched = plan.origins(&self.plan);
         let mut next = Health {
             started: true,
             roster: self.roster.successor(),
@@ -82,7 +84,7 @@ impl Health {
         for (index, old) in matched.into_iter().enumerate() {
             next.tell_reload(now, index, (self, old), adopted);
         }
-        next.begin_listening();
+        next.begin_listening(self);
         next.plan_cut();
         next
     }
@@ -97,6 +99,9 @@ impl Health {
     ) {
         let begun = self.roster.begun.len();
         let plan = &self.plan.virtual_servers[index];
+        if let Some(old) = old.filter(|old| former.goes_on(*old, plan)) {
+            return self.go_on(index, (former, old));
+        }
         let from = former.virtual_server(old, plan, adopted);
         let (mut service, gone) = take_over_servers(&mut self.roster, index, plan, from);
         for server in 0..service.servers.len() {
@@ -105,7 +110,7 @@ impl Health {
         service.held = from.was_held(plan, &service).unwrap_or(false);
         service.held = service.holds(&plan.quorum);
         show(plan, &mut service, from, &gone, gathered);
-        self.services.push(service);
+        self.services.push(service.into());
         for server in &gone {
             let places =
                 old.and_then(|old| Some((old, former.services[old].find(server.endpoint)?)));
@@ -117,13 +122,34 @@ impl Health {
         self.suspend(index, &begun);
     }
 
+    /// A virtual server is what it was in this plan, and nobody changed it at run time.
+    fn goes_on(&self, index: usize, plan: &VirtualServer) -> bool {
+        let service = &self.services[index];
+        let untouched = service.changes.is_empty() && service.added.is_empty();
+        untouched && self.plan.virtual_servers[index] == *plan
+    }
+
+    /// Its state goes on as it is; only the others around it may have moved.
+    fn go_on(&mut self, index: usize, (former, old): (&Health, usize)) {
+        let service = former.services[old].clone();
+        if index != old {
+            for (number, server) in service.servers.iter().enumerate() {
+                for (checker, tracked) in server.checkers.iter().enumerate() {
+                    let place = Place { service: index, server: number, checker };
+                    self.roster.keep(tracked.id, place);
+                }
+            }
+        }
+        self.services.push(service);
+    }
+
     fn virtual_server<'a>(
         &'a self,
         old: Option<usize>,
         plan: &VirtualServer,
         adopted: Option<&'a Tables>,
     ) -> Former<'a> {
-        let service = old.map(|old| (&self.plan.virtual_servers[old], &self.services[old]));
+        let service = old.map(|old| (&self.plan.virtual_servers[old], &*self.services[old]));
         let adopted = adopted.and_then(|tables| tables.get(&plan.key()));
         Former { service, adopted, first: !self.started }
     }
@@ -146,7 +172,7 @@ impl Health {
     fn departure_told(&self, index: usize, server: usize) -> Vec<Outcome> {
         let state = &self.services[index].servers[server];
         match state.alive && state.shown.is_some() {
-            true => self.server_told(index, server, false, REMOVED, None),
+            true => self.server_told(index, server, false, REMOVED, Cause::Removal),
             false => Vec::new(),
         }
     }
@@ -159,6 +185,9 @@ impl Health {
         (former, old): (&Health, Option<usize>),
         adopted: Option<&Tables>,
     ) {
+        if old.is_some_and(|old| self.services[index].is(&former.services[old])) {
+            return;
+        }
         let plan = &self.plan.virtual_servers[index];
         let from = former.virtual_server(old, plan, adopted);
         let was_held = from.was_held(plan, &self.services[index]);
@@ -170,6 +199,9 @@ impl Health {
         let held = self.services[index].held;
         if let Some((_, service)) = from.service {
             self.tell_servers(now, index, service);
+        }
+        if self.plan.outside.init_notifies {
+            self.tell_initials(index, from);
         }
         match (was_held, held) {
             (None, true) => self.tell_quorum(index, Moment::Start),
@@ -200,31 +232,41 @@ impl Health {
             };
             if state.alive != was_alive {
                 self.services[index].servers[server].remember(now, !was_alive, CHANGED);
-                self.tell_server(index, server, CHANGED, None);
+                self.tell_server(index, server, CHANGED, Cause::Change);
             } else {
                 self.tell_weight(index, server, weight);
             }
         }
     }
 
-    /// Finds out who listens to what.
-    fn begin_listening(&mut self) {
-        for (plan, service) in self.plan.virtual_servers.iter().zip(&self.services) {
-            for (real_server, server) in plan.real_servers.iter().zip(&service.servers) {
-                for (checker, tracked) in real_server.checkers.iter().zip(&server.checkers) {
-                    let name = match &checker.kind {
-                        CheckKind::Bfd(name) => name,
-                        CheckKind::File(file) => &file.name,
-                        CheckKind::Tcp
-                        | CheckKind::Http(_)
-                        | CheckKind::Smtp(_)
-                        | CheckKind::Dns(_)
-                        | CheckKind::Udp(_)
-                        | CheckKind::Ping
-                        | CheckKind::Misc(_) => continue,
-                    };
-                    self.listeners.entry(name.clone()).or_default().push(tracked.id);
-                }
+    /// Tells of servers that nobody knew and that are up without a check.
+    fn tell_initials(&mut self, index: usize, from: Former) {
+        let former = from.service.into_iter().flat_map(|(_, service)| &service.servers);
+        let shown = from.adopted.into_iter().flat_map(|table| &table.destinations);
+        let known: BTreeSet<Endpoint> =
+            former.map(|it| it.endpoint).chain(shown.map(|it| it.endpoint)).collect();
+        let servers = self.services[index].servers.iter().enumerate();
+        let new = servers.filter(|(_, it)| it.alive && !known.contains(&it.endpoint));
+        let new: Vec<usize> = new.map(|(server, _)| server).collect();
+        for server in new {
+            self.tell_initial(index, server);
+        }
+    }
+
+    /// Finds out who listens to what: as before, but for those who went and those who came.
+    fn begin_listening(&mut self, former: &Health) {
+        self.listeners.clone_from(&former.listeners);
+        if !self.roster.ended.is_empty() {
+            for listeners in self.listeners.values_mut() {
+                listeners.retain(|id| self.roster.find(*id).is_some());
+            }
+            self.listeners.retain(|_, listeners| !listeners.is_empty());
+        }
+        for begun in &self.roster.begun {
+            let checker = self.roster.find(begun.id).and_then(|place| self.definition(place));
+            if let Some(name) = checker.and_then(|checker| checker.kind.followed()) {
+                let name = name.to_owned();
+                self.listeners.entry(name).or_default().push(begun.id);
             }
         }
     }
@@ -450,22 +492,4 @@ fn inherit(
         !is_sorry
     });
     leftover
-}
-
-/// For each of the new ones the place of the old one with the same key. Keys are unique. Takes
-/// one pass, and one more when anything moved.
-fn pair<T, K: Eq + Hash>(old: &[T], new: &[T], key: impl Fn(&T) -> &K) -> Vec<Option<usize>> {
-    let mut places: Option<HashMap<&K, usize>> = None;
-    let mut expected = 0;
-    let find = |one: &T| {
-        if old.get(expected).is_some_and(|it| key(it) == key(one)) {
-            expected += 1;
-            return Some(expected - 1);
-        }
-        let index = || old.iter().enumerate().map(|(place, it)| (key(it), place)).collect();
-        let found = places.get_or_insert_with(index).get(key(one)).copied();
-        expected = found.map_or(expected, |place| place + 1);
-        found
-    };
-    new.iter().map(find).collect()
 }

@@ -2,7 +2,7 @@
 //! pipes.
 
 use model::check::CheckKind;
-use model::control::Event;
+use model::control::{Cause, Event, Moment};
 use model::layer4::{Endpoint, Protocol, RealServer, VirtualServerId};
 use model::vrrp::Command;
 
@@ -10,21 +10,6 @@ use super::{Health, Outcome};
 
 /// Syslog severity of everything that is told here.
 const INFO: u8 = 6;
-
-/// When a quorum is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Moment {
-    /// The virtual server is new, and its sorry server never served.
-    Start,
-    /// It was gained or lost.
-    Change,
-    /// A reload, or the start with the sorry server: the sorry server goes with it.
-    Reload,
-    /// A reload takes the virtual server away.
-    Removal,
-    /// The program ends.
-    End,
-}
 
 impl Health {
     pub(super) fn log(&mut self, text: String) {
@@ -54,23 +39,25 @@ impl Health {
     }
 
     /// A server came up or went down: tells it.
-    /// `check` is the checker that made the difference, by its place among those of the server.
-    pub(super) fn tell_server(
-        &mut self,
-        index: usize,
-        server: usize,
-        reason: &str,
-        check: Option<usize>,
-    ) {
+    pub(super) fn tell_server(&mut self, index: usize, server: usize, reason: &str, cause: Cause) {
         let up = self.services[index].servers[server].alive;
-        let told = self.server_told(index, server, up, reason, check);
+        let told = self.server_told(index, server, up, reason, cause);
         self.outcomes.extend(told);
+    }
+
+    /// A server is up from the start, without having come up (`rs_init_notifies`): its script and
+    /// the pipes are told, nobody else.
+    pub(super) fn tell_initial(&mut self, index: usize, server: usize) {
+        let (vs, rs) = (self.vs_name(index), self.rs_name(index, server));
+        let script = self.real_server(index, server).notify_up.clone();
+        self.outcomes.extend(run(script, format!("{rs} of VS {vs}")));
+        self.outcomes.push_back(Outcome::Line(format!("RS {rs} {vs} {}", state(true))));
     }
 
     /// The first check of a server found it down that began so: scripts, pipes and events tell it,
     /// no mail does, as Keepalived has it.
     pub(super) fn tell_down(&mut self, index: usize, server: usize, reason: &str) {
-        let mut told = self.server_told(index, server, false, reason, None);
+        let mut told = self.server_told(index, server, false, reason, Cause::Change);
         // It never took part: nothing is removed.
         told.retain(|outcome| !matches!(outcome, Outcome::Event(Event::Log { .. })));
         for outcome in &mut told {
@@ -92,7 +79,7 @@ impl Health {
             check,
             passed: state.checkers[check].up,
             reason: reason.to_string(),
-            alert: real_server.smtp_alert && is_mailed(real_server, Some(check)),
+            alert: real_server.smtp_alert && is_mailed(real_server, Cause::Check(check)),
         };
         self.outcomes.push_back(Outcome::Event(event));
     }
@@ -104,7 +91,7 @@ impl Health {
         server: usize,
         up: bool,
         reason: &str,
-        check: Option<usize>,
+        cause: Cause,
     ) -> Vec<Outcome> {
         let (vs, rs) = (self.vs_name(index), self.rs_name(index, server));
         let service = self.plan.virtual_servers[index].id.to_string();
@@ -121,8 +108,8 @@ impl Health {
             server: real_server.endpoint.to_string(),
             up,
             reason: reason.to_string(),
-            check,
-            alert: real_server.smtp_alert && is_mailed(real_server, check),
+            cause,
+            alert: real_server.smtp_alert && is_mailed(real_server, cause),
         };
         let mut told =
             vec![logged(format!("{verb} service {rs} {link} VS {vs}")), Outcome::Event(event)];
@@ -153,7 +140,12 @@ impl Health {
     /// What is told of a virtual server that gained or lost its quorum.
     pub(super) fn quorum_told(&self, index: usize, gained: bool, moment: Moment) -> Vec<Outcome> {
         let vs = self.vs_name(index);
-        let (plan, living) = (&self.plan.virtual_servers[index], self.services[index].living);
+        let plan = &self.plan.virtual_servers[index];
+        let living = match moment {
+            Moment::Start | Moment::Change | Moment::Reload => self.services[index].living,
+            // All of its servers went before it.
+            Moment::Removal | Moment::End => 0,
+        };
         let (needed, hysteresis) = (plan.quorum.weight, plan.quorum.hysteresis);
         let event = Event::Quorum {
             service: plan.id.to_string(),
@@ -161,7 +153,7 @@ impl Health {
             living: u32::try_from(living).unwrap_or(u32::MAX),
             needed,
             hysteresis,
-            starting: matches!(moment, Moment::Start | Moment::Reload),
+            moment,
             alert: plan.smtp_alert,
         };
         let (up, down) = (needed.saturating_add(hysteresis), needed.saturating_sub(hysteresis));
@@ -213,8 +205,11 @@ impl Health {
 }
 
 /// Keepalived's FILE_CHECK sends no mails.
-fn is_mailed(real_server: &RealServer, check: Option<usize>) -> bool {
-    let checker = check.and_then(|check| real_server.checkers.get(check));
+fn is_mailed(real_server: &RealServer, cause: Cause) -> bool {
+    let checker = match cause {
+        Cause::Check(check) => real_server.checkers.get(check),
+        Cause::Removal | Cause::End | Cause::Change => None,
+    };
     !checker.is_some_and(|checker| matches!(checker.kind, CheckKind::File(_)))
 }
 

@@ -58,7 +58,10 @@ impl Driver {
             ToRole::Link => {
                 descriptors.pop().into_iter().for_each(|socket| self.supervisor.link(socket))
             }
-            ToRole::Server { .. } | ToRole::Changes(_) | ToRole::Bfd { .. } => {}
+            ToRole::Services { .. }
+            | ToRole::Server { .. }
+            | ToRole::Changes(_)
+            | ToRole::Bfd { .. } => {}
             // For the director only: nothing to list here.
             ToRole::Connections { id } => {
                 let connections = Vec::new();

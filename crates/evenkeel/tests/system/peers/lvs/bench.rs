@@ -87,6 +87,8 @@ pub(super) struct Bench<'a> {
     servers: Namespace,
     listeners: BTreeMap<u8, TcpListener>,
     program: Option<Program<'a>>,
+    /// More lines of `global_defs`.
+    global: &'static str,
     pipes: [File; 2],
     sink: Sink,
     /// Scripts and mails of former steps.
@@ -119,6 +121,7 @@ impl<'a> Bench<'a> {
             servers,
             listeners: BTreeMap::new(),
             program: None,
+            global: "",
             pipes,
             sink,
             counted: [0, 0],
@@ -127,7 +130,8 @@ impl<'a> Bench<'a> {
     }
 
     /// Starts the program and waits for its tables.
-    pub(super) fn start(&mut self, product: Product, services: &str) {
+    pub(super) fn start(&mut self, product: Product, global: &'static str, services: &str) {
+        self.global = global;
         self.configure(services);
         self.program = Some(match product {
             Product::Evenkeel => Program::Ours(Director::start(&self.director, self.place)),
@@ -138,15 +142,17 @@ impl<'a> Bench<'a> {
 
     /// Writes the configuration: `DIR` is the place's directory, `tf` the file `track` there.
     fn configure(&self, services: &str) {
-        let pipes = "smtp_alert\n script_user root\n lvs_notify_fifo DIR/fifo\n \
-                     notify_fifo DIR/others";
+        let pipes = format!(
+            "smtp_alert\n script_user root\n lvs_notify_fifo DIR/fifo\n notify_fifo DIR/others\n {}",
+            self.global
+        );
         let followed = if services.contains("track_file tf") {
             "track_file tf {\n file DIR/track\n weight 1\n}\n"
         } else {
             ""
         };
         let text =
-            format!("{}{followed}{services}", global(pipes)).replace("DIR/", &self.place.path(""));
+            format!("{}{followed}{services}", global(&pipes)).replace("DIR/", &self.place.path(""));
         self.place.write("keepalived.conf", &text);
     }
 

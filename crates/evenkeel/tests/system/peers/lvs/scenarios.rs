@@ -1,67 +1,8 @@
 //! The lives.
 
 use super::Deed::{Down, Gain, Lose, Reload, Remove, Up, Write};
-use super::{Life, Told, compare, missing};
-
-/// A virtual server with these settings and real servers.
-macro_rules! service {
-    ($more:literal, $($server:expr),+) => {
-        concat!(
-            "virtual_server 192.0.2.1 80 {\n delay_loop 0.5\n warmup 0\n retry 1\n \
-             delay_before_retry 0.2\n lb_algo rr\n lb_kind NAT\n protocol TCP\n \
-             quorum_up \"DIR/script qup '192.0.2.1 80'\"\n quorum_down \"DIR/script qdown\"\n",
-            $more, "\n", $($server,)+ "}\n"
-        )
-    };
-}
-
-/// A real server: its number, its weight, settings and checkers.
-macro_rules! server {
-    ($number:literal, $weight:literal, $more:literal) => {
-        server!($number, $weight, $more, "TCP_CHECK {\n connect_timeout 1\n }\n")
-    };
-    ($number:literal, $weight:literal, $more:literal, $checkers:expr) => {
-        concat!(
-            "real_server 10.0.0.",
-            $number,
-            " 80 {\n weight ",
-            $weight,
-            "\n ",
-            $more,
-            "\n \
-             notify_up \"DIR/script rsup ",
-            $number,
-            " two words\"\n \
-             notify_down \"DIR/script rsdown ",
-            $number,
-            "\"\n ",
-            $checkers,
-            "}\n"
-        )
-    };
-}
-
-fn life(name: &'static str, up: &[u8], services: &'static str) -> Life {
-    let before = up.iter().map(|&number| Up(number)).collect();
-    Life { name, before, services, deeds: Vec::new() }
-}
-
-fn servers(told: &Told) -> Vec<&str> {
-    told.tables
-        .iter()
-        .filter_map(|line| line.split_once(" -> "))
-        .map(|(_, server)| server)
-        .collect()
-}
-
-/// Skips where the peer is not installed.
-macro_rules! needs_peer {
-    () => {
-        if let Some(reason) = missing() {
-            return println!("skipped: {reason}");
-        }
-    };
-}
+use super::words::{life, needs_peer, server, servers, service};
+use super::{Life, compare, compare_but};
 
 #[test]
 fn a_quorum_with_hysteresis_is_lost_to_the_sorry_server_and_regained() {
@@ -212,4 +153,85 @@ fn a_weight_changed_while_down_is_there_at_the_return() {
     let deeds = vec![Down(1), Reload(after), Up(1), Reload(more), Reload(less)];
     let told = compare(&Life { deeds, ..life("reload", &[1, 2, 3], services) });
     assert_eq!(servers(&told[3]), ["10.0.0.1:80 Masq 7", "10.0.0.2:80 Masq 4"]);
+}
+
+#[test]
+fn rs_init_notifies_tells_of_every_server_that_is_up_from_the_start() {
+    needs_peer!();
+    let services = service!("", server!(1, 1, ""), server!(2, 1, "alpha"));
+    let more = service!("", server!(1, 1, ""), server!(2, 1, "alpha"), server!(3, 1, ""));
+    let deeds = vec![Reload(more)];
+    let global = "rs_init_notifies";
+    let told = compare(&Life { deeds, global, ..life("init", &[1, 2, 3], services) });
+    assert_eq!(told[0].lines[0], "RS [10.0.0.1]:tcp:80 [192.0.2.1]:tcp:80 UP");
+    assert_eq!(told[1].scripts, ["[rsup][3][two][words]"]);
+}
+
+#[test]
+fn no_checker_emails_leaves_the_mails_of_servers() {
+    needs_peer!();
+    let services = service!(
+        "",
+        server!(
+            1,
+            1,
+            "",
+            "TCP_CHECK {\n connect_timeout 1\n }\n TCP_CHECK {\n connect_timeout 1\n \
+             connect_ip 10.0.0.3\n }\n"
+        ),
+        server!(2, 1, "")
+    );
+    let deeds = vec![Down(1), Down(3), Up(1), Up(3)];
+    let global = "no_checker_emails";
+    let told = compare(&Life { deeds, global, ..life("fewmail", &[1, 2, 3], services) });
+    let mails: Vec<usize> = told.iter().map(|told| told.mails.len()).collect();
+    assert_eq!(mails[1..5], [1, 0, 0, 1]);
+}
+
+#[test]
+fn an_smtp_check_says_how_it_failed() {
+    needs_peer!();
+    // One that says nothing, one that nobody listens at, and two that are not there: of one of them
+    // the kernel finds that out.
+    let services = service!(
+        "",
+        server!(1, 1, "", "SMTP_CHECK {\n connect_timeout 2\n }\n"),
+        server!(2, 1, "", "SMTP_CHECK {\n connect_timeout 1\n }\n"),
+        server!(8, 1, "", "SMTP_CHECK {\n connect_timeout 1\n }\n"),
+        server!(9, 1, "", "SMTP_CHECK {\n connect_timeout 9\n }\n"),
+        server!(3, 1, "")
+    );
+    let told = compare(&life("smtp", &[1, 3], services));
+    assert_eq!(told[0].mails.len(), 5, "{:?}", told[0].mails);
+}
+
+#[test]
+fn every_checker_that_fails_is_mailed_in_its_words() {
+    needs_peer!();
+    let services = service!(
+        "",
+        server!(
+            1,
+            1,
+            "",
+            "HTTP_GET {\n url {\n path /\n status_code 200\n }\n connect_timeout 1\n }\n"
+        ),
+        server!(
+            2,
+            1,
+            "",
+            "SSL_GET {\n url {\n path /\n status_code 200\n }\n connect_timeout 1\n }\n"
+        ),
+        server!(3, 1, "", "DNS_CHECK {\n type A\n name www.test\n connect_timeout 1\n }\n"),
+        server!(4, 1, "", "UDP_CHECK {\n require_reply\n connect_timeout 1\n }\n"),
+        server!(5, 1, "", "MISC_CHECK {\n misc_path /bin/false\n misc_timeout 1\n }\n"),
+        server!(9, 1, "", "PING_CHECK {\n connect_timeout 1\n }\n")
+    );
+    // They fail in any order, but the last takes the quorum with it.
+    let (_, told) = compare_but(&life("words", &[], services), |_, told| {
+        told.lines.sort();
+        told.others.sort();
+    });
+    let of_servers = told[0].mails.iter().filter(|mail| mail.contains("Realserver"));
+    assert_eq!(of_servers.count(), 6, "{:?}", told[0].mails);
 }

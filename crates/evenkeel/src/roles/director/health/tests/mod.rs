@@ -10,7 +10,7 @@ use std::time::Duration;
 use director::{Destination, ServiceTable, TableChange, Tables};
 use model::Time;
 use model::check::{CheckKind, Checker, Pace};
-use model::control::{Event, ServerAction, ServerRequest};
+use model::control::{Cause, Event, Moment, ServerAction, ServerRequest};
 use model::layer4::{
     Endpoint, Forwarding, Layer4Plan, Protocol, Quorum, RealServer, ServiceKey, SorryServer,
     VirtualServer,
@@ -33,15 +33,7 @@ fn at(seconds: u64) -> Time {
 
 fn checker(last: u8, port: u16) -> Checker {
     let second = Duration::from_secs(1);
-    let pace = Pace {
-        interval: second,
-        down_interval: second,
-        retry_interval: second,
-        rise: 1,
-        fall: 1,
-        warmup: second,
-        initially_up: true,
-    };
+    let pace = Pace::every(second);
     Checker::new(CheckKind::Tcp, SocketAddr::from(([10, 0, 0, last], port)), second, pace)
 }
 
@@ -69,6 +61,7 @@ fn script(word: &str) -> Option<Command> {
 
 fn virtual_server(last: u8, real_servers: Vec<RealServer>) -> VirtualServer {
     let quorum = Quorum { up: script("up"), down: script("down"), ..Quorum::default() };
+    let real_servers = real_servers.into();
     VirtualServer { real_servers, quorum, ..VirtualServer::new(key(last)) }
 }
 

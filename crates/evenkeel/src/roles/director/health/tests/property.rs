@@ -169,6 +169,16 @@ fn replay(health: &mut Health, changes: &Changes, start: Time) {
     }
 }
 
+/// Changes stay with their virtual server, and go with it.
+fn followed(changes: Changes, former: &Layer4Plan, plan: &Layer4Plan) -> Changes {
+    let servers = plan.virtual_servers.iter().zip(plan.origins(former));
+    let ids: BTreeMap<VirtualServerId, VirtualServerId> = servers
+        .filter_map(|(it, at)| Some((former.virtual_servers[at?].id.clone(), it.id.clone())))
+        .collect();
+    let all = changes.into_iter();
+    all.filter_map(|((id, last), it)| Some(((ids.get(&id)?.clone(), last), it))).collect()
+}
+
 fn id_of(at: u8) -> VirtualServerId {
     match at {
         0 => VirtualServer::new(key(1)).id,
@@ -261,9 +271,8 @@ proptest! {
         for step in steps {
             match step {
                 Step::Reload(plan) => {
+                    changes = followed(changes, &health.plan, &plan);
                     health = health.successor(now, plan, None);
-                    let ids: Vec<_> = health.plan.virtual_servers.iter().map(|it| &it.id).collect();
-                    changes.retain(|(id, _), _| ids.contains(&id));
                 }
                 Step::Verdict(checker, up) => {
                     let ids = all_checkers(&health);

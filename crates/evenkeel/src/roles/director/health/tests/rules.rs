@@ -388,20 +388,20 @@ fn each_checker_that_changes_is_told_and_a_file_is_never_mailed() {
     let mut tell = |checker: usize, up: bool| {
         health.handle_verdict(at(1), id[checker], up, "so");
         let told = drain(&mut health).into_iter().filter_map(|outcome| match outcome {
-            Outcome::Event(Event::Health { up, check, alert, .. }) => {
-                Some((true, up, check, alert))
+            Outcome::Event(Event::Health { up, cause, alert, .. }) => {
+                Some((true, up, cause, alert))
             }
             Outcome::Event(Event::Check { up, check, alert, .. }) => {
-                Some((false, up, Some(check), alert))
+                Some((false, up, Cause::Check(check), alert))
             }
             _ => None,
         });
         told.collect::<Vec<_>>()
     };
-    assert_eq!(tell(0, false), [(true, false, Some(0), true)]);
-    assert_eq!(tell(1, false), [(false, false, Some(1), false)]);
-    assert_eq!(tell(0, true), [(false, false, Some(0), true)]);
-    assert_eq!(tell(1, true), [(true, true, Some(1), false)]);
+    assert_eq!(tell(0, false), [(true, false, Cause::Check(0), true)]);
+    assert_eq!(tell(1, false), [(false, false, Cause::Check(1), false)]);
+    assert_eq!(tell(0, true), [(false, false, Cause::Check(0), true)]);
+    assert_eq!(tell(1, true), [(true, true, Cause::Check(1), false)]);
 }
 
 #[test]
@@ -419,11 +419,128 @@ fn a_sorry_server_that_a_reload_brings_while_it_is_needed_is_a_quorum_lost_anew(
     assert_eq!(scripts(&told), ["down"]);
     assert!(told.iter().any(|it| matches!(
         it,
-        Outcome::Event(Event::Quorum { starting: true, gained: false, .. })
+        Outcome::Event(Event::Quorum { moment: Moment::Reload, gained: false, .. })
     )));
     let told = drain(&mut next.successor(at(3), of(6), None));
     assert_eq!(lines(&told), ["VS [192.0.2.1]:tcp:80 DOWN"]);
     // None any more: nothing to tell of the quorum.
     let told = drain(&mut next.successor(at(3), plan(vec![virtual_server(1, servers())]), None));
     assert_eq!((changes(&told), lines(&told)), (vec!["-5".into()], Vec::new()));
+}
+
+#[test]
+fn rs_init_notifies_tells_of_those_who_are_up_from_the_start_once_and_mails_nobody() {
+    let mut one = server(1, 1, &[80]);
+    one.notify_up = script("one");
+    let mut alpha = server(2, 1, &[80]);
+    alpha.checkers = alpha.checkers.into_iter().map(pessimistic).collect();
+    let file = |servers: &[&RealServer]| {
+        let servers = servers.iter().map(|&server| server.clone()).collect();
+        let mut plan = plan(vec![virtual_server(1, servers)]);
+        plan.outside.init_notifies = true;
+        plan
+    };
+    let mut health = Health::default().successor(at(0), file(&[&one, &alpha]), None);
+    let told = drain(&mut health);
+    let first = "RS [10.0.0.1]:tcp:80 [192.0.2.1]:tcp:80 UP";
+    assert_eq!(lines(&told), [first, "VS [192.0.2.1]:tcp:80 UP"]);
+    assert_eq!(scripts(&told), ["one", "up"]);
+    assert!(!told.iter().any(|it| matches!(it, Outcome::Event(Event::Health { .. }))));
+    // A reload knows them; whom it brings it tells of.
+    let third = server(3, 1, &[]);
+    let mut next = health.successor(at(1), file(&[&one, &alpha, &third]), None);
+    assert_eq!(lines(&drain(&mut next)), [first.replace("0.1]", "0.3]")]);
+    // So do the tables of an earlier director.
+    let adopted = next.wanted();
+    let mut again = Health::default().successor(at(2), file(&[&one, &third]), Some(&adopted));
+    assert_eq!(lines(&drain(&mut again)), [""; 0]);
+}
+
+#[test]
+fn a_virtual_server_that_goes_has_lost_all_of_its_weight() {
+    let service = VirtualServer { omega: true, ..virtual_server(1, vec![server(1, 3, &[])]) };
+    let quorum = |told: Vec<Outcome>| {
+        told.into_iter().find_map(|outcome| match outcome {
+            Outcome::Event(Event::Quorum { gained, living, moment, .. }) => {
+                Some((gained, living, moment))
+            }
+            _ => None,
+        })
+    };
+    let causes = |told: &[Outcome]| {
+        let cause = |outcome: &Outcome| match outcome {
+            Outcome::Event(Event::Health { cause, .. }) => Some(*cause),
+            _ => None,
+        };
+        told.iter().filter_map(cause).collect::<Vec<Cause>>()
+    };
+    let mut health = started(service);
+    let gone = drain(&mut health.successor(at(1), plan(Vec::new()), None));
+    assert_eq!(causes(&gone), [Cause::Removal]);
+    assert_eq!(quorum(gone), Some((false, 0, Moment::Removal)));
+    health.handle_stop();
+    let ended = drain(&mut health);
+    assert_eq!(causes(&ended), [Cause::End]);
+    assert_eq!(quorum(ended), Some((false, 0, Moment::End)));
+}
+
+#[test]
+fn a_reload_shares_what_it_leaves_alone() {
+    let servers = || vec![server(1, 1, &[80]), server(2, 1, &[80])];
+    let before = plan(vec![virtual_server(2, servers()), virtual_server(1, servers())]);
+    let mut health = Health::default().successor(at(0), before.clone(), None);
+    drain(&mut health);
+    // The first virtual server goes, the second one moves up.
+    let after = plan(vec![before.virtual_servers[1].clone()]);
+    let mut next = health.successor(at(1), after.clone(), None);
+    assert!(next.services[0].is(&health.services[1]));
+    drain(&mut next);
+    assert_eq!(changes(&set(&mut next, 2, false)), ["-2"], "its checkers are found");
+    assert_eq!((shown(&next).len(), shown(&health).len()), (1, 2), "each has its own by now");
+    // Somebody changed it at run time: the file is looked at anew.
+    next.handle_request(at(2), &request(1, ServerAction::Weight(7))).expect("it is there");
+    let again = next.successor(at(3), after, None);
+    assert!(!again.services[0].is(&next.services[0]));
+    assert_eq!(shown(&again), [(1, 7)]);
+}
+
+#[test]
+fn who_listens_is_known_after_reloads_too() {
+    let listener = |last: u8, name: &str| {
+        let mut one = server(last, 1, &[80]);
+        one.checkers[0].kind = CheckKind::Bfd(name.to_string());
+        one
+    };
+    let first = plan(vec![virtual_server(1, vec![listener(1, "a"), listener(2, "b")])]);
+    let mut health = Health::default().successor(at(0), first.clone(), None);
+    assert_eq!(health.listeners("a"), ids(&health, 1));
+    let second = plan(vec![
+        virtual_server(1, vec![listener(1, "a"), listener(3, "a")]),
+        virtual_server(2, vec![listener(4, "c")]),
+    ]);
+    health = health.successor(at(1), second, None);
+    assert_eq!(health.listeners("a"), [ids(&health, 1), ids(&health, 3)].concat());
+    assert_eq!((health.listeners("b").len(), health.listeners("c").len()), (0, 1));
+    health = health.successor(at(2), first, None);
+    assert_eq!((health.listeners("a").len(), health.listeners("b").len()), (1, 1));
+    assert!(health.listeners("c").is_empty());
+}
+
+#[test]
+fn a_virtual_server_with_another_name_for_the_same_service_goes_on_as_it_was() {
+    let one = virtual_server(1, vec![server(1, 5, &[80]), server(2, 1, &[80])]);
+    let mut health = started(one.clone());
+    assert_eq!(changes(&set(&mut health, 2, false)), ["-2"]);
+    let weight = request(1, ServerAction::Weight(9));
+    health.handle_request(at(1), &weight).unwrap();
+    drain(&mut health);
+    let mut group = one;
+    group.id = VirtualServerId::Group { name: "web".into(), protocol: Protocol::Tcp };
+    group.services.push(key(2));
+    let mut next = health.successor(at(2), plan(vec![group]), None);
+    assert_eq!(shown(&next), [(1, 9)]);
+    assert_eq!(next.take_begun(), []);
+    let outcomes = drain(&mut next);
+    let removed = |it: &Outcome| matches!(it, Outcome::Table(TableChange::RemoveService(_)));
+    assert!(!outcomes.iter().any(removed), "{outcomes:?}");
 }

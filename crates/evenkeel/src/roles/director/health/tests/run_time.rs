@@ -65,8 +65,34 @@ fn a_new_director_begins_with_the_changes_and_never_with_the_file_alone() {
     assert_eq!(health.lay_over(at(2), &requests), [""; 0]);
     assert_eq!(health.wanted(), adopted);
     assert_eq!(changes(&drain(&mut health)), [""; 0]);
-    let lost = health.lay_over(at(3), &[request(8, ServerAction::Weight(1))]);
-    assert_eq!(lost.len(), 1);
+    let lost = health.lay_over(at(3), &[request(1, ServerAction::Weight(70_000))]);
+    assert_eq!(lost, ["a weight is at most 65535"]);
+}
+
+#[test]
+fn what_was_changed_of_a_server_that_the_file_lost_counts_when_it_comes_back() {
+    let file = |servers: &[u8]| {
+        let servers = servers.iter().map(|&last| server(last, 5, &[80])).collect();
+        plan(vec![virtual_server(1, servers)])
+    };
+    let mut health = Health::default().successor(at(0), file(&[1, 2]), None);
+    let drained = ServerAction::Drain { within: None };
+    ask(&mut health, at(1), 2, drained.clone()).unwrap();
+    health = health.successor(at(2), file(&[1]), None);
+    let answer = ask(&mut health, at(3), 2, ServerAction::Weight(9)).unwrap();
+    assert_eq!(
+        answer,
+        "10.0.0.2:80 of TCP 192.0.2.1:80 is in no file now; once it is again: drain, weight 9"
+    );
+    assert_eq!(shown(&health.successor(at(4), file(&[1, 2]), None)), [(1, 5), (2, 0)]);
+    // A director that was started meanwhile knows it as well.
+    let mut second = Health::default().successor(at(5), file(&[1]), None);
+    assert_eq!(second.lay_over(at(5), &[request(2, drained)]), [""; 0]);
+    assert_eq!(shown(&second.successor(at(6), file(&[1, 2]), None)), [(1, 5), (2, 0)]);
+    ask(&mut health, at(7), 2, ServerAction::Ready).unwrap();
+    assert_eq!(shown(&health.successor(at(8), file(&[1, 2]), None)), [(1, 5), (2, 5)]);
+    let error = ask(&mut health, at(9), 2, ServerAction::Ready).unwrap_err();
+    assert_eq!(error, "TCP 192.0.2.1:80 has no real server 10.0.0.2:80");
 }
 
 #[test]
