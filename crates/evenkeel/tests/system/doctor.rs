@@ -300,7 +300,7 @@ fn what_a_running_director_has_attached_is_told() {
     let (address, protocol) = ([10, 1, 0, 100].into(), Protocol::Tcp);
     let mut service = VirtualServer::new(ServiceKey { address, port: 80, protocol });
     let endpoint = Endpoint { address: [10, 2, 0, 11].into(), port: 80 };
-    service.real_servers = vec![RealServer::new(endpoint)];
+    service.real_servers = vec![RealServer::new(endpoint)].into();
     let interfaces = vec!["eth0".into()];
     let plan = Layer4Plan { virtual_servers: vec![service], interfaces, ..Default::default() };
     let role = DirectorRole::start(&ward.director, &pins, plan);
