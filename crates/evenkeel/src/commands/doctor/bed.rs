@@ -148,6 +148,7 @@ fn plan(servers: [[u8; 4]; 2], forwarding: Forwarding) -> Plan {
             let endpoint = Endpoint { address: address.into(), port: 80 };
             RealServer { forwarding, ..RealServer::new(endpoint) }
         })
+        .to_vec()
         .into();
     plan.layer4.virtual_servers = vec![service];
     plan.layer4.interfaces = vec!["eth0".into()];
