@@ -1,5 +1,6 @@
 //! `evenkeel doctor` on a good lab, and on one with one thing set wrong at a time.
 
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -43,7 +44,7 @@ struct Ward {
     director: Namespace,
     switch: Namespace,
     file: PathBuf,
-    _servers: [Namespace; 2],
+    servers: [Namespace; 2],
     _net: Net,
 }
 
@@ -73,7 +74,7 @@ impl Ward {
         }
         let file = std::env::temp_dir().join(format!("ek-{tag}-{}.conf", std::process::id()));
         std::fs::write(&file, configuration).unwrap();
-        Some(Ward { client, director, switch, file, _servers: servers, _net: net })
+        Some(Ward { client, director, switch, file, servers, _net: net })
     }
 
     fn doctor(&self, options: &[&str]) -> Output {
@@ -293,17 +294,69 @@ fn a_packet_filter_that_keeps_adverts_out_is_named() {
     assert_eq!(ward.found(), [""; 0]);
 }
 
-#[test]
-fn what_a_running_director_has_attached_is_told() {
-    let Some(ward) = Ward::new("drrun", NAT) else { return };
-    let pins = Pins::new(&ward.director);
+/// The service of [`NAT`] with one real server, as the director role gets it.
+fn service() -> Layer4Plan {
     let (address, protocol) = ([10, 1, 0, 100].into(), Protocol::Tcp);
     let mut service = VirtualServer::new(ServiceKey { address, port: 80, protocol });
     let endpoint = Endpoint { address: [10, 2, 0, 11].into(), port: 80 };
     service.real_servers = vec![RealServer::new(endpoint)].into();
     let interfaces = vec!["eth0".into()];
-    let plan = Layer4Plan { virtual_servers: vec![service], interfaces, ..Default::default() };
-    let role = DirectorRole::start(&ward.director, &pins, plan);
+    Layer4Plan { virtual_servers: vec![service], interfaces, ..Default::default() }
+}
+
+/// Connects to the service and reads what its real server says.
+fn fetch() -> std::io::Result<String> {
+    let to = ([10, 1, 0, 100], 80).into();
+    let mut stream = TcpStream::connect_timeout(&to, Duration::from_millis(1500))?;
+    stream.set_read_timeout(Some(Duration::from_millis(1500)))?;
+    let mut said = String::new();
+    stream.read_to_string(&mut said)?;
+    Ok(said)
+}
+
+#[test]
+fn what_it_calls_an_error_stops_clients_and_what_it_mends_lets_them_through() {
+    let Some(ward) = Ward::new("dreffect", NAT) else { return };
+    ward.ip("addr add 10.1.0.100/24 dev eth0");
+    ward.servers[0].ip("route add default via 10.2.0.1").unwrap();
+    let listen = || TcpListener::bind("10.2.0.11:80");
+    let listener = ward.servers[0].enter(listen).unwrap().unwrap();
+    // It ends with the process; its namespace does not wait for it.
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let _ = stream.write_all(b"served");
+        }
+    });
+    let pins = Pins::new(&ward.director);
+    let role = DirectorRole::start(&ward.director, &pins, service());
+    let served = || ward.client.enter(fetch).unwrap().is_ok_and(|said| said == "served");
+    let comes_through = || {
+        let deadline = Instant::now() + PATIENCE;
+        while !served() {
+            assert!(Instant::now() < deadline, "no client is served");
+        }
+    };
+    comes_through();
+    let client = |words: [&str; 2]| ethtool(&ward.client, &["eth0", words[0], words[1]]);
+    let breaches: [(&dyn Fn(), &str); 3] = [
+        (&|| ward.sysctl("net/ipv4/ip_forward", "0"), "ip-forward net/ipv4/ip_forward"),
+        (&|| client(["gro", "off"]), "peer-gro eth0"),
+        (&|| client(["tx", "on"]), "peer-checksum eth0"),
+    ];
+    for (breach, expected) in breaches {
+        breach();
+        assert!(!served(), "{expected}: clients are served all the same");
+        ward.mends(|| (), &[expected]);
+        comes_through();
+    }
+    role.stop();
+}
+
+#[test]
+fn what_a_running_director_has_attached_is_told() {
+    let Some(ward) = Ward::new("drrun", NAT) else { return };
+    let pins = Pins::new(&ward.director);
+    let role = DirectorRole::start(&ward.director, &pins, service());
     // Not another program, but ours, and in the driver.
     assert_eq!(ward.found(), [""; 0]);
     let (report, _) = ward.report(&[]);

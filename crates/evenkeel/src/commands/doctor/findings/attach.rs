@@ -58,12 +58,25 @@ pub(super) fn attachment(interface: &Interface, release: &str) -> Attachment {
     if let Some(ours) = interface.programs.iter().find(|one| one.is_ours()) {
         return match ours.mode {
             Mode::Native | Mode::Offloaded => Attachment::Native,
-            Mode::Generic => Attachment::Generic("so it is attached now".into()),
+            Mode::Generic => match possible(interface, release) {
+                Attachment::Generic(why) => Attachment::Generic(why),
+                Attachment::Native | Attachment::Unknown | Attachment::Refused => {
+                    Attachment::Generic(CHOSEN.into())
+                }
+            },
         };
     }
     if !interface.programs.is_empty() || interface.device.mac.is_none() {
         return Attachment::Refused;
     }
+    possible(interface, release)
+}
+
+/// Why an interface whose driver has XDP has a generic program.
+const CHOSEN: &str = "the running director attached so, by `--xdp generic` or for want of another way";
+
+/// What an interface without a program allows.
+fn possible(interface: &Interface, release: &str) -> Attachment {
     let mtu = interface.incoming_mtu();
     if mtu > NATIVE_MTU {
         return Attachment::Generic(format!("frames of MTU {mtu} do not fit into a page"));
@@ -99,6 +112,7 @@ fn named(interface: &Interface) -> String {
     match (interface.device.kind.as_str(), interface.driver.as_str()) {
         ("", "") => "its driver".to_owned(),
         ("", driver) => format!("the driver {driver}"),
+        (kind, _) if kind.starts_with(['a', 'e', 'i', 'o', 'u']) => format!("an {kind}"),
         (kind, _) => format!("a {kind}"),
     }
 }
@@ -176,7 +190,7 @@ fn generic(case: Case<'_>, interface: &Interface, uses: &Uses, why: &str) -> Fin
     let name = &interface.device.name;
     let what = format!("{name} gets generic XDP: {why}");
     let otherwise = "it works, at several times the cost per packet";
-    if interface.incoming_mtu() > NATIVE_MTU && interface.programs.is_empty() {
+    if interface.incoming_mtu() > NATIVE_MTU {
         return Finding::warning("mtu-native", name, what)
             .needed_by(uses.words())
             .otherwise(otherwise)
@@ -186,6 +200,9 @@ fn generic(case: Case<'_>, interface: &Interface, uses: &Uses, why: &str) -> Fin
     }
     let below = interface.device.base.and_then(|index| case.facts.by_index(index));
     let advice = match (interface.device.kind.as_str(), below) {
+        _ if why == CHOSEN => {
+            format!("start Evenkeel with `--xdp native`, and its log says what is against it on {name}")
+        }
         ("vlan" | "macvlan" | "ipvlan", Some(below)) => {
             format!(
                 "nothing needs to be done; the driver of {} may have native XDP",

@@ -1,12 +1,13 @@
 //! Interfaces that take part: there, up, connected, and the right one of a stack.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use model::vrrp::{Destination, Family};
 
 use super::{Case, Finding, Report};
 use crate::commands::doctor::facts::Interface;
-use crate::commands::doctor::parts::Uses;
+use crate::commands::doctor::parts::{Uses, listed};
 
 /// Looks at each interface that takes part.
 pub(super) fn examine(case: Case<'_>, report: &mut Report) {
@@ -45,9 +46,9 @@ fn peers(case: Case<'_>, report: &mut Report) {
 }
 
 fn missing(case: Case<'_>, name: &str, uses: &Uses) -> Finding {
-    let names: Vec<&str> =
-        case.facts.interfaces.iter().map(|one| one.device.name.as_str()).collect();
-    let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let real = case.facts.interfaces.iter().filter(|one| !one.device.loopback);
+    let names: BTreeSet<String> = real.map(|one| one.device.name.clone()).collect();
+    let there = if names.is_empty() { "none".to_owned() } else { listed(&names) };
     Finding::error("no-interface", name, format!("there is no interface {name}"))
         .needed_by(uses.words())
         .otherwise(match uses.instances.is_empty() {

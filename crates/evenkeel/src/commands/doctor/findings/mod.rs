@@ -30,7 +30,7 @@ pub(super) enum Severity {
 }
 
 /// One thing that does not fit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finding {
     /// How bad it is.
     pub(super) severity: Severity,
@@ -47,7 +47,6 @@ pub(super) struct Finding {
     /// Commands that mend it, in order; advice where there is no command.
     pub(super) mend: Vec<String>,
     /// What `--fix` does.
-    #[serde(skip)]
     pub(super) remedies: Vec<Remedy>,
 }
 
@@ -107,7 +106,7 @@ impl Finding {
 }
 
 /// All that was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Report {
     /// What does not fit, the worst first.
     pub(super) findings: Vec<Finding>,

@@ -7,7 +7,7 @@ use model::layer4::Forwarding;
 use model::vrrp::VirtualLink;
 
 use super::{Case, Finding, Report};
-use crate::commands::doctor::parts::{Uses, listed};
+use crate::commands::doctor::parts::{Uses, client_side, listed};
 use crate::commands::doctor::remedy::{Remedy, dotted};
 
 const FORWARD: &str = "net/ipv4/ip_forward";
@@ -51,7 +51,10 @@ fn forwarding(case: Case<'_>, report: &mut Report) {
         Some(_) => report.fine(format!("{} is 1", dotted(FORWARD))),
         None => {}
     }
-    for (name, uses) in case.parts.all().filter(|(_, uses)| uses.attached) {
+    let carries = |uses: &Uses| {
+        uses.attached && !(uses.nat_of.is_empty() && uses.clients_of.is_disjoint(&services))
+    };
+    for (name, uses) in case.parts.all().filter(|(_, uses)| carries(uses)) {
         if case.facts.conf(name, "forwarding") == Some(0) {
             let key = format!("net/ipv4/conf/{name}/forwarding");
             report.find(
@@ -136,7 +139,13 @@ fn loopback_addresses(case: Case<'_>, report: &mut Report) {
         .collect();
     let mut silent = true;
     let virtual_addresses = virtual_addresses(case);
-    let shared: Vec<IpAddr> = on_loopback.intersection(&virtual_addresses).copied().collect();
+    // One that an instance itself puts there is meant to be answered for.
+    let is_meant = |address: &IpAddr| {
+        let name = client_side(case.plan, case.facts, *address);
+        name.is_some_and(|name| case.facts.interface(&name).is_some_and(|it| it.device.loopback))
+    };
+    let shared: Vec<IpAddr> =
+        on_loopback.intersection(&virtual_addresses).copied().filter(|it| !is_meant(it)).collect();
     for (name, uses) in case.parts.all() {
         let Some(address) = shared.first() else { break };
         for (parameter, least, code, otherwise) in [
@@ -390,6 +399,10 @@ mod tests {
         let shared = |facts: &mut Facts| facts.named("lo").addresses.push((address, 32));
         let bed = Bed::broken(direct_plan(), &shared);
         assert_eq!(bed.bad(), ["arp-ignore", "arp-announce"]);
+        let mut meant = direct_plan();
+        meant.vrrp.instances[0].addresses[0].interface = Some("lo".into());
+        let found = Bed::broken(meant, &shared).bad();
+        assert!(!found.iter().any(|code| code.starts_with("arp")), "{found:?}");
         let bed = Bed::broken(direct_plan(), &|facts: &mut Facts| {
             shared(facts);
             set(facts, "net/ipv4/conf/all/arp_ignore", "1");
