@@ -73,7 +73,8 @@ pub(super) fn attachment(interface: &Interface, release: &str) -> Attachment {
 }
 
 /// Why an interface whose driver has XDP has a generic program.
-const CHOSEN: &str = "the running director attached so, by `--xdp generic` or for want of another way";
+const CHOSEN: &str =
+    "the running director attached so, by `--xdp generic` or for want of another way";
 
 /// What an interface without a program allows.
 fn possible(interface: &Interface, release: &str) -> Attachment {
@@ -201,7 +202,9 @@ fn generic(case: Case<'_>, interface: &Interface, uses: &Uses, why: &str) -> Fin
     let below = interface.device.base.and_then(|index| case.facts.by_index(index));
     let advice = match (interface.device.kind.as_str(), below) {
         _ if why == CHOSEN => {
-            format!("start Evenkeel with `--xdp native`, and its log says what is against it on {name}")
+            format!(
+                "start Evenkeel with `--xdp native`, and its log says what is against it on {name}"
+            )
         }
         ("vlan" | "macvlan" | "ipvlan", Some(below)) => {
             format!(
