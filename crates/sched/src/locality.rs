@@ -13,6 +13,8 @@ use crate::connections::{overhead, weighted_least_connection};
 
 /// Entries of one service above which those that rest are collected. Kernel: `max_size`.
 pub const LOCALITIES_MAX: usize = 16 * 1024;
+/// Most servers of a set: as many as a service may have. The oldest makes room.
+const SERVERS_MAX: usize = model::layer4::REAL_SERVERS_MAX;
 /// Kernel: CHECK_EXPIRE_INTERVAL.
 const COLLECT_EVERY: Duration = Duration::from_secs(60);
 /// How long an entry rests before it may go when there are too many. Kernel: ENTRY_TIMEOUT.
@@ -116,6 +118,7 @@ impl<I: Copy + PartialEq> Localities<I> {
         match self.replication {
             Replication::One => *entry = fresh,
             Replication::Set => {
+                entry.servers.truncate(SERVERS_MAX - 1);
                 entry.servers.insert(0, id);
                 entry.modified = now;
             }

@@ -79,9 +79,9 @@ static __noinline __u32 schedule_least(const struct service *service)
 /* twos: two members drawn by weight. */
 struct draw {
 	__u32 row;
-	__u32 last; /* destination that may be chosen */
-	__u64 total;
-	__u64 rest[2];
+	__u32 last;  /* destination that may be chosen */
+	__u32 total; /* of the weights: 256 of 65535 at most */
+	__u32 rest[2];
 	__u32 drawn[2];
 	__u32 weight[2];
 	__u64 load[2];
@@ -161,8 +161,8 @@ static __noinline __u32 schedule_two_choices(const struct service *service)
 	if (draw.last == NOBODY)
 		return NOBODY;
 	random = next_random(state);
-	draw.rest[0] = (random & 0xffffffff) * (draw.total + 1) >> 32;
-	draw.rest[1] = (random >> 32) * (draw.total + 1) >> 32;
+	draw.rest[0] = (random & 0xffffffff) * (draw.total + 1ULL) >> 32;
+	draw.rest[1] = (random >> 32) * (draw.total + 1ULL) >> 32;
 	bpf_loop(member_steps(service), draw_two, &draw, 0);
 	if (draw.drawn[0] == NOBODY || draw.drawn[1] == NOBODY)
 		return draw.last; /* one of them became full meanwhile */

@@ -126,31 +126,32 @@ static __always_inline __u32 kept_one(const struct locality *draft)
 	return index;
 }
 
-static __always_inline void drop_from_set(struct locality *draft, __u32 at)
+/* Takes the destination at `scan->at` out of the set. */
+static __always_inline void drop_from_set(struct locality *draft, struct draft_scan *scan)
 {
-	struct draft_scan scan = { .count = draft->count, .at = at };
-
-	bpf_loop(MEMBERS_MAX, close_gap, &scan, 0);
+	bpf_loop(MEMBERS_MAX, close_gap, scan, 0);
 	draft->count--;
 }
 
-/* lblcr: a set of several that did not change for a day shrinks. */
+/* lblcr: a set of several that did not change for a day shrinks. One scan serves for everything:
+ * the stack is short. */
 static __noinline __u32
 kept_in_set(struct locality *draft, const struct locality_key *where, __u64 now)
 {
-	struct draft_scan scan = { .count = draft->count, .least.chosen = NOBODY };
-	struct draft_scan most = { .count = draft->count, .at = NOWHERE };
+	struct draft_scan scan = { .count = draft->count, .at = NOWHERE, .least.chosen = NOBODY };
+	__u32 steps = scan.count & (2 * MEMBERS_MAX - 1), chosen;
 
-	bpf_loop(scan.count & (2 * MEMBERS_MAX - 1), least_of_set, &scan, 0);
-	if (draft->count > 1 && now > draft->modified + SET_EXPIRATION) {
-		bpf_loop(most.count & (2 * MEMBERS_MAX - 1), most_of_set, &most, 0);
-		if (most.at != NOWHERE) {
-			drop_from_set(draft, most.at);
-			draft->modified = now;
-			bpf_map_update_elem(&localities, where, draft, BPF_ANY);
-		}
+	bpf_loop(steps, least_of_set, &scan, 0);
+	chosen = scan.least.chosen;
+	if (draft->count < 2 || now <= draft->modified + SET_EXPIRATION)
+		return chosen;
+	bpf_loop(steps, most_of_set, &scan, 0);
+	if (scan.at != NOWHERE) {
+		drop_from_set(draft, &scan);
+		draft->modified = now;
+		bpf_map_update_elem(&localities, where, draft, BPF_ANY);
 	}
-	return scan.least.chosen;
+	return chosen;
 }
 
 /* Notes a choice in the draft and writes it. A full table forgets it: the choice stands. */
@@ -162,10 +163,11 @@ keep(struct locality *draft, const struct locality_key *where, __u32 chosen, int
 	bpf_loop(scan.count & (2 * MEMBERS_MAX - 1), find_in_set, &scan, 0);
 	if (scan.at != NOWHERE)
 		return;
+	scan.at = 0;
 	if (replaces)
 		draft->count = 0;
 	else if (draft->count >= MEMBERS_MAX)
-		drop_from_set(draft, 0);
+		drop_from_set(draft, &scan);
 	draft->destinations[draft->count & (MEMBERS_MAX - 1)] = chosen;
 	draft->count++;
 	draft->modified = draft->used;

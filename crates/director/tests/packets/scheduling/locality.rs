@@ -124,3 +124,28 @@ fn an_address_that_nobody_asks_for_is_collected_after_a_day() {
         assert_eq!(minutes(PASSED, 31), 0);
     });
 }
+
+#[test]
+fn a_full_table_of_addresses_costs_locality_and_no_connection() {
+    with_bed(|bed| {
+        let key = service(Protocol::Udp, 53);
+        bed.add_service(key, Scheduler::LocalityBased, None);
+        (1..=2).for_each(|last| bed.add(key, last, 1, Forwarding::DirectRouting));
+        let map = localities(bed);
+        // Addresses that nobody asks for, of a service that is not there.
+        let mut keys = Vec::new();
+        for number in 0..map.max_entries() {
+            keys.extend([0; 12]);
+            keys.extend(number.to_be_bytes());
+            keys.extend(2047u32.to_ne_bytes());
+        }
+        map.update_many(&keys, &vec![0; map.value_size() * map.max_entries() as usize]).unwrap();
+        let mut answers: Vec<u8> = (0..4).map(|it| bed.connect(key, (CLIENT, 2000 + it))).collect();
+        answers.sort_unstable();
+        assert_eq!(answers, [1, 1, 2, 2], "as wlc: nothing is kept");
+        let [first, ..] = keys.chunks(20).collect::<Vec<_>>()[..] else { panic!("a key") };
+        assert!(map.delete(first).unwrap());
+        let last = bed.connect(key, (CLIENT, 2100));
+        assert_eq!(bed.connect(key, (CLIENT, 2101)), last, "there is room again");
+    });
+}

@@ -92,7 +92,8 @@ fn each_virtual_address_has_its_slot_of_destination_hashing() {
             let key = ServiceKey { address: address.into(), port: 53, protocol: Protocol::Udp };
             bed.add_service(key, Scheduler::DestinationHashing, None);
             (1..=5).for_each(|server| bed.add(key, server, 1, Forwarding::DirectRouting));
-            let sent = bed.send(&Frame::udp((CLIENT, 2000), (address, 53)));
+            let from = (CLIENT, 2000 + u16::from(last));
+            let sent = bed.send(&Frame::udp(from, (address, 53)));
             let expected = table.by_destination(&candidates, IpAddr::from(address)).unwrap();
             assert_eq!(sent.forwarded().to_mac[5], 5 - expected as u8);
         }
