@@ -140,6 +140,11 @@ static __always_inline int conn_find_answer(const struct conn_key *key, struct c
 	return find_kind(key, conn, KIND_REVERSE);
 }
 
+static __always_inline int conn_is_fresh(const struct conn *conn, __u32 now)
+{
+	return conn->entry->last_seen == now;
+}
+
 static __always_inline void conn_touch(const struct conn *conn, __u32 now)
 {
 	if (conn->entry->last_seen != now)

@@ -328,9 +328,42 @@ static __always_inline enum created claim_step(struct conn_request *claim)
 	return claim_advance(claim, survey.free, &bucket->slots[0]) ? CREATE_OPEN : CREATE_FULL;
 }
 
+/* Whether the home has nobody else of the client's side, here or away. Says which slot is free. */
+static __always_inline int
+is_alone(const struct conn_request *claim, const struct bucket *home, __u32 *free)
+{
+	__u64 absent = LOOK(home->slots[0].tag) & TAG_ABSENT;
+
+	for (__u32 at = 0; at < SLOTS; at++) {
+		__u64 tag = LOOK(home->slots[at].tag);
+		__u32 number = home_of(claim->hash) * SLOTS + at + 1;
+
+		if (!(tag & TAG_USED))
+			*free = *free ?: number;
+		else if (!((tag ^ claim->tag) & TAG_CLIENT_SIDE) && number != claim->slot)
+			return 0;
+	}
+	return !absent;
+}
+
+/* The usual case, at once: nobody of the client's side before and after taking a slot at home. */
+static __always_inline enum created claim_alone(struct conn_request *claim)
+{
+	struct bucket *home = bucket_at(home_of(claim->hash));
+	__u32 free = 0;
+
+	if (!home || !is_alone(claim, home, &free) || !free)
+		return CREATE_OPEN;
+	claim_take(claim, free, &home->slots[0]);
+	if (!claim->slot || !is_alone(claim, home, &free))
+		return CREATE_OPEN;
+	claim_publish(claim);
+	return CREATED;
+}
+
 static __always_inline enum created claim_slot(struct conn_request *claim)
 {
-	enum created result = CREATE_OPEN;
+	enum created result = claim_alone(claim);
 
 	for (int tries = 0; tries < CLAIM_TRIES && result == CREATE_OPEN; tries++)
 		result = claim_step(claim);

@@ -21,7 +21,6 @@ struct conn {
 	struct destination *server;
 	__u64 tag;
 	__u64 word;
-	__u32 number; /* of the slot, plus one */
 	__u32 destination;
 	__be32 peer; /* forward: the server; reverse: the virtual address */
 	__be16 peer_port;
@@ -98,57 +97,54 @@ __noinline int find_away(__u64 hash, __u64 tag, __u64 addresses)
 	return found;
 }
 
-/* Reads what is in a slot; nothing if that is not whole or not the key's. */
-static __always_inline int
-conn_read(struct conn *conn, struct slot *slot, __u32 number, __u64 tag, union addresses addresses)
+/* Reads the rest of a slot whose tag was `tag`; nothing if it is another's by now, or removed. */
+static __always_inline int conn_read(struct conn *conn, struct slot *slot, __u64 tag)
 {
 	conn->slot = slot;
-	conn->number = number;
-	conn->tag = LOOK(slot->tag);
+	conn->tag = tag;
 	conn->word = LOOK(slot->word);
-	if (((conn->tag ^ tag) & (TAG_KEY | TAG_BUSY)) || is_dead(conn->word) ||
-	    LOOK(slot->addresses.both) != addresses.both ||
-	    !same_owner(conn->tag, LOOK(slot->tag)))
+	if (is_dead(conn->word) || !same_owner(tag, LOOK(slot->tag)))
 		return 0;
 	conn->destination = word_destination(conn->word);
 	conn->state = word_state(conn->word);
-	conn->forwarding = tag_forwarding(conn->tag);
+	conn->forwarding = tag_forwarding(tag);
 	conn->server = destination_at(conn->destination);
 	return conn->server != 0;
 }
 
-/* Finds the connection of a client's packet, or a template. */
+/* Finds the connection of a client's packet. */
 static __always_inline int conn_find(const struct conn_key *key, struct conn *conn)
 {
 	union addresses addresses = key_addresses(key);
-	__u64 tag = key_tag(key), hash = hash_of(addresses, tag);
+	__u64 want = key_tag(key), hash = hash_of(addresses, want), tag = 0;
 	struct bucket *bucket = bucket_at(home_of(hash));
-	__u32 number = SLOTS;
-	struct slot *slot;
+	struct slot *slot = 0;
+	int number;
 
 	if (!bucket)
 		return 0;
 #pragma unroll
-	for (int at = 0; at < SLOTS; at++)
-		if (number == SLOTS &&
-		    !((LOOK(bucket->slots[at].tag) ^ tag) & (TAG_KEY | TAG_BUSY)) &&
+	for (int at = 0; at < SLOTS; at++) {
+		if (slot)
+			break;
+		tag = LOOK(bucket->slots[at].tag);
+		if (!((tag ^ want) & (TAG_KEY | TAG_BUSY)) &&
 		    LOOK(bucket->slots[at].addresses.both) == addresses.both)
-			number = at;
-	if (number < SLOTS) {
-		/* So that the verifier does not go on from each slot separately. */
-		asm volatile("%0 ^= %1; %0 ^= %1" : "+r"(number) : "r"((__u32)hash));
-		number &= SLOTS - 1;
-		slot = &bucket->slots[number];
-		number += home_of(hash) * SLOTS + 1;
-	} else {
+			slot = &bucket->slots[at];
+	}
+	if (!slot) {
 		if (!(LOOK(bucket->slots[0].tag) & TAG_ABSENT))
 			return 0;
-		number = find_away(hash, tag, addresses.both);
+		number = find_away(hash, want, addresses.both);
 		slot = number ? slot_at(number - 1) : 0;
 		if (!slot)
 			return 0;
+		tag = LOOK(slot->tag);
+		if ((tag ^ want) & (TAG_KEY | TAG_BUSY) ||
+		    LOOK(slot->addresses.both) != addresses.both)
+			return 0;
 	}
-	if (!conn_read(conn, slot, number, tag, addresses))
+	if (!conn_read(conn, slot, tag))
 		return 0;
 	conn->kind = KIND_FORWARD;
 	conn->peer = conn->server->address;
@@ -213,16 +209,20 @@ static __always_inline int conn_find_answer(const struct conn_key *key, struct c
 	if (!slot)
 		return 0;
 	found = LOOK(slot->tag);
-	if ((found ^ tag) & TAG_CLIENT_SIDE)
-		return 0;
 	addresses.both = LOOK(slot->addresses.both);
-	if (addresses.client != key->to || !conn_read(conn, slot, number, found, addresses) ||
-	    conn->server->address != key->from)
+	if ((found ^ tag) & (TAG_CLIENT_SIDE | TAG_BUSY) || addresses.client != key->to ||
+	    !conn_read(conn, slot, found) || conn->server->address != key->from)
 		return 0;
 	conn->kind = KIND_REVERSE;
 	conn->peer = addresses.virtual;
 	conn->peer_port = tag_virtual_port(found);
 	return 1;
+}
+
+/* Whether another packet of it was looked at within this tick, and found in order. */
+static __always_inline int conn_is_fresh(const struct conn *conn, __u32 now)
+{
+	return LOOK(conn->slot->seen) == now;
 }
 
 static __always_inline void conn_touch(const struct conn *conn, __u32 now)
@@ -285,13 +285,7 @@ static __always_inline int conn_remove(const struct conn *conn)
 /* Whether nothing was seen of a connection for as long as its state allows. */
 static __always_inline int conn_expired(const struct conn *conn, __u32 now)
 {
-	if (!slot_is_over(conn->slot, conn->tag, conn->word, now))
-		return 0;
-	if (conn->tag & TAG_TEMPLATE && LOOK(conn->slot->template)) {
-		conn->slot->seen = now + ticks_of(TEMPLATE_REARM);
-		return 0;
-	}
-	return 1;
+	return slot_is_over(conn->slot, conn->tag, conn->word, now);
 }
 
 /* The slot of a key anywhere, its number plus one. */
@@ -378,7 +372,7 @@ __noinline int conn_create(struct conn_request *request)
 	result = claim_slot(request);
 	if (result != CREATED)
 		template_leave(request->template, request->destination);
-	else if (request->state != TEMPLATE)
+	else if (server->upper_threshold && request->state != TEMPLATE)
 		load_weigh(request->destination, 1);
 	return result;
 }

@@ -178,8 +178,11 @@ static __always_inline int
 handle_known(const struct packet *packet, const struct conn_key *key, __u32 now,
 	     const struct conn *conn, int is_syn, int *is_over)
 {
+	int fresh = conn_is_fresh(conn, now);
+
 	*is_over = 0;
-	if (!gate_is_open(key->to))
+	/* A gate that closes holds up who is on his way a tick later. */
+	if (!fresh && !gate_is_open(key->to))
 		return TO_DO(pass(COUNT_passed_gate_closed));
 	if (!is_available(conn->server)) {
 		/* The server left: who starts over gets another one, and so does UDP. */
@@ -187,7 +190,7 @@ handle_known(const struct packet *packet, const struct conn_key *key, __u32 now,
 			return TO_DO(drop(COUNT_dropped_server_removed));
 		*is_over = 1;
 	} else if ((is_syn && (conn->state == TIME_WAIT || conn->state == CLOSE)) ||
-		   conn_expired(conn, now)) {
+		   (!fresh && conn_expired(conn, now))) {
 		*is_over = 1;
 	}
 	if (*is_over) {
