@@ -56,10 +56,20 @@ struct conn {
 	__u8 state;
 };
 
-struct conn_request {
-	struct conn_key key;
+struct lead {
 	__u32 destination;
 	__u32 template;
+};
+
+struct conn_request {
+	struct conn_key key;
+	union {
+		struct {
+			__u32 destination;
+			__u32 template;
+		};
+		struct lead lead;
+	};
 	__u32 now;
 	__u32 timeout;
 	__u16 service;
@@ -151,6 +161,11 @@ static __always_inline void conn_touch(const struct conn *conn, __u32 now)
 		conn->entry->last_seen = now;
 }
 
+static __always_inline int conn_stays(const struct conn *conn, __u32 direction, __u8 flags)
+{
+	return state_after(conn->state, direction, event_of(flags)) == conn->state;
+}
+
 static __always_inline void conn_step(const struct conn *conn, __u32 direction, __u8 flags)
 {
 	__u32 event = event_of(flags);
@@ -210,19 +225,14 @@ static __always_inline int conn_expired(const struct conn *conn, __u32 now)
 }
 
 static __always_inline int
-conn_use_template(const struct conn_key *key, __u32 now, __u32 seconds)
+conn_use_template(const struct conn_key *key, __u32 now, __u32 seconds, struct lead *lead)
 {
 	return 0;
 }
 
-static __always_inline __u32 conn_follow_template(int number, __u32 *reference)
+__noinline int conn_create(const struct conn_request *request)
 {
-	return DESTINATIONS_MAX;
-}
-
-static __always_inline enum created conn_create(const struct conn_request *request)
-{
-	struct destination *server = destination_at(request->destination);
+	struct destination *server = request ? destination_at(request->destination) : 0;
 	struct entry entry = {}, answer;
 	struct conn_key reverse;
 	long failed;

@@ -39,6 +39,12 @@ struct conn_key {
 	__u16 unused;
 };
 
+/* Where a template leads, and the reference to it for connections made through it. */
+struct lead {
+	__u32 destination;
+	__u32 template;
+};
+
 /* What a new connection is to be, and how far it got: all of it in one place, for the stack is
  * short. */
 struct conn_request {
@@ -46,8 +52,13 @@ struct conn_request {
 		struct conn_key key;
 		union addresses addresses; /* its beginning */
 	};
-	__u32 destination;
-	__u32 template; /* reference to its template: conn_use_template */
+	union {
+		struct {
+			__u32 destination;
+			__u32 template; /* reference to its template, or 0 */
+		};
+		struct lead lead; /* both, as conn_use_template says them */
+	};
 	__u32 now;
 	__u32 timeout; /* template: seconds */
 	__u16 service;

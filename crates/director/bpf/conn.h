@@ -72,7 +72,7 @@ conn_template_key(const struct conn_key *key, __u32 bits, __be16 port)
 }
 
 /* The slot of a key in a bucket, its number plus one. */
-static __noinline int bucket_find(__u32 index, __u64 tag, __u64 addresses)
+static __always_inline int bucket_find(__u32 index, __u64 tag, __u64 addresses)
 {
 	struct bucket *bucket = bucket_at(index);
 
@@ -263,13 +263,17 @@ __noinline int slot_step(struct slot *slot, __u64 old, __u32 direction, __u32 ev
 	return 0;
 }
 
+/* Whether a TCP segment leaves the state as it is. */
+static __always_inline int conn_stays(const struct conn *conn, __u32 direction, __u8 flags)
+{
+	return state_after(conn->state, direction, event_of(flags)) == conn->state;
+}
+
 /* A TCP segment passed. */
 static __always_inline void conn_step(const struct conn *conn, __u32 direction, __u8 flags)
 {
-	__u32 event = event_of(flags);
-
-	if (state_after(conn->state, direction, event) != conn->state)
-		slot_step(conn->slot, conn->word, direction, event);
+	if (!conn_stays(conn, direction, flags))
+		slot_step(conn->slot, conn->word, direction, event_of(flags));
 }
 
 /* Removes a connection or template. Returns whether this call did. */
@@ -289,7 +293,7 @@ static __always_inline int conn_expired(const struct conn *conn, __u32 now)
 }
 
 /* The slot of a key anywhere, its number plus one. */
-__noinline int find_slot(const struct conn_key *key)
+static __always_inline int find_slot(const struct conn_key *key)
 {
 	union addresses addresses;
 	struct bucket *home;
@@ -310,19 +314,27 @@ __noinline int find_slot(const struct conn_key *key)
 	return find_away(hash, tag, addresses.both);
 }
 
-/* Finds the template under a key and begins its time anew. One whose time or server is gone goes
- * too. Returns what conn_follow_template wants, 0 if there is none. */
-__noinline int conn_use_template(const struct conn_key *key, __u32 now, __u32 seconds)
+/* Whether a slot whose word was just read has this key still. */
+static __always_inline int has_key(const struct slot *slot, const struct conn_key *key)
+{
+	return !((LOOK(slot->tag) ^ key_tag(key)) & (TAG_KEY | TAG_BUSY)) &&
+	       LOOK(slot->addresses.both) == key_addresses(key).both;
+}
+
+/* Follows the template under a key and begins its time anew. One whose time or server is gone goes
+ * too. Returns whether there is one. */
+__noinline int
+conn_use_template(const struct conn_key *key, __u32 now, __u32 seconds, struct lead *lead)
 {
 	struct destination *server;
 	int number = find_slot(key);
 	struct slot *slot = number ? slot_at(number - 1) : 0;
 	__u64 word;
 
-	if (!slot)
+	if (!slot || !key || !lead)
 		return 0;
 	word = LOOK(slot->word);
-	server = is_dead(word) ? 0 : destination_at(word_destination(word));
+	server = is_dead(word) || !has_key(slot, key) ? 0 : destination_at(word_destination(word));
 	if (!server)
 		return 0;
 	if (!is_available(server) || !is_dead(slot_over(slot, now))) {
@@ -330,18 +342,9 @@ __noinline int conn_use_template(const struct conn_key *key, __u32 now, __u32 se
 		return 0;
 	}
 	slot->seen = now + ticks_of(seconds);
-	return number;
-}
-
-/* Where a template leads, and the reference to it for connections made through it. */
-static __always_inline __u32 conn_follow_template(int number, __u32 *reference)
-{
-	struct slot *slot = slot_at(number - 1);
-
-	if (!slot)
-		return DESTINATIONS_MAX;
-	*reference = number | reference_bits(LOOK(slot->tag));
-	return word_destination(LOOK(slot->word));
+	lead->destination = word_destination(word);
+	lead->template = number | reference_bits(LOOK(slot->tag));
+	return 1;
 }
 
 /* Creates a connection or template and counts it at its destination. */
@@ -381,8 +384,13 @@ __noinline int conn_create(struct conn_request *request)
 static __always_inline __u32 conn_found_destination(const struct conn_request *request)
 {
 	struct slot *slot = slot_at(request->slot - 1);
+	__u64 word;
 
-	return slot ? word_destination(LOOK(slot->word)) : DESTINATIONS_MAX;
+	if (!slot)
+		return DESTINATIONS_MAX;
+	word = LOOK(slot->word);
+	return is_dead(word) || !has_key(slot, &request->key) ? DESTINATIONS_MAX
+							      : word_destination(word);
 }
 
 /* Whether connections went without an entry because there was no room at this key. */

@@ -14,6 +14,7 @@
 #include "stateless.h"
 #include "forward.h"
 #include "ours.h"
+#include "usual.h"
 #include "errors.h"
 #include "fragments.h"
 #include "leaving.h"
@@ -42,9 +43,8 @@ choose_persistent(struct conn_request *request, const struct conn_key *key,
 		  const struct conn_key *template_key, const struct service *service)
 {
 	__u32 seconds = service->persistence_seconds;
-	int template = conn_use_template(template_key, request->now, seconds);
 
-	if (!template) {
+	if (!conn_use_template(template_key, request->now, seconds, &request->lead)) {
 		request->destination = schedule(service, key);
 		if (request->destination == NOBODY)
 			return;
@@ -53,10 +53,8 @@ choose_persistent(struct conn_request *request, const struct conn_key *key,
 		request->timeout = seconds;
 		conn_create(request);
 		/* Another processor's, perhaps; without room for one this time without. */
-		template = conn_use_template(template_key, request->now, seconds);
+		conn_use_template(template_key, request->now, seconds, &request->lead);
 	}
-	if (template)
-		request->destination = conn_follow_template(template, &request->template);
 }
 
 /* A service for every port has one template for all of them. */
@@ -70,41 +68,47 @@ template_key_of(const struct conn_key *key, const struct service *service)
 	return conn_template_key(key, service->persistence_bits, port);
 }
 
-/* What is to be done with a packet: an action of XDP as a negative number, or the destination. */
+/* What is to be done with a packet: an action of XDP as a negative number, or the destination and
+ * how packets get there. */
 #define TO_DO(action) (-1 - (action))
+#define TO(destination, forwarding) ((destination) | (forwarding) << 16)
+#define TO_NOBODY TO_DO(0x10000)
 
 /* The table has no room at this key: by the key alone, while all members stay the same. NAT
  * cannot, since answers are known by their entries. */
 static __noinline __u32
-choose_without_entry(const struct conn_key *key, const struct service *service, __u32 now)
+choose_without_entry(const struct conn_key *key, const struct service *service, __u32 now,
+		     __u32 chosen)
 {
-	__u32 chosen = NOBODY, reference;
+	__u32 seconds = service->persistence_seconds;
+	struct lead lead = { .destination = chosen };
 	struct conn_key template_key;
 	struct destination *server;
-	int template;
 
-	if (service->persistence_seconds) {
+	if (seconds) {
 		template_key = template_key_of(key, service);
-		template = conn_use_template(&template_key, now, service->persistence_seconds);
-		if (template)
-			chosen = conn_follow_template(template, &reference);
+		conn_use_template(&template_key, now, seconds, &lead);
 	}
-	if (chosen == NOBODY)
-		chosen = choose_stateless(service, key);
-	server = destination_at(chosen);
-	return server && is_available(server) && server->forwarding != FORWARD_NAT ? chosen
-										    : NOBODY;
+	if (lead.destination == NOBODY)
+		lead.destination = choose_stateless(service, key);
+	server = destination_at(lead.destination);
+	if (!server || !is_available(server) || server->forwarding == FORWARD_NAT)
+		return NOBODY;
+	return TO(lead.destination, server->forwarding);
 }
 
 static __always_inline int
 go_without_entry(__u16 bytes, const struct conn_key *key, const struct service *service, __u32 now)
 {
-	__u32 chosen = choose_without_entry(key, service, now);
+	__u32 chosen = NOBODY;
 
+	if (is_hashing(service) && !service->persistence_seconds)
+		chosen = schedule(service, key);
+	chosen = choose_without_entry(key, service, now, chosen);
 	if (chosen == NOBODY)
 		return -1;
 	count(COUNT_forwarded_stateless);
-	account_in(chosen, bytes, 0);
+	account_in(chosen & 0xffff, bytes, 0);
 	return chosen;
 }
 
@@ -154,12 +158,15 @@ handle_new(const struct conn_key *key, const struct service *service, __u32 now,
 	switch (conn_create(&request)) {
 	case CREATED:
 		account_in(request.destination, bytes, 1);
-		return request.destination;
+		return TO(request.destination, server->forwarding);
 	case CREATED_ELSEWHERE:
 		/* The same SYN on another processor: go where that one went. */
 		request.destination = conn_found_destination(&request);
+		server = destination_at(request.destination);
+		if (!server)
+			break;
 		account_in(request.destination, bytes, 0);
-		return request.destination;
+		return TO(request.destination, server->forwarding);
 	case CREATE_CLASH:
 		return TO_DO(drop(COUNT_dropped_port_clash));
 	case CREATE_FULL:
@@ -173,47 +180,42 @@ handle_new(const struct conn_key *key, const struct service *service, __u32 now,
 	return TO_DO(drop(COUNT_dropped_race));
 }
 
-/* A packet of a connection that is known; *is_over if it is not any more. */
-static __always_inline int
-handle_known(const struct packet *packet, const struct conn_key *key, __u32 now,
-	     const struct conn *conn, int is_syn, int *is_over)
+/* A client's packet of a connection that is known; TO_NOBODY if there is none, or none any more. */
+__noinline int handle_known(const struct conn_key *key, __u32 now, __u32 about)
 {
-	int fresh = conn_is_fresh(conn, now);
+	__u8 flags = about >> 16;
+	struct conn conn;
+	int is_syn = (flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 
-	*is_over = 0;
-	/* A gate that closes holds up who is on his way a tick later. */
-	if (!fresh && !gate_is_open(key->to))
+	if (!key || !conn_find(key, &conn))
+		return TO_NOBODY;
+	if (!gate_is_open(key->to))
 		return TO_DO(pass(COUNT_passed_gate_closed));
-	if (!is_available(conn->server)) {
-		/* The server left: who starts over gets another one, and so does UDP. */
-		if (packet->is_tcp && !is_syn)
-			return TO_DO(drop(COUNT_dropped_server_removed));
-		*is_over = 1;
-	} else if ((is_syn && (conn->state == TIME_WAIT || conn->state == CLOSE)) ||
-		   (!fresh && conn_expired(conn, now))) {
-		*is_over = 1;
+	/* The server left: who starts over gets another one, and so does UDP. */
+	if (!is_available(conn.server) && about & ABOUT_TCP && !is_syn)
+		return TO_DO(drop(COUNT_dropped_server_removed));
+	if (!is_available(conn.server) || conn_expired(&conn, now) ||
+	    (is_syn && (conn.state == TIME_WAIT || conn.state == CLOSE))) {
+		conn_remove(&conn);
+		return TO_NOBODY;
 	}
-	if (*is_over) {
-		conn_remove(conn);
-		return 0;
-	}
-	if (packet->is_tcp)
-		conn_step(conn, conn->forwarding == FORWARD_NAT ? FROM_CLIENT : CLIENT_ONLY,
-			  packet->tcp_flags);
-	conn_touch(conn, now);
-	account_in(conn->destination, packet->bytes, 0);
-	return conn->destination;
+	if (about & ABOUT_TCP)
+		conn_step(&conn, conn.forwarding == FORWARD_NAT ? FROM_CLIENT : CLIENT_ONLY,
+			  flags);
+	conn_touch(&conn, now);
+	account_in(conn.destination, about & ABOUT_BYTES, 0);
+	return TO(conn.destination, conn.forwarding);
 }
 
-/* Of a packet that just found its destination. */
+/* Of a client's packet that found its destination. */
 static __always_inline struct target
-target_at(const struct conn_key *key, __u32 destination, const struct destination *server)
+target_at(const struct conn_key *key, __u32 to, const struct destination *server)
 {
 	struct target target = {
 		.address = server->address,
 		.port = server->port ?: key->to_port,
-		.forwarding = server->forwarding,
-		.destination = destination,
+		.forwarding = to >> 16,
+		.destination = to & 0xffff,
 	};
 	return target;
 }
@@ -239,7 +241,7 @@ segment_to_client(struct xdp_md *ctx, const struct packet *packet, const struct 
 }
 
 /* A segment of TCP, a datagram of UDP, or the first fragment of either. */
-static __noinline int handle_segment(struct xdp_md *ctx)
+static __noinline int handle_segment(struct xdp_md *ctx, int is_unknown)
 {
 	struct service *service = 0;
 	struct destination *server;
@@ -247,38 +249,22 @@ static __noinline int handle_segment(struct xdp_md *ctx)
 	struct target target;
 	struct conn conn;
 	struct conn_key key;
-	int is_syn, is_over, action;
 	__u32 now;
+	int action = TO_NOBODY, is_syn;
 
-	switch (parse(&packet, (void *)(long)ctx->data, (void *)(long)ctx->data_end)) {
-	case PARSED:
-		break;
-	case FRAGMENT:
-	case ICMP:
-	case NOT_OURS:
+	if (parse(&packet, (void *)(long)ctx->data, (void *)(long)ctx->data_end) != PARSED)
 		return pass(COUNT_passed_not_ours);
-	case LOOPBACK:
-		/* Never on a wire; the kernel might take it while a server has such an address. */
-		return drop(COUNT_dropped_loopback);
-	}
 	if (!is_for_us(ctx, &packet))
 		return pass(COUNT_passed_other_mac);
 	key = packet_key(&packet);
 	now = conn_clock();
 	is_syn = (packet.tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
-	if (conn_find(&key, &conn)) {
-		action = handle_known(&packet, &key, now, &conn, is_syn, &is_over);
-		if (!is_over) {
-			if (action < 0)
-				return TO_DO(action);
-			target = conn_target(&conn);
-			return segment_to_server(ctx, &packet, &target, conn.server);
-		}
-	}
+	if (!is_unknown)
+		action = handle_known(&key, now, about(&packet));
 	/* A SYN to a service is no answer: that spares the look for one. */
-	if (is_syn)
+	if (action == TO_NOBODY && is_syn)
 		service = service_of(&key);
-	if (!service) {
+	if (action == TO_NOBODY && !service) {
 		if (conn_find_answer(&key, &conn)) {
 			if (packet.is_tcp)
 				conn_step(&conn, FROM_SERVER, packet.tcp_flags);
@@ -291,17 +277,18 @@ static __noinline int handle_segment(struct xdp_md *ctx)
 		if (!service)
 			return pass(COUNT_passed_not_ours);
 	}
-	action = handle_new(&key, service, now, about(&packet));
+	if (action == TO_NOBODY)
+		action = handle_new(&key, service, now, about(&packet));
 	if (action < 0)
 		return TO_DO(action);
-	server = destination_at(action);
+	server = destination_at(action & 0xffff);
 	if (!server)
 		return drop(COUNT_dropped_race);
 	target = target_at(&key, action, server);
 	return segment_to_server(ctx, &packet, &target, server);
 }
 
-/* Later fragments and ICMP. */
+/* Later fragments and ICMP; and who need not be looked at. */
 static __noinline int handle_other(struct xdp_md *ctx)
 {
 	struct packet packet;
@@ -321,16 +308,13 @@ static __noinline int handle_other(struct xdp_md *ctx)
 	return pass(COUNT_passed_not_ours);
 }
 
-/* Each way has its own stack, which is short. */
 static __always_inline int handle_frame(struct xdp_md *ctx)
 {
-	struct ethhdr *ethernet = (void *)(long)ctx->data;
-	struct iphdr *ip = (void *)(ethernet + 1);
+	int action = handle_usual(ctx);
 
-	if ((void *)(ip + 1) <= (void *)(long)ctx->data_end &&
-	    (ip->protocol == IPPROTO_ICMP || ip->frag_off & FRAGMENT_OFFSET))
-		return handle_other(ctx);
-	return handle_segment(ctx);
+	if (action >= 0)
+		return action;
+	return action == NO_SEGMENT ? handle_other(ctx) : handle_segment(ctx, action == UNKNOWN);
 }
 
 SEC("xdp")

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The destination of a connection for which the table has no room: the member that scores highest
- * with the connection's key (rendezvous hashing). One that comes or goes moves only the
+/* The destination of a connection for which the table has no room. The schedulers that hash are
+ * asked: they always say the same. In place of the others: the member that scores highest with the
+ * connection's key (rendezvous hashing). One that comes or goes moves only the
  * connections that are its own. */
 #ifndef EVENKEEL_STATELESS_H
 #define EVENKEEL_STATELESS_H
@@ -32,6 +33,12 @@ static long scored_highest(__u32 step, struct election *election)
 		election->most = score;
 	}
 	return 0;
+}
+
+static __always_inline int is_hashing(const struct service *service)
+{
+	return service->scheduler == SCHEDULE_DH || service->scheduler == SCHEDULE_SH ||
+	       service->scheduler == SCHEDULE_MH;
 }
 
 static __always_inline __u32

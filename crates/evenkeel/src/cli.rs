@@ -130,6 +130,11 @@ pub(crate) struct RunArgs {
     /// How XDP programs attach to interfaces.
     #[arg(long, value_enum, default_value_t = XdpMode::Auto)]
     pub(crate) xdp: XdpMode,
+    /// Room for so many layer-4 connections and persistence templates, 72 bytes each, rounded up to
+    /// a power of two. Counts when the table is made: after an orderly stop, or at first.
+    #[arg(long, value_name = "N", default_value_t = director::xdp::CONNECTIONS_DEFAULT)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    pub(crate) connections: u32,
     /// Stay in the foreground even if haproxy.cfg says `daemon`.
     #[arg(long)]
     pub(crate) foreground: bool,

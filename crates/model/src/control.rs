@@ -28,6 +28,8 @@ pub struct Runtime {
     pub pin_directory: String,
     /// `auto`, `native` or `generic`: how XDP programs attach.
     pub xdp_mode: XdpMode,
+    /// Connections that a connection table made from now on has room for.
+    pub connections_max: u32,
 }
 
 /// How XDP programs attach.

@@ -86,6 +86,7 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
                 XdpMode::Native => Mode::Native,
                 XdpMode::Generic => Mode::Generic,
             },
+            connections_max: args.connections,
         },
         restart_delays: args.restart_delay.clone(),
         log: Log {

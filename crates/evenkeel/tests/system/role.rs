@@ -48,6 +48,7 @@ impl RoleProcess {
             directory: "/run/evenkeel-test".into(),
             pin_directory: pin_directory.into(),
             xdp_mode: XdpMode::Auto,
+            connections_max: 4096,
         };
         self.send(&ToRole::Hello(runtime), memory);
     }

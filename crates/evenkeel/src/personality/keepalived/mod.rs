@@ -180,7 +180,12 @@ fn settings(options: &Options, files: Files) -> Settings {
     let (directory, pin_directory) = directories(options.pid.as_deref());
     Settings {
         files,
-        runtime: Runtime { directory, pin_directory, xdp_mode: XdpMode::Auto },
+        runtime: Runtime {
+            directory,
+            pin_directory,
+            xdp_mode: XdpMode::Auto,
+            connections_max: director::xdp::CONNECTIONS_DEFAULT,
+        },
         restart_delays: Vec::new(),
         log: Log {
             verbose: options.log_detail,

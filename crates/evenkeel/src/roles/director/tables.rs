@@ -239,6 +239,7 @@ fn apply(
 fn open_engine(runtime: &Runtime) -> Result<XdpEngine, EngineError> {
     let mut options = XdpOptions::new(&runtime.pin_directory);
     options.mode = runtime.xdp_mode;
+    options.connections_max = runtime.connections_max;
     XdpEngine::start(&options)
 }
 
