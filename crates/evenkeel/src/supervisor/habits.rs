@@ -251,6 +251,7 @@ mod tests {
                 directory: "/run/evenkeel-lvs".into(),
                 pin_directory: "/sys/fs/bpf/evenkeel-lvs".into(),
                 xdp_mode: model::control::XdpMode::Auto,
+                connections_max: 4096,
             };
             let habits = || Habits { own_directories: own, ..Habits::default() };
             habits().settle(&global, &mut runtime);
