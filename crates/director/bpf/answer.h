@@ -10,6 +10,7 @@
 #include "route.h"
 
 #define QUOTE_MAX 512 /* RFC 1812 4.3.2.3: the answer shall not be larger than 576 bytes */
+#define QUOTE_MIN 28  /* RFC 792: the header and eight bytes */
 #define ANSWER_TTL 64
 /* Errors per second and processor, as net.ipv4.icmp_msgs_per_sec. Not of those that say which size
  * fits: the kernel does not bound them either, connections wait for them. */
@@ -103,11 +104,11 @@ __noinline int answer_sender(struct xdp_md *ctx, __u32 type, __u32 code, __u32 m
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct ethhdr cause, *ethernet = data;
 	struct iphdr *ip = (void *)(ethernet + 1);
-	__u32 quote, at, ingress = ctx->ingress_ifindex;
+	__u32 quote, there, at, ingress = ctx->ingress_ifindex;
 	struct icmphdr *icmp;
 	__be32 from, to;
 	__u16 sum = 0;
-	int surplus;
+	__u32 surplus;
 	__u8 tos;
 
 	if ((void *)(ip + 1) > end || !is_one_machine(ip->saddr))
@@ -116,11 +117,14 @@ __noinline int answer_sender(struct xdp_md *ctx, __u32 type, __u32 code, __u32 m
 	from = ip->daddr;
 	to = ip->saddr;
 	tos = ip->tos;
-	quote = bpf_ntohs(ip->tot_len) & ~3U;
+	quote = bpf_ntohs(ip->tot_len);
 	if (quote > QUOTE_MAX)
 		quote = QUOTE_MAX;
-	surplus = (int)(end - data) - (int)(sizeof(*ethernet) + quote);
-	if (surplus < 0 || bpf_xdp_adjust_tail(ctx, -surplus) ||
+	/* Of a packet that was quoted itself there may be less than it says. */
+	there = end - data - sizeof(*ethernet);
+	quote = (quote < there ? quote : there) & ~3U;
+	surplus = there - quote;
+	if (quote < QUOTE_MIN || bpf_xdp_adjust_tail(ctx, -(int)surplus) ||
 	    bpf_xdp_adjust_head(ctx, -(int)(ANSWER_HEADERS - sizeof(*ethernet))))
 		return drop(COUNT_dropped_unanswered);
 	ethernet = (void *)(long)ctx->data;

@@ -20,10 +20,11 @@ COUNTER(answered_too_big)        /* the client was told which size fits */
 COUNTER(answered_ttl)            /* the client was told that a packet had no hop left */
 COUNTER(dropped_no_destination)  /* no server with a weight above zero */
 COUNTER(dropped_server_removed)  /* its server left the tables */
-COUNTER(dropped_no_neighbour)    /* direct routing, and the server's MAC is unknown */
+COUNTER(dropped_no_neighbour)    /* direct routing or a tunnel, and the server's MAC is unknown */
 COUNTER(dropped_no_route)
 COUNTER(dropped_ttl)             /* no hop left, and nobody is told */
-COUNTER(dropped_too_big)         /* by direct routing, and not to be answered */
+COUNTER(dropped_too_big)         /* direct routing or a tunnel, and not to be answered */
+COUNTER(dropped_no_headroom)     /* no room in the frame for the header of a tunnel */
 COUNTER(dropped_unanswered)      /* too big or out of hops, from an address that is nobody's */
 COUNTER(dropped_table_full)      /* no room for a connection, and NAT needs its entry */
 COUNTER(dropped_port_clash)      /* the same client port already talks to that server */

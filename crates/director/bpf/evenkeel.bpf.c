@@ -310,11 +310,18 @@ static __noinline int handle_other(struct xdp_md *ctx)
 
 static __always_inline int handle_frame(struct xdp_md *ctx)
 {
-	int action = handle_usual(ctx);
+	int verdict = handle_usual(ctx);
 
-	if (action >= 0)
-		return action;
-	return action == NO_SEGMENT ? handle_other(ctx) : handle_segment(ctx, action == UNKNOWN);
+	if (verdict >= 0)
+		return verdict;
+	if (verdict == NO_SEGMENT) {
+		verdict = handle_other(ctx);
+		if (verdict == ABOUT_TUNNEL)
+			return handle_tunnel_error(ctx);
+	} else {
+		verdict = handle_segment(ctx, verdict == UNKNOWN);
+	}
+	return go_on(ctx, verdict);
 }
 
 SEC("xdp")

@@ -10,6 +10,7 @@
 
 #include "answer.h"
 #include "trail.h"
+#include "tunnel.h"
 
 /* Where frames go. */
 struct way {
@@ -41,32 +42,39 @@ way_to_server(struct xdp_md *ctx, const struct packet *packet, const struct targ
 	if (destination->flags & DESTINATION_RESOLVED) {
 		way->ifindex = destination->ifindex;
 		way->mtu = destination->mtu;
+		if (target->forwarding == FORWARD_TUNNEL) {
+			if (!destination->source)
+				return BPF_FIB_LKUP_RET_NO_NEIGH;
+			way->mtu -= tunnel_overhead(destination);
+		}
 		__builtin_memcpy(way->to, destination->mac, ETH_ALEN);
 		__builtin_memcpy(way->from, destination->source_mac, ETH_ALEN);
 		return packet->bytes > way->mtu ? BPF_FIB_LKUP_RET_FRAG_NEEDED
 						: BPF_FIB_LKUP_RET_SUCCESS;
 	}
+	if (target->forwarding == FORWARD_TUNNEL)
+		return BPF_FIB_LKUP_RET_NO_NEIGH; /* where it begins is not known either */
 	return look_up_way(ctx, route_hints(packet), packet->ip->saddr, target->address, way);
 }
 
 /* Its last hop was ours. Kernel: decrement_ttl in ip_vs_xmit.c. */
-static __always_inline int expired(struct xdp_md *ctx, const struct packet *packet)
+static __always_inline int expired(const struct packet *packet)
 {
 	if (packet->carries != CARRIES_SEGMENT || !may_answer())
 		return drop(COUNT_dropped_ttl);
 	count(COUNT_answered_ttl);
-	return answer_sender(ctx, ICMP_TIME_EXCEEDED, ICMP_EXC_TTL, 0);
+	return TELL_NO_HOP_LEFT;
 }
 
 /* Too large for the way to the server. Its sender is told if it wants to be (DF), as IPVS does.
  * If not, the kernel can split what is translated; what is for the virtual address still, it would
  * take for itself. */
 static __always_inline int
-too_big(struct xdp_md *ctx, struct packet *packet, const struct target *target, __u32 mtu)
+too_big(struct packet *packet, const struct target *target, __u16 mtu)
 {
 	if (packet->carries == CARRIES_SEGMENT && packet->ip->frag_off & DONT_FRAGMENT) {
 		count(COUNT_answered_too_big);
-		return answer_sender(ctx, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, mtu);
+		return TELL_TOO_BIG | mtu;
 	}
 	if (target->forwarding != FORWARD_NAT)
 		return drop(COUNT_dropped_too_big);
@@ -74,7 +82,7 @@ too_big(struct xdp_md *ctx, struct packet *packet, const struct target *target, 
 	return pass(COUNT_passed_to_fragment);
 }
 
-/* A packet of a client, to the server its connection has. */
+/* A packet of a client, to the server its connection has. XDP's verdict, or what go_on() is to do. */
 static __always_inline int
 send_to_server(struct xdp_md *ctx, struct packet *packet, const struct target *target,
 	       const struct destination *destination)
@@ -89,12 +97,12 @@ send_to_server(struct xdp_md *ctx, struct packet *packet, const struct target *t
 		return pass(COUNT_passed_to_self);
 	}
 	if (packet->ip->ttl <= 1)
-		return expired(ctx, packet);
+		return expired(packet);
 	switch (way_to_server(ctx, packet, target, destination, &way)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 		break;
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
-		return too_big(ctx, packet, target, way.mtu);
+		return too_big(packet, target, way.mtu);
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
 		if (target->forwarding != FORWARD_NAT)
 			return drop(COUNT_dropped_no_neighbour);
@@ -107,6 +115,8 @@ send_to_server(struct xdp_md *ctx, struct packet *packet, const struct target *t
 		rewrite_destination(packet, target->address, target->port);
 		return pass(COUNT_passed_to_resolve);
 	}
+	if (target->forwarding == FORWARD_TUNNEL)
+		return INTO_TUNNEL | (__u16)target->destination;
 	if (target->forwarding == FORWARD_NAT)
 		rewrite_destination(packet, target->address, target->port);
 	decrement_ttl(packet);
@@ -144,6 +154,21 @@ send_to_client(struct xdp_md *ctx, struct packet *packet, const struct target *t
 	count(packet->carries == CARRIES_ERROR ? COUNT_errors_to_client
 					       : COUNT_forwarded_to_client);
 	return bpf_redirect(found.ifindex, 0);
+}
+
+/* The rest of the way, for verdicts that are not XDP's. */
+static __always_inline int go_on(struct xdp_md *ctx, __u32 verdict)
+{
+	switch (verdict & 0xffff0000) {
+	case INTO_TUNNEL:
+		return send_in_tunnel(ctx, verdict & 0xffff);
+	case TELL_TOO_BIG:
+		return answer_sender(ctx, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, verdict & 0xffff);
+	case TELL_NO_HOP_LEFT:
+		return answer_sender(ctx, ICMP_TIME_EXCEEDED, ICMP_EXC_TTL, 0);
+	default:
+		return verdict;
+	}
 }
 
 #endif

@@ -115,7 +115,10 @@ struct locality {
 #define DESTINATION_RESOLVED 4
 #define DESTINATION_LOCAL 8 /* this machine itself */
 
-enum forwarding { FORWARD_NAT, FORWARD_DIRECT };
+enum forwarding { FORWARD_NAT, FORWARD_DIRECT, FORWARD_TUNNEL };
+
+enum tunnel { TUNNEL_IPIP, TUNNEL_GRE, TUNNEL_GUE };
+#define TUNNEL_CHECKSUM 1 /* over all that the tunnel carries */
 
 struct destination {
 	__be32 address;
@@ -130,9 +133,12 @@ struct destination {
 	__u32 position; /* user space's: orders the members when tables are adopted */
 	__u32 upper_threshold; /* connections from which on it takes no new ones; 0: no bound */
 	__u32 lower_threshold; /* below this it takes them again; 0: three quarters of the upper */
-	__u32 mtu; /* largest IP packet of a client that fits on the way */
+	__u32 mtu; /* largest IP packet on the way, the tunnel's header included */
 	__u32 last_weight; /* user space's: the last that was not 0, or that it was added with */
-	__u8 unused[8];
+	__be32 source; /* this machine's address there, if it has one: where a tunnel begins */
+	__be16 tunnel_port;
+	__u8 tunnel;
+	__u8 tunnel_flags;
 };
 
 struct load {

@@ -7,6 +7,16 @@
 
 #define AF_INET 2
 
+/* What is to be done with a packet besides XDP's own verdicts: the rest of its way, which begins
+ * with a stack of its own. */
+enum further {
+	ABOUT_TUNNEL = 16, /* perhaps: an ICMP error about no packet of a connection */
+	/* With an argument in the lower half. */
+	INTO_TUNNEL = 1 << 16,  /* to this destination */
+	TELL_TOO_BIG = 2 << 16, /* the sender: this is what fits */
+	TELL_NO_HOP_LEFT = 3 << 16,
+};
+
 static __always_inline int pass(__u32 why)
 {
 	count(why);

@@ -30,6 +30,7 @@ pub mod sysctl;
 pub mod syslog;
 pub mod timer;
 pub mod ttl_socket;
+pub mod tun;
 pub mod wake;
 pub mod watch;
 pub mod xdp_pass;

@@ -306,6 +306,8 @@ pub(crate) enum ForwardingWord {
     Nat,
     /// Direct routing: the server answers the client itself.
     Dr,
+    /// In a tunnel of type ipip: the server answers the client itself.
+    Tun,
 }
 
 /// `evenkeel ipvsadm`: ipvsadm's own letters.

@@ -16,6 +16,7 @@ mod rig;
 mod server;
 pub mod topology;
 mod traffic;
+pub mod unpack;
 
 use std::io::Write;
 use std::path::PathBuf;

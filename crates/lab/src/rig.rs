@@ -17,6 +17,7 @@ use crate::error::{Doing, LabError};
 use crate::net::{Namespace, Net};
 use crate::server::Machine;
 use crate::topology::{GREETING_PORTS, Topology};
+use crate::unpack::Unpacker;
 
 /// Priorities below this leave no room for a second director beneath.
 const PRIORITY_ROOM: u8 = 10;
@@ -48,6 +49,7 @@ pub(crate) struct Rig {
     pub preempts: bool,
     /// What had to be changed in the files, in sentences.
     pub adaptations: Vec<String>,
+    _unpackers: Vec<Unpacker>,
     _directories: Directories,
     _net: Net,
 }
@@ -130,7 +132,7 @@ impl Rig {
         for (number, namespace) in namespaces.iter().enumerate() {
             set_up_director(&topology, number, namespace).doing("setting up a director")?;
         }
-        let mut machines = Vec::new();
+        let (mut machines, mut unpackers) = (Vec::new(), Vec::new());
         let checked = checked_paths(parts.plan);
         for (server, namespace) in topology.servers.iter().zip(&behind) {
             set_up_server(&topology, server, namespace).doing("setting up a server")?;
@@ -142,6 +144,10 @@ impl Rig {
                 &GREETING_PORTS,
             );
             machines.push(machine.doing(format!("starting {}", server.name))?);
+            if !server.tunnels.is_empty() {
+                let unpacker = Unpacker::start(namespace, "eth0", &server.tunnels);
+                unpackers.push(unpacker.doing(format!("ending tunnels at {}", server.name))?);
+            }
         }
         let mut rig = Rig {
             directors: Vec::new(),
@@ -153,6 +159,7 @@ impl Rig {
             takeover_bound: takeover_bound(parts.plan),
             preempts: parts.plan.vrrp.instances.iter().all(|instance| instance.preempt),
             adaptations: Vec::new(),
+            _unpackers: unpackers,
             _directories: directories,
             _net: net,
         };

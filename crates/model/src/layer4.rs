@@ -205,6 +205,29 @@ pub enum Forwarding {
     Nat,
     /// Direct routing: only the MAC address changes, the answer takes its own way.
     DirectRouting,
+    /// Inside another packet, to wherever routes lead; the answer takes its own way.
+    Tunnel(Tunnel),
+}
+
+/// How a packet is packed into another one (`type` after `lvs_method TUN`). A checksum is one over
+/// all that is packed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Tunnel {
+    /// IP in IP (RFC 2003), 20 bytes.
+    #[default]
+    IpIp,
+    /// Generic routing encapsulation (RFC 2784), 24 bytes, 28 with a checksum.
+    Gre {
+        /// With a checksum.
+        checksum: bool,
+    },
+    /// Generic UDP encapsulation, 32 bytes.
+    Gue {
+        /// The server's UDP port.
+        port: u16,
+        /// With a UDP checksum.
+        checksum: bool,
+    },
 }
 
 impl Forwarding {
@@ -213,6 +236,34 @@ impl Forwarding {
         match self {
             Forwarding::Nat => "Masq",
             Forwarding::DirectRouting => "Route",
+            Forwarding::Tunnel(_) => "Tunnel",
+        }
+    }
+
+    /// Whether the server gets the packet as the client sent it, and answers the client itself:
+    /// the port stays, and the server has the virtual address.
+    pub const fn is_direct(self) -> bool {
+        match self {
+            Forwarding::Nat => false,
+            Forwarding::DirectRouting | Forwarding::Tunnel(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Forwarding {
+    /// As keepalived.conf says it: `TUN type gue port 6080 csum`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sum = |checksum: bool| if checksum { " csum" } else { "" };
+        match *self {
+            Forwarding::Nat => f.write_str("NAT"),
+            Forwarding::DirectRouting => f.write_str("DR"),
+            Forwarding::Tunnel(Tunnel::IpIp) => f.write_str("TUN"),
+            Forwarding::Tunnel(Tunnel::Gre { checksum }) => {
+                write!(f, "TUN type gre{}", sum(checksum))
+            }
+            Forwarding::Tunnel(Tunnel::Gue { port, checksum }) => {
+                write!(f, "TUN type gue port {port}{}", sum(checksum))
+            }
         }
     }
 }

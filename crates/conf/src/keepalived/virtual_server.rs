@@ -6,12 +6,13 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::str::FromStr;
 use core::time::Duration;
 
-use model::layer4::{Forwarding, Protocol};
+use model::layer4::Protocol;
 
 use super::ast::{Configuration, Location, RealServer, Served, VirtualServer};
 use super::keyword::section::{REAL_SERVER, TOP, VIRTUAL_SERVER};
 use super::keyword::{Fill, KeywordRow, Rule, keyword};
 use super::reader::Reader;
+use super::servers::method;
 use super::structure::Statement;
 use crate::source::Spanned;
 
@@ -32,13 +33,14 @@ pub(crate) const ROWS: &[KeywordRow] = &[
     keyword("lb_kind", &[VIRTUAL_SERVER])
         .example("DR")
         .alias(&["lvs_method"])
-        .syntax("NAT|DR")
+        .syntax(method::SYNTAX)
         .default("NAT")
-        .doc("How packets reach the real servers: address translation or direct routing.")
+        .doc("How packets reach the real servers: address translation, direct routing, or a tunnel \
+              (type ipip unless another one is given).")
         .parse(Rule::value(Fill::VirtualServer(lb_kind))),
     keyword("lvs_method", &[REAL_SERVER])
-        .example("DR")
-        .syntax("NAT|DR")
+        .example("TUN type gue port 6080 csum")
+        .syntax(method::SYNTAX)
         .default("the virtual server's")
         .doc("How packets reach this real server.")
         .parse(Rule::value(Fill::RealServer(lvs_method))),
@@ -158,17 +160,12 @@ fn unreadable_location(statement: &Statement<'_>) -> Spanned<Location> {
     Spanned { value, span: statement.header() }
 }
 
-pub(crate) const METHODS: &[(&str, Forwarding)] =
-    &[("NAT", Forwarding::Nat), ("DR", Forwarding::DirectRouting)];
-pub(crate) const METHODS_REJECTED: &[(&str, &str)] =
-    &[("TUN", "use DR, or NAT when a router lies between")];
-
 fn lb_kind(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut VirtualServer) {
-    server.forwarding = reader.choice(statement, METHODS, METHODS_REJECTED);
+    server.forwarding = method::method(reader, statement);
 }
 
 fn lvs_method(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut RealServer) {
-    server.forwarding = reader.choice(statement, METHODS, METHODS_REJECTED);
+    server.forwarding = method::method(reader, statement);
 }
 
 fn persistence_timeout(

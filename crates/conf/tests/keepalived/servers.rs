@@ -1,6 +1,6 @@
 //! Virtual servers: groups, quorum, sorry server, and what their settings say together.
 
-use model::layer4::{Forwarding, VIRTUAL_SERVERS_MAX, VirtualServer, VirtualServerId};
+use model::layer4::{Forwarding, Tunnel, VIRTUAL_SERVERS_MAX, VirtualServer, VirtualServerId};
 
 use crate::common::{Table, keepalived, lines};
 
@@ -36,6 +36,30 @@ fn group(lines: &str, service: &str) -> String {
 
 fn services(server: &VirtualServer) -> Vec<String> {
     server.services.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn tunnels_have_a_kind_a_port_and_a_checksum_as_keepalived_writes_them() {
+    for (written, tunnel) in [
+        ("TUN", Tunnel::IpIp),
+        ("TUN type ipip", Tunnel::IpIp),
+        ("TUN type gre", Tunnel::Gre { checksum: false }),
+        ("TUN type gre nocsum", Tunnel::Gre { checksum: false }),
+        ("TUN type gre csum", Tunnel::Gre { checksum: true }),
+        ("TUN type gue port 6080", Tunnel::Gue { port: 6080, checksum: false }),
+        ("TUN type gue port 6080 csum", Tunnel::Gue { port: 6080, checksum: true }),
+    ] {
+        for keyword in ["lb_kind", "lvs_method"] {
+            let server = first(&service(&format!("{keyword} {written}")));
+            assert_eq!(server.real_servers[2].forwarding, Forwarding::Tunnel(tunnel), "{written}");
+        }
+        let sorry = format!("sorry_server 10.0.9.9 80\nsorry_server_lvs_method {written}");
+        let server = first(&service(&sorry));
+        assert_eq!(server.quorum.sorry.unwrap().forwarding, Forwarding::Tunnel(tunnel));
+        // Said again as it is written, where that says anything.
+        let said = Forwarding::Tunnel(tunnel).to_string();
+        assert!(written.replace(" nocsum", "").replace(" type ipip", "") == said, "{said}");
+    }
 }
 
 #[test]
@@ -217,8 +241,8 @@ fn a_sorry_server_that_makes_no_sense_is_told() {
         ),
         ("quorum_up /bin/a\nquorum_up /bin/b", "the first quorum_up counts, not this one"),
         (
-            "sorry_server 10.0.9.9 80\nsorry_server_lvs_method TUN",
-            "TUN is not supported by this version; use DR",
+            "sorry_server 10.0.9.9 81\nsorry_server_lvs_method TUN",
+            "a tunnel cannot change the port: it stays 80",
         ),
     ] {
         let found = only(&service(settings));

@@ -3,12 +3,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use model::layer4::{Endpoint, Forwarding, HashFlags, Protocol, Scheduler, ServiceKey};
+use model::layer4::{Endpoint, Forwarding, HashFlags, Protocol, Scheduler, ServiceKey, Tunnel};
 use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Directory of the pinned maps below that of the pins; a new name whenever a layout changes.
-pub const LAYOUT: &str = "v4";
+pub const LAYOUT: &str = "v5";
 
 pub(crate) const SERVICES_MAX: u32 = model::layer4::VIRTUAL_SERVERS_MAX as u32;
 pub(crate) const MEMBERS_MAX: usize = model::layer4::REAL_SERVERS_MAX;
@@ -97,12 +97,16 @@ pub(crate) struct RawDestination {
     pub(crate) position: u32,
     pub(crate) upper_threshold: u32,
     pub(crate) lower_threshold: u32,
-    /// Largest IP packet of a client that fits on the way; meaningful while RESOLVED.
+    /// Largest IP packet on the way, a tunnel's header included; meaningful while RESOLVED.
     pub(crate) mtu: u32,
     /// The last weight that was not 0, or the one it was added with: Maglev's tables are made of
     /// these.
     pub(crate) last_weight: u32,
-    pub(crate) unused: [u8; 8],
+    /// This machine's address there, or zeros; meaningful while RESOLVED.
+    pub(crate) source: [u8; 4],
+    pub(crate) tunnel_port: U16,
+    pub(crate) tunnel: u8,
+    pub(crate) tunnel_flags: u8,
 }
 
 #[derive(
@@ -180,24 +184,61 @@ impl RawDestination {
         lower_threshold: 0,
         mtu: 0,
         last_weight: 0,
-        unused: [0; 8],
+        source: [0; 4],
+        tunnel_port: U16::ZERO,
+        tunnel: 0,
+        tunnel_flags: 0,
     };
 
     pub(crate) fn endpoint(&self) -> Endpoint {
         Endpoint { address: Ipv4Addr::from(self.address).into(), port: self.port.get() }
     }
-}
 
-pub(crate) const fn forwarding_number(forwarding: Forwarding) -> u8 {
-    match forwarding {
-        Forwarding::Nat => 0,
-        Forwarding::DirectRouting => 1,
+    /// The same, forwarded to like this.
+    pub(crate) fn forwarded_by(self, forwarding: Forwarding) -> RawDestination {
+        let (number, tunnel) = match forwarding {
+            Forwarding::Nat => (NAT, Tunnel::IpIp),
+            Forwarding::DirectRouting => (DIRECT, Tunnel::IpIp),
+            Forwarding::Tunnel(tunnel) => (TUNNEL, tunnel),
+        };
+        let (tunnel, port, checksum) = match tunnel {
+            Tunnel::IpIp => (IPIP, 0, false),
+            Tunnel::Gre { checksum } => (GRE, 0, checksum),
+            Tunnel::Gue { port, checksum } => (GUE, port, checksum),
+        };
+        let tunnel_flags = if checksum { CHECKSUM } else { 0 };
+        RawDestination {
+            forwarding: number,
+            tunnel,
+            tunnel_port: port.into(),
+            tunnel_flags,
+            ..self
+        }
+    }
+
+    /// How it is forwarded to.
+    pub(crate) fn forwarding(&self) -> Forwarding {
+        let checksum = self.tunnel_flags & CHECKSUM != 0;
+        match (self.forwarding, self.tunnel) {
+            (TUNNEL, GRE) => Forwarding::Tunnel(Tunnel::Gre { checksum }),
+            (TUNNEL, GUE) => {
+                Forwarding::Tunnel(Tunnel::Gue { port: self.tunnel_port.get(), checksum })
+            }
+            (TUNNEL, _) => Forwarding::Tunnel(Tunnel::IpIp),
+            (DIRECT, _) => Forwarding::DirectRouting,
+            (_, _) => Forwarding::Nat,
+        }
     }
 }
 
-pub(crate) const fn forwarding_of(number: u8) -> Forwarding {
-    if number == 1 { Forwarding::DirectRouting } else { Forwarding::Nat }
-}
+const NAT: u8 = 0;
+const DIRECT: u8 = 1;
+const TUNNEL: u8 = 2;
+const IPIP: u8 = 0;
+const GRE: u8 = 1;
+const GUE: u8 = 2;
+/// In `tunnel_flags`.
+const CHECKSUM: u8 = 1;
 
 pub(crate) const fn scheduler_number(scheduler: Scheduler) -> u32 {
     match scheduler {
@@ -250,6 +291,24 @@ pub(crate) const fn scheduler_of(number: u32, flags: u32) -> Scheduler {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_way_of_forwarding_is_read_back_as_it_was_written() {
+        let tunnels = [
+            Tunnel::IpIp,
+            Tunnel::Gre { checksum: false },
+            Tunnel::Gre { checksum: true },
+            Tunnel::Gue { port: 6080, checksum: false },
+            Tunnel::Gue { port: 65535, checksum: true },
+        ];
+        let all = [Forwarding::Nat, Forwarding::DirectRouting];
+        for forwarding in all.into_iter().chain(tunnels.map(Forwarding::Tunnel)) {
+            let raw = RawDestination::EMPTY.forwarded_by(forwarding);
+            assert_eq!(raw.forwarding(), forwarding);
+            let plain = raw.forwarded_by(Forwarding::Nat);
+            assert_eq!(plain, RawDestination::EMPTY, "nothing stays of {forwarding}");
+        }
+    }
 
     #[test]
     fn the_sizes_are_those_of_the_c_side() {

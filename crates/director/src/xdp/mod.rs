@@ -41,6 +41,8 @@ use loopback::Loopback;
 
 /// Connections and templates the table has room for unless told otherwise: 36 MiB.
 pub const CONNECTIONS_DEFAULT: u32 = 1 << 19;
+/// Where [`XdpEngine::test_next_hop`] lets tunnels begin.
+pub const TEST_SOURCE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
 /// How often places of servers that left are looked over.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 const WARNING: u8 = 4;
@@ -148,7 +150,8 @@ impl XdpEngine {
         from: [u8; 6],
     ) -> Result<(), EngineError> {
         let Some(index) = self.state.index_of(key, endpoint) else { return Ok(()) };
-        let reach = Reach::Frame { interface, to, from, mtu: u32::MAX };
+        let source = Some(TEST_SOURCE);
+        let reach = Reach::Frame { interface, to, from, mtu: u32::MAX, source };
         self.state.rewrite(&self.object.maps, index, |raw| set_reach(raw, reach))
     }
 
@@ -268,9 +271,10 @@ fn mode_name(native: bool) -> &'static str {
 fn set_reach(raw: &mut RawDestination, reach: Reach) {
     raw.flags &= !(RESOLVED | LOCAL);
     match reach {
-        Reach::Frame { interface, to, from, mtu } => {
+        Reach::Frame { interface, to, from, mtu, source } => {
             raw.flags |= RESOLVED;
             (raw.ifindex, raw.mac, raw.source_mac, raw.mtu) = (interface, to, from, mtu);
+            raw.source = source.map_or([0; 4], |source| source.octets());
         }
         Reach::Local => raw.flags |= LOCAL,
         Reach::Unknown => {}

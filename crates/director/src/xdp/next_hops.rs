@@ -34,8 +34,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// What the forwarding program needs to reach a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Through this interface, to this MAC address; IP packets of up to `mtu` bytes.
-    Frame { interface: u32, to: Mac, from: Mac, mtu: u32 },
+    /// Through this interface, to this MAC address; IP packets of up to `mtu` bytes. `source` is
+    /// this machine's address there.
+    Frame { interface: u32, to: Mac, from: Mac, mtu: u32, source: Option<Ipv4Addr> },
     /// It is this machine.
     Local,
     /// Not known (yet).
@@ -227,7 +228,7 @@ impl NextHops {
         match (hop.and_then(|hop| hop.mac), interface.mac) {
             (Some(to), Some(from)) => {
                 let mtu = route.mtu.map_or(interface.mtu, |mtu| mtu.min(interface.mtu));
-                Reach::Frame { interface: route.interface, to, from, mtu }
+                Reach::Frame { interface: route.interface, to, from, mtu, source: route.source }
             }
             _ => Reach::Unknown,
         }

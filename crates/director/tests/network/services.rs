@@ -32,7 +32,7 @@ fn echo(world: &World, forwarding: Forwarding) {
         // Its answers come from where it was asked.
         let address = match forwarding {
             Forwarding::Nat => server_address(number as u8 + 1, forwarding),
-            Forwarding::DirectRouting => VIRTUAL,
+            Forwarding::DirectRouting | Forwarding::Tunnel(_) => VIRTUAL,
         };
         let address = (address, World::server_port(forwarding));
         let socket = server.enter(|| UdpSocket::bind(address)).unwrap().unwrap();

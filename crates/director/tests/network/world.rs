@@ -51,7 +51,7 @@ impl World {
                 net.segment("inside", &inside)?;
                 director.ip("addr add 10.0.0.254/24 dev eth1")?;
             }
-            Forwarding::DirectRouting => outside.extend(on_cable),
+            Forwarding::DirectRouting | Forwarding::Tunnel(_) => outside.extend(on_cable),
         }
         net.segment("outside", &outside)?;
         client.ip("addr add 192.0.2.2/24 dev eth0")?;
@@ -63,7 +63,7 @@ impl World {
             server.ip(&format!("addr add {address}/24 dev eth0"))?;
             match forwarding {
                 Forwarding::Nat => server.ip("route add default via 10.0.0.254").map(drop)?,
-                Forwarding::DirectRouting => {
+                Forwarding::DirectRouting | Forwarding::Tunnel(_) => {
                     server.sysctl("net/ipv4/conf/all/arp_ignore", "1")?;
                     server.sysctl("net/ipv4/conf/all/arp_announce", "2")?;
                     server.ip(&format!("addr add {VIRTUAL}/32 dev lo"))?;
@@ -106,6 +106,7 @@ impl World {
         let stream =
             self.client.enter(|| TcpStream::connect_timeout(&to, Duration::from_secs(5)))??;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_write_timeout(Some(Duration::from_secs(10)))?;
         Ok(stream)
     }
 
@@ -151,7 +152,7 @@ impl Drop for World {
 pub(crate) fn server_address(last: u8, forwarding: Forwarding) -> Ipv4Addr {
     match forwarding {
         Forwarding::Nat => Ipv4Addr::new(10, 0, 0, last),
-        Forwarding::DirectRouting => Ipv4Addr::new(192, 0, 2, 100 + last),
+        Forwarding::DirectRouting | Forwarding::Tunnel(_) => Ipv4Addr::new(192, 0, 2, 100 + last),
     }
 }
 

@@ -137,7 +137,7 @@ impl Bed {
     pub(crate) fn add(&mut self, key: ServiceKey, last: u8, weight: u32, forwarding: Forwarding) {
         let port = match (key.port, forwarding) {
             (0, _) => 0,
-            (port, Forwarding::DirectRouting) => port,
+            (port, Forwarding::DirectRouting | Forwarding::Tunnel(_)) => port,
             (port, Forwarding::Nat) => port + 8000,
         };
         let destination = Destination::new(endpoint(last, port), weight, forwarding);

@@ -172,7 +172,7 @@ pub(crate) fn internet_checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-fn upper_checksum(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, upper: &[u8]) -> u16 {
+pub(crate) fn upper_checksum(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, upper: &[u8]) -> u16 {
     let mut all = Vec::new();
     all.extend(from.octets());
     all.extend(to.octets());

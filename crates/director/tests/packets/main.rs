@@ -15,3 +15,4 @@ mod lifetime;
 mod room;
 mod scheduling;
 mod thresholds;
+mod tunnels;

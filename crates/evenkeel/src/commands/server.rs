@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use model::control::ServerAction;
-use model::layer4::Forwarding;
+use model::layer4::{Forwarding, Tunnel};
 
 use crate::cli::{ForwardingWord, ServerArgs, ServerCommand, ServerCommon};
 use crate::control::{
@@ -34,6 +34,7 @@ pub(crate) fn server(args: &ServerArgs) -> ExitCode {
             let forwarding = forwarding.map(|word| match word {
                 ForwardingWord::Nat => Forwarding::Nat,
                 ForwardingWord::Dr => Forwarding::DirectRouting,
+                ForwardingWord::Tun => Forwarding::Tunnel(Tunnel::IpIp),
             });
             (name.names.join(" "), ServerAction::Add { weight: *weight, forwarding }, false)
         }

@@ -11,7 +11,7 @@ mod services;
 use std::net::{IpAddr, Ipv4Addr};
 
 use model::Plan;
-use model::layer4::{Forwarding, Protocol};
+use model::layer4::{Forwarding, Protocol, Tunnel};
 use model::plan::Global;
 use serde::Serialize;
 
@@ -78,8 +78,10 @@ pub struct Server {
     pub ports: Vec<(Protocol, u16)>,
     /// Its default gateway (NAT only).
     pub gateway: Option<Ipv4Addr>,
-    /// Service addresses it has on its loopback (direct routing only).
+    /// Service addresses it has on its loopback (direct routing and tunnels).
     pub loopback: Vec<Ipv4Addr>,
+    /// Tunnels that end there.
+    pub tunnels: Vec<Tunnel>,
 }
 
 /// An address that moves with the master of an instance.

@@ -89,7 +89,7 @@ pub enum Layer {
 impl Service {
     /// Some of its servers answer the client themselves.
     pub fn is_direct(&self) -> bool {
-        self.shares.iter().any(|share| share.forwarding == Some(Forwarding::DirectRouting))
+        self.shares.iter().any(|share| share.forwarding.is_some_and(Forwarding::is_direct))
     }
 
     /// Whether the parts are known beforehand. Other schedulers follow addresses, chance, or the
@@ -204,7 +204,7 @@ impl Found {
                 notes.push(format!("{}: the lab rehearses IPv4 only", real_server.endpoint));
                 continue;
             };
-            let direct = real_server.forwarding == Forwarding::DirectRouting;
+            let direct = real_server.forwarding.is_direct();
             let server_port = match real_server.endpoint.port {
                 0 => port,
                 // With direct routing the packet keeps the port the client used.
@@ -218,6 +218,12 @@ impl Found {
                 let loopback = &mut self.servers[server].loopback;
                 if !loopback.contains(&service) {
                     loopback.push(service);
+                }
+            }
+            if let Forwarding::Tunnel(tunnel) = real_server.forwarding {
+                let tunnels = &mut self.servers[server].tunnels;
+                if !tunnels.contains(&tunnel) {
+                    tunnels.push(tunnel);
                 }
             }
             shares.push(Share {
@@ -357,6 +363,7 @@ impl Found {
             ports: Vec::new(),
             gateway: None,
             loopback: Vec::new(),
+            tunnels: Vec::new(),
         });
         self.servers.len() - 1
     }

@@ -104,6 +104,19 @@ fn direct_routing_on_one_interface_shares_the_segment() {
 }
 
 #[test]
+fn servers_at_the_end_of_tunnels_have_the_virtual_address_and_unpack() {
+    let instances = vec![instance("RH_1", "eth0", "172.31.0.1")];
+    let tunnel = Tunnel::Gue { port: 6080, checksum: true };
+    let servers = ["192.168.0.1", "192.168.0.2"];
+    let service = virtual_server("172.31.0.1", Forwarding::Tunnel(tunnel), &servers);
+    let topology = Topology::of(&plan(instances, service)).unwrap();
+    for server in &topology.servers {
+        assert_eq!(server.loopback, [ip("172.31.0.1")]);
+        assert_eq!((&server.tunnels[..], server.gateway), (&[tunnel][..], None));
+    }
+}
+
+#[test]
 fn servers_of_nat_on_one_interface_answer_through_an_address_that_moves() {
     let instances = vec![instance("V", "eth0", "10.0.0.1")];
     let service = virtual_server("10.0.0.1", Forwarding::Nat, &["10.1.0.1"]);

@@ -75,7 +75,7 @@ fn virtual_server(a: &VirtualServer, b: &VirtualServer) -> Vec<String> {
 fn real_server(a: &RealServer, b: &RealServer) -> Vec<String> {
     Fields::new()
         .text("weight", a.weight, b.weight)
-        .text("lb_kind", a.forwarding.ipvsadm_name(), b.forwarding.ipvsadm_name())
+        .text("lb_kind", a.forwarding, b.forwarding)
         .text("inhibit_on_failure", a.inhibit_on_failure, b.inhibit_on_failure)
         .text("uthreshold", a.upper_threshold, b.upper_threshold)
         .text("lthreshold", a.lower_threshold, b.lower_threshold)
@@ -126,7 +126,7 @@ fn program(command: Option<&Command>) -> String {
 fn sorry(server: Option<&SorryServer>) -> String {
     let Some(server) = server else { return "none".to_string() };
     let inhibit = if server.inhibit { ", inhibited" } else { "" };
-    format!("{} by {}{inhibit}", server.endpoint, server.forwarding.ipvsadm_name())
+    format!("{} by {}{inhibit}", server.endpoint, server.forwarding)
 }
 
 #[cfg(test)]
@@ -171,7 +171,7 @@ mod tests {
                 "quorum 1 -> 3",
                 "hysteresis 0 -> 1",
                 "quorum_up none -> /bin/a b",
-                "sorry_server none -> 192.0.2.9:81 by Route, inhibited",
+                "sorry_server none -> 192.0.2.9:81 by DR, inhibited",
                 "ha_suspend false -> true",
                 "alpha false -> true",
                 "omega false -> true",

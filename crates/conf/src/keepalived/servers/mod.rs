@@ -2,5 +2,6 @@
 
 pub(crate) mod groups;
 pub(crate) mod life;
+pub(crate) mod method;
 pub(crate) mod quorum;
 pub(crate) mod scheduler;

@@ -7,8 +7,8 @@ use crate::keepalived::keyword::section::VIRTUAL_SERVER;
 use crate::keepalived::keyword::{Fill, KeywordRow, Rule, keyword};
 use crate::keepalived::reader::Reader;
 use crate::keepalived::scripts;
+use crate::keepalived::servers::method;
 use crate::keepalived::structure::Statement;
-use crate::keepalived::virtual_server::{METHODS, METHODS_REJECTED};
 use crate::source::Spanned;
 
 /// Arguments of a keyword that names a program.
@@ -37,7 +37,7 @@ pub(crate) const ROWS: &[KeywordRow] = &[
     keyword("sorry_server_inhibit", &[VIRTUAL_SERVER])
         .doc("While it is not needed the sorry server stays, with weight 0.")
         .parse(Rule::value(Fill::VirtualServer(sorry_server_inhibit))),
-    keyword("sorry_server_lvs_method", &[VIRTUAL_SERVER]).syntax("NAT|DR").example("DR")
+    keyword("sorry_server_lvs_method", &[VIRTUAL_SERVER]).syntax(method::SYNTAX).example("TUN type gre")
         .default("the virtual server's")
         .doc("How packets reach the sorry server.")
         .parse(Rule::value(Fill::VirtualServer(sorry_server_lvs_method))),
@@ -88,7 +88,7 @@ fn sorry_server_lvs_method(
     statement: &Statement<'_>,
     to: &mut VirtualServer,
 ) {
-    let forwarding = reader.choice(statement, METHODS, METHODS_REJECTED);
+    let forwarding = method::method(reader, statement);
     to.quorum.sorry_forwarding =
         forwarding.map(|value| Spanned { value, span: statement.header() });
 }

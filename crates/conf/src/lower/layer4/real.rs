@@ -98,13 +98,13 @@ impl Place<'_> {
         let common = ServiceKey::common_port(self.services);
         let address = location.value.address;
         let mut port = location.value.port.filter(|&port| port != 0).unwrap_or(common);
-        if forwarding == Forwarding::DirectRouting && port != common {
+        if forwarding.is_direct() && port != common {
             let used =
                 if common == 0 { String::from("the client's port") } else { format!("{common}") };
             diagnostics.push(
                 Diagnostic::warning(
                     location.span,
-                    format!("direct routing cannot change the port: it stays {used}"),
+                    format!("{} cannot change the port: it stays {used}", named(forwarding)),
                 )
                 .help("write the port of the virtual server, or use lb_kind NAT")
                 .failing_test(),
@@ -122,6 +122,14 @@ impl Place<'_> {
             );
         }
         Endpoint { address, port }
+    }
+}
+
+fn named(forwarding: Forwarding) -> &'static str {
+    match forwarding {
+        Forwarding::Nat => "address translation",
+        Forwarding::DirectRouting => "direct routing",
+        Forwarding::Tunnel(_) => "a tunnel",
     }
 }
 

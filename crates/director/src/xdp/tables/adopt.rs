@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::super::layout::{
     IN_USE, MEMBERS_MAX, REMOVED, RawDestination, RawMember, RawService, RawServiceKey,
-    forwarding_of, scheduler_of,
+    scheduler_of,
 };
 use super::super::object::Maps;
 use super::{DestinationSlot, ServiceSlot, TableState, Weights};
@@ -87,7 +87,7 @@ impl TableState {
         self.tables.entry(service).or_default().destinations.push(Destination {
             endpoint: raw.endpoint(),
             weight: raw.weight,
-            forwarding: forwarding_of(raw.forwarding),
+            forwarding: raw.forwarding(),
             upper_threshold: raw.upper_threshold,
             lower_threshold: raw.lower_threshold,
         });

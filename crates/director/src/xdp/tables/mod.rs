@@ -22,8 +22,7 @@ use self::schedulers::{Weights, first_cursor};
 
 use super::layout::{
     DESTINATIONS_MAX, IN_USE, LIMITED, MEMBERS_MAX, REMOVED, RawDestination, RawMember, RawService,
-    RawServiceKey, SERVICES_MAX, TABLES_MAX, forwarding_number, hash_flags_number, octets,
-    scheduler_number,
+    RawServiceKey, SERVICES_MAX, TABLES_MAX, hash_flags_number, octets, scheduler_number,
 };
 use super::localities;
 use super::object::Maps;
@@ -229,7 +228,6 @@ impl TableState {
         let raw = RawDestination {
             address,
             port: endpoint.port.into(),
-            forwarding: forwarding_number(destination.forwarding),
             flags: (before.flags | IN_USE) & !REMOVED,
             weight: destination.weight,
             upper_threshold: destination.upper_threshold,
@@ -237,7 +235,7 @@ impl TableState {
             last_weight: destination.weight,
             service: raw_key(&key)?,
             position: self.next_position,
-            ..before
+            ..before.forwarded_by(destination.forwarding)
         };
         self.put_later(index, DestinationSlot { service: key, raw });
         self.removed.remove(&index);
@@ -260,10 +258,8 @@ impl TableState {
         let entry = table.destinations.iter_mut().find(|entry| entry.endpoint == endpoint);
         *entry.ok_or_else(missing)? = *destination;
         let before = self.destinations.get(&index).ok_or_else(missing)?.raw;
-        let forwarding = forwarding_number(destination.forwarding);
         let raw = RawDestination {
             weight: destination.weight,
-            forwarding,
             upper_threshold: destination.upper_threshold,
             lower_threshold: destination.lower_threshold,
             // What drains keeps its part of Maglev's table. Kernel: __ip_vs_update_dest.
@@ -271,7 +267,7 @@ impl TableState {
                 0 => before.last_weight,
                 weight => weight,
             },
-            ..before
+            ..before.forwarded_by(destination.forwarding)
         };
         self.put_later(index, DestinationSlot { service: key, raw });
         if before.upper_threshold != raw.upper_threshold {

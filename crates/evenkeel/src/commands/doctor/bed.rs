@@ -5,7 +5,9 @@ use edge::netlink::device::{Device, Mode};
 use edge::netlink::generic::XdpFeatures;
 use edge::netlink::route::Route;
 use model::Plan;
-use model::layer4::{Endpoint, Forwarding, Protocol, RealServer, ServiceKey, VirtualServer};
+use model::layer4::{
+    Endpoint, Forwarding, Protocol, RealServer, ServiceKey, Tunnel, VirtualServer,
+};
 use model::proxy::ProxyPlan;
 use model::units::VirtualRouterId;
 use model::vrrp::{VirtualAddress, VrrpInstance};
@@ -163,6 +165,11 @@ pub(super) fn nat_plan() -> Plan {
 /// A service by direct routing, its real servers beside the clients.
 pub(super) fn direct_plan() -> Plan {
     plan([[192, 0, 2, 21], [192, 0, 2, 22]], Forwarding::DirectRouting)
+}
+
+/// The same in tunnels.
+pub(super) fn tunnel_plan() -> Plan {
+    plan([[192, 0, 2, 21], [192, 0, 2, 22]], Forwarding::Tunnel(Tunnel::IpIp))
 }
 
 /// A frontend at this address and nothing else.

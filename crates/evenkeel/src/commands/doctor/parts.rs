@@ -23,6 +23,8 @@ pub(super) struct Uses {
     pub(super) nat_of: BTreeSet<String>,
     /// Virtual servers with real servers by direct routing behind it.
     pub(super) direct_of: BTreeSet<String>,
+    /// Virtual servers with real servers at the end of a tunnel through it.
+    pub(super) tunnel_of: BTreeSet<String>,
     /// The director attaches its program to it.
     pub(super) attached: bool,
 }
@@ -30,7 +32,7 @@ pub(super) struct Uses {
 impl Uses {
     /// Real servers are behind it.
     pub(super) fn has_servers(&self) -> bool {
-        !(self.nat_of.is_empty() && self.direct_of.is_empty())
+        !(self.nat_of.is_empty() && self.direct_of.is_empty() && self.tunnel_of.is_empty())
     }
 
     /// `vrrp_instance WEB; clients of TCP 192.0.2.1:80; real servers of TCP 192.0.2.1:80 (NAT)`
@@ -40,6 +42,7 @@ impl Uses {
             ("clients of ", &self.clients_of, ""),
             ("real servers of ", &self.nat_of, " (NAT)"),
             ("real servers of ", &self.direct_of, " (DR)"),
+            ("real servers of ", &self.tunnel_of, " (TUN)"),
         ];
         let parts = parts.into_iter().filter(|(_, names, _)| !names.is_empty());
         let words = parts.map(|(before, names, after)| format!("{before}{}{after}", listed(names)));
@@ -130,6 +133,7 @@ impl Parts {
             match forwarding {
                 Forwarding::Nat => uses.nat_of.insert(name.clone()),
                 Forwarding::DirectRouting => uses.direct_of.insert(name.clone()),
+                Forwarding::Tunnel(_) => uses.tunnel_of.insert(name.clone()),
             };
         }
     }

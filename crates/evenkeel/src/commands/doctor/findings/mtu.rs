@@ -56,7 +56,9 @@ fn narrow_routes(case: Case<'_>, report: &mut Report) {
 
 /// A virtual server has its clients here and real servers there.
 fn shares(clients: &Uses, servers: &Uses) -> bool {
-    let behind = |name| servers.nat_of.contains(name) || servers.direct_of.contains(name);
+    let behind = |name| {
+        [&servers.nat_of, &servers.direct_of, &servers.tunnel_of].iter().any(|it| it.contains(name))
+    };
     clients.clients_of.iter().any(behind)
 }
 

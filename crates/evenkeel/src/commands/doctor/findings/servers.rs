@@ -16,6 +16,13 @@ const NEIGHBOURS: &str = "net/ipv4/neigh/default/gc_thresh3";
 struct Users {
     nat: BTreeSet<String>,
     direct: BTreeSet<String>,
+    tunnel: BTreeSet<String>,
+}
+
+impl Users {
+    fn all(&self) -> impl Iterator<Item = String> {
+        self.nat.iter().chain(&self.direct).chain(&self.tunnel).cloned()
+    }
 }
 
 /// Looks at each real server.
@@ -46,6 +53,7 @@ fn users(case: Case<'_>) -> BTreeMap<Ipv4Addr, Users> {
             match forwarding {
                 Forwarding::Nat => users.nat.insert(server.id.to_string()),
                 Forwarding::DirectRouting => users.direct.insert(server.id.to_string()),
+                Forwarding::Tunnel(_) => users.tunnel.insert(server.id.to_string()),
             };
         }
     }
@@ -74,7 +82,7 @@ fn without_way(case: Case<'_>, servers: &BTreeMap<Ipv4Addr, Users>, report: &mut
         if matches!(case.facts.routes.get(address), Some(Some(_))) {
             continue;
         }
-        let all = users.nat.union(&users.direct).cloned();
+        let all = users.all();
         let mut beside = case.facts.interfaces.iter().filter(|one| one.is_beside(*address));
         match beside.find(|one| !one.device.up) {
             Some(interface) => {
@@ -183,6 +191,20 @@ fn advice(servers: &BTreeMap<Ipv4Addr, Users>, report: &mut Report) {
         servers.values().flat_map(|users| of(users).iter().cloned()).collect()
     };
     let (nat, direct) = (all(|users| &users.nat), all(|users| &users.direct));
+    let tunnel = all(|users| &users.tunnel);
+    if !tunnel.is_empty() {
+        report.find(
+            Finding::note("real-servers-tun", "real servers", "what tunnels need on them")
+                .needed_by(format!("{} (TUN)", listed(&tunnel)))
+                .otherwise("they refuse the packets, or do not know the virtual address")
+                .by_hand("modprobe ipip; ip link set tunl0 up (type gre: gre0; type gue: ip fou)")
+                .by_hand("ip addr add VIRTUAL-ADDRESS/32 dev tunl0")
+                .by_hand("sysctl -w net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.tunl0.rp_filter=0")
+                .by_hand("sysctl -w net.ipv4.conf.all.arp_ignore=1")
+                .by_hand("sysctl -w net.ipv4.conf.all.arp_announce=2")
+                .by_hand("their way back to clients must not lead through this director"),
+        );
+    }
     if !direct.is_empty() {
         report.find(
             Finding::note("real-servers-dr", "real servers", "what direct routing needs on them")
@@ -208,7 +230,7 @@ fn advice(servers: &BTreeMap<Ipv4Addr, Users>, report: &mut Report) {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::doctor::bed::{Bed, direct_plan, nat_plan};
+    use crate::commands::doctor::bed::{Bed, direct_plan, nat_plan, tunnel_plan};
     use crate::commands::doctor::facts::Facts;
 
     #[test]
@@ -240,6 +262,7 @@ mod tests {
         };
         assert_eq!(Bed::broken(nat_plan(), &behind).bad(), [""; 0]);
         assert_eq!(Bed::broken(direct_plan(), &behind).bad(), ["not-on-link"]);
+        assert_eq!(Bed::broken(tunnel_plan(), &behind).bad(), [""; 0]);
     }
 
     #[test]
@@ -270,5 +293,6 @@ mod tests {
         let none = |_: &mut Facts| {};
         assert_eq!(advised(Bed::broken(nat_plan(), &none)), "real-servers-nat");
         assert_eq!(advised(Bed::broken(direct_plan(), &none)), "real-servers-dr");
+        assert_eq!(advised(Bed::broken(tunnel_plan(), &none)), "real-servers-tun");
     }
 }
