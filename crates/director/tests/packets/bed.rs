@@ -57,7 +57,7 @@ pub(crate) struct Bed {
 }
 
 /// A directory of pins that is gone at the end of a test, a failed one too.
-struct Unpinned(PathBuf);
+pub(crate) struct Unpinned(pub(crate) PathBuf);
 
 impl Drop for Unpinned {
     fn drop(&mut self) {

@@ -13,7 +13,7 @@ use edge::bpf::{Map, test_run};
 use model::layer4::{Forwarding, Protocol, Scheduler, ServiceKey};
 
 use crate::audit::{audit, table};
-use crate::bed::{Bed, fresh_pins, in_namespace, persistence, service};
+use crate::bed::{Bed, Unpinned, fresh_pins, in_namespace, persistence, service};
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/drill.bpf.o"));
 const PROGRAMS: [&str; 3] = ["race_open", "race_remove", "mix"];
@@ -64,11 +64,10 @@ impl Drill {
 
 fn with_drill(connections_max: u32, flows: u32, work: impl FnOnce(&mut Drill) + Send) {
     in_namespace(|| {
-        let pins = fresh_pins();
-        let mut drill = Drill::new(&pins, connections_max, flows);
+        let pins = Unpinned(fresh_pins());
+        let mut drill = Drill::new(&pins.0, connections_max, flows);
         work(&mut drill);
         drill.bed.engine.stop().unwrap();
-        let _ = std::fs::remove_dir_all(&pins);
     });
 }
 
