@@ -152,6 +152,19 @@ fn without_a_vrrp_instance_clients_are_served_where_the_address_comes() {
 }
 
 #[test]
+fn an_address_on_the_loopback_is_served_on_every_interface_with_an_address() {
+    let Some(farm) = Farm::new("noinstlo") else { return };
+    farm.director.ip("addr del 10.1.0.100/24 dev eth0").unwrap();
+    farm.director.ip("link set lo up").unwrap();
+    farm.director.ip("addr add 10.1.0.100/32 dev lo").unwrap();
+    let plan = Layer4Plan { interfaces: Vec::new(), ..plan(&[1]) };
+    let director = DirectorRole::start(&farm.director, &farm.pins, plan);
+    farm.settle();
+    assert_spread(&farm.fetch(10), &[("a", 10)]);
+    drop(director);
+}
+
+#[test]
 fn a_nat_service_spreads_by_weight_and_loses_nothing_after_a_removal() {
     let Some(mut farm) = Farm::new("nat") else { return };
     let mut role = farm.start(&[3, 2, 1]);

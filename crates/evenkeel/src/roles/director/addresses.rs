@@ -23,7 +23,7 @@ pub(super) fn are_asked_for(plan: &Layer4Plan) -> bool {
 
 /// Interfaces where clients' packets are expected: those of the plan, which are the vrrp_instances'.
 /// Without any, those that have a virtual address, and the one that leads to everybody else: there
-/// they arrive whose address is on the loopback, or comes later.
+/// they arrive whose address comes later. With an address on the loopback, all that have one.
 pub(super) fn arrivals(plan: &Layer4Plan, watch: Option<&mut AddressWatch>) -> Vec<String> {
     match watch {
         Some(watch) if plan.interfaces.is_empty() => watch.arrivals(&virtual_addresses(plan)),
@@ -80,8 +80,12 @@ impl AddressWatch {
     fn arrivals(&mut self, addresses: &BTreeSet<IpAddr>) -> Vec<String> {
         let away = route::lookup(&mut self.requests, NOBODY).ok();
         let away = away.and_then(|route| self.interfaces.by_index(route.interface));
+        let has_one = |index: u32| self.of(index).any(|address| addresses.contains(&address));
+        // Routers lead clients to an address on the loopback by whichever way they like.
+        let by_any = self.interfaces.links().any(|it| it.mac.is_none() && has_one(it.index));
         let with_one = self.interfaces.links().filter(|link| {
-            link.mac.is_some() && self.of(link.index).any(|address| addresses.contains(&address))
+            let is_used = by_any && self.of(link.index).any(|address| address.is_ipv4());
+            link.mac.is_some() && (is_used || has_one(link.index))
         });
         let names: BTreeSet<&String> = with_one.chain(away).map(|link| &link.name).collect();
         names.into_iter().cloned().collect()
