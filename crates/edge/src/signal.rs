@@ -11,7 +11,8 @@ pub struct Signals {
 
 impl Signals {
     /// Blocks these signals in the calling thread (and threads it starts later) and returns the
-    /// descriptor they arrive at. (std::process::Command clears the mask again in children.)
+    /// descriptor they arrive at. Children inherit the mask; programs of the administrator begin
+    /// without one ([`Program::start`](crate::spawn::Program::start)).
     pub fn blocked(signals: &[i32]) -> io::Result<Signals> {
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: sigemptyset initialises the set; sigaddset and sigprocmask read and write it only.

@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
@@ -141,6 +142,13 @@ fn prepare(command: &mut Command, identity: Identity) {
             // SAFETY: no handler is set; it fails for SIGKILL and SIGSTOP, which are never ignored.
             unsafe { libc::signal(signal, libc::SIG_DFL) };
         }
+        // Those that we read from a descriptor are blocked in us, and a mask is inherited.
+        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: sigemptyset initialises the set, which sigprocmask reads.
+        checked(unsafe {
+            libc::sigemptyset(none.as_mut_ptr());
+            libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut())
+        })?;
         // Without privileges groups cannot be dropped, nor need they be.
         if ours.uid == 0 {
             // SAFETY: one group is read from where it stands.
@@ -182,6 +190,18 @@ mod tests {
     fn the_descriptor_tells_of_the_end_and_the_status() {
         let mut program = Program::start(&["sh", "-c", "exit 3"], Identity::ours(), &[]).unwrap();
         assert_eq!(wait(&mut program), Ended::Exited(3));
+    }
+
+    #[test]
+    fn no_signal_is_blocked_in_a_program_whatever_is_in_us() {
+        let signals = [libc::SIGTERM, libc::SIGHUP, libc::SIGCHLD];
+        let script = "grep -q '^SigBlk:.0000000000000000$' /proc/self/status";
+        let start = move || {
+            let _signals = crate::signal::Signals::blocked(&signals).unwrap();
+            wait(&mut Program::start(&["sh", "-c", script], Identity::ours(), &[]).unwrap())
+        };
+        // The mask is the thread's.
+        assert_eq!(std::thread::spawn(start).join().unwrap(), Ended::Exited(0));
     }
 
     #[test]
