@@ -10,6 +10,7 @@ pub mod clock;
 pub mod connect;
 mod control;
 pub mod ethtool;
+pub mod gate;
 pub mod ipc;
 pub mod listen;
 pub mod mapped;

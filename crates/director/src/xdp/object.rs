@@ -10,7 +10,8 @@ use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::tc::{NlOptions, TcAttachOptions, TcAttachType};
 use aya::programs::{ProgramError, SchedClassifier, Xdp, XdpMode as AyaXdpMode, tc, xdp};
 use aya::{Ebpf, EbpfLoader};
-use edge::bpf::{GATE_NAME, Map, TestRun, test_run};
+use edge::bpf::{Map, TestRun, test_run};
+use edge::gate::GATE_NAME;
 use edge::netlink::neighbour::{Interface, Mac};
 use model::control::XdpMode;
 use zerocopy::IntoBytes;
@@ -126,7 +127,7 @@ impl Object {
         mode: XdpMode,
         connections_max: u32,
     ) -> Result<Object, EngineError> {
-        edge::bpf::ensure_gate(pins)
+        edge::gate::ensure_gate(pins)
             .map_err(EngineError::system(format!("pin directory {}", pins.display())))?;
         let directory = pins.join(LAYOUT);
         for directory in [&directory, &pins.join(LINKS)] {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use director::xdp::{XdpEngine, XdpOptions};
 use director::{Destination, Engine, ServiceSettings, TableChange};
-use edge::bpf::Gate;
+use edge::gate::Gate;
 use lab::net::Net;
 use model::layer4::{Endpoint, Forwarding, Persistence, Protocol, Scheduler, ServiceKey};
 use model::status::ConnectionStatus;

@@ -164,7 +164,7 @@ pub(crate) fn run(
     for (_, path) in options.habits.pid_files.iter().filter(|(role, _)| role.is_none()) {
         pid_files.write(path, std::process::id())?;
     }
-    if let Err(error) = edge::bpf::ensure_gate(Path::new(&options.runtime.pin_directory)) {
+    if let Err(error) = edge::gate::ensure_gate(Path::new(&options.runtime.pin_directory)) {
         tracing::warn!(
             "no BPF here ({error}): layer-4 balancing in XDP is not possible, VRRP and the proxy are"
         );
@@ -451,7 +451,7 @@ impl Supervisor {
         if self.stop_by.is_some() && self.options.habits.leave_addresses {
             return;
         }
-        if let Ok(gate) = edge::bpf::Gate::open(Path::new(&self.options.runtime.pin_directory)) {
+        if let Ok(gate) = edge::gate::Gate::open(Path::new(&self.options.runtime.pin_directory)) {
             for instance in &self.plan.vrrp.instances {
                 for address in instance.addresses.iter().chain(&instance.excluded_addresses) {
                     let _ = gate.set(address.address, false);

@@ -20,7 +20,7 @@ pub(crate) struct Pins(PathBuf);
 impl Pins {
     pub(crate) fn new(namespace: &Namespace) -> Pins {
         let directory = PathBuf::from("/sys/fs/bpf").join(namespace.name());
-        edge::bpf::ensure_gate(&directory).unwrap();
+        edge::gate::ensure_gate(&directory).unwrap();
         Pins(directory)
     }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use edge::bpf::Gate;
+use edge::gate::Gate;
 use lab::net::{Namespace, Net};
 use model::control::{Event, RolePlan, RoleReport};
 use model::status::{InstanceStatus, VrrpState};
@@ -319,7 +319,7 @@ fn gates_follow_the_state_and_a_reload_moves_only_what_differs() {
         return;
     }
     let pair = Pair::new("vrrpg").unwrap();
-    edge::bpf::ensure_gate(pair.pins.as_ref()).unwrap();
+    edge::gate::ensure_gate(pair.pins.as_ref()).unwrap();
     let gate = Gate::open(pair.pins.as_ref()).unwrap();
     let open = |last: u8| gate.state(Ipv4Addr::new(10, 9, 0, last).into()).unwrap();
 

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use edge::bpf::Gate;
 use edge::clock;
+use edge::gate::Gate;
 use model::control::{FromRole, RolePlan, RoleReport, Runtime, ToRole, TrackerState};
 use model::status::VrrpReport;
 use model::vrrp::{Tracked, VirtualLink, VrrpInstance, VrrpPlan};

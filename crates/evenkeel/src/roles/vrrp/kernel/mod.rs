@@ -23,7 +23,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
-use edge::bpf::Gate;
+use edge::gate::Gate;
 use edge::netlink::Socket;
 use edge::netlink::address::Assigned;
 use edge::netlink::batch::Batch;
