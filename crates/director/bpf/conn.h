@@ -249,7 +249,7 @@ __noinline int slot_step(struct slot *slot, __u64 old, __u32 direction, __u32 ev
 		new = old + ((__u64)next << WORD_STATE_SHIFT) - ((__u64)state << WORD_STATE_SHIFT);
 		new = __sync_val_compare_and_swap(&slot->word, old, new);
 		if (new == old) {
-			if ((state == ESTABLISHED) != (next == ESTABLISHED)) {
+			if (is_active(state) != is_active(next)) {
 				load_count(word_destination(old), state, -1);
 				load_count(word_destination(old), next, 1);
 			}

@@ -12,7 +12,7 @@ static __always_inline void load_count(__u32 destination, __u32 state, __s32 by)
 
 	if (!load)
 		return;
-	if (state == ESTABLISHED)
+	if (is_active(state))
 		__sync_fetch_and_add(&load->active, by);
 	else if (state == TEMPLATE)
 		__sync_fetch_and_add(&load->templates, by);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Connection states and how TCP segments move them: IPVS's names, numbers and behaviour, so that
- * `ipvsadm -Lnc` shows what an administrator expects. "Active" means ESTABLISHED. */
+ * `ipvsadm -Lnc` shows what an administrator expects. */
 #ifndef EVENKEEL_STATES_H
 #define EVENKEEL_STATES_H
 
@@ -71,6 +71,14 @@ static const __u8 next_state[3][4][16] = {
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
+
+/* Whether a connection counts as active: TCP from its SYN until it closes, as in the kernel's
+ * tcp_state_active_table; nothing of UDP. */
+static __always_inline int is_active(__u32 state)
+{
+	return state < STATES &&
+	       1U << state & (1U << ESTABLISHED | 1U << SYN_SENT | 1U << SYN_RECV | 1U << SYNACK);
+}
 
 static __always_inline __u32 event_of(__u8 flags)
 {

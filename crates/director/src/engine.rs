@@ -150,9 +150,9 @@ impl ServiceTable {
 /// Load and counters of one destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DestinationLoad {
-    /// Connections in state ESTABLISHED.
+    /// TCP connections between their SYN and the first FIN or RST.
     pub active: u32,
-    /// Connections in any other state.
+    /// Other connections, all of UDP among them.
     pub inactive: u32,
     /// Persistence templates that point here.
     pub templates: u32,

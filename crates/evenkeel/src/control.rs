@@ -157,9 +157,9 @@ pub(crate) struct ServerChange {
     pub(crate) known: bool,
     /// It is in the tables.
     pub(crate) in_table: bool,
-    /// Its connections in state ESTABLISHED.
+    /// Its TCP connections between their SYN and the first FIN or RST.
     pub(crate) active: u64,
-    /// Its connections in any other state.
+    /// Its other connections.
     pub(crate) inactive: u64,
 }
 

@@ -274,9 +274,9 @@ pub struct RealServerStatus {
     pub flaps: u64,
     /// The last changes, the latest first: seconds ago, up or down, the result that made it.
     pub history: Vec<(u64, bool, String)>,
-    /// Connections in state ESTABLISHED.
+    /// TCP connections between their SYN and the first FIN or RST.
     pub active: u32,
-    /// Connections in any other state.
+    /// Other connections, all of UDP among them.
     pub inactive: u32,
     /// Persistence templates that point here.
     pub templates: u32,
@@ -330,9 +330,9 @@ pub struct SorryStatus {
     pub weight: Option<u32>,
     /// It serves instead of the real servers.
     pub serves: bool,
-    /// Connections in state ESTABLISHED.
+    /// TCP connections between their SYN and the first FIN or RST.
     pub active: u32,
-    /// Connections in any other state.
+    /// Other connections, all of UDP among them.
     pub inactive: u32,
 }
 

@@ -34,9 +34,9 @@ pub use round_robin::{RoundRobin, WeightedRoundRobin};
 pub struct Candidate {
     /// Share of new connections; 0 gets none.
     pub weight: u32,
-    /// Connections in state ESTABLISHED.
+    /// TCP connections between their SYN and the first FIN or RST.
     pub active: u32,
-    /// Connections in any other state.
+    /// Other connections, all of UDP among them.
     pub inactive: u32,
     /// It has met its upper threshold and is not yet below the lower one
     /// (IPVS: `IP_VS_DEST_F_OVERLOAD`).

@@ -12,7 +12,8 @@ const TEMPLATE: u64 = 1 << 42;
 const AWAY: u64 = 1 << 43;
 const ABSENT_SHIFT: u32 = 47;
 const GENERATION_SHIFT: u32 = 51;
-const ESTABLISHED: u64 = 1;
+/// ESTABLISHED, SYN_SENT, SYN_RECV, SYNACK.
+const ACTIVE: [u64; 4] = [1, 2, 3, 10];
 
 /// One slot, as in bpf/table.h.
 #[derive(Clone, Copy, Debug)]
@@ -159,7 +160,7 @@ pub(crate) fn audit(pins: &Path) -> Found {
             counts[2] += 1;
             found.templates += 1;
         } else {
-            counts[usize::from(slot.state() != ESTABLISHED)] += 1;
+            counts[usize::from(!ACTIVE.contains(&slot.state()))] += 1;
             found.connections += 1;
             if slot.template != 0 {
                 *controlled.entry(slot.template).or_default() += 1;

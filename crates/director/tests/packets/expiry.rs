@@ -113,7 +113,7 @@ fn a_packet_after_the_end_starts_anew_even_before_the_sweep() {
         bed.send(&late);
         assert_eq!(bed.counter("passed_no_connection"), 1);
         bed.send(&Frame::tcp((CLIENT, 1001), (VIRTUAL, 80), SYN)).forwarded();
-        assert_eq!(bed.load(key, endpoint(1, 8080)), (0, 1, 0));
+        assert_eq!(bed.load(key, endpoint(1, 8080)), (1, 0, 0));
     });
 }
 

@@ -87,7 +87,7 @@ fn direct_routing_states_follow_the_client_alone() {
         bed.add(key, 1, 1, Forwarding::DirectRouting);
         let at = endpoint(1, 80);
         for (flags, state, load) in [
-            (SYN, "SYN_RECV", (0, 1, 0)),
+            (SYN, "SYN_RECV", (1, 0, 0)),
             (ACK, "ESTABLISHED", (1, 0, 0)),
             (FIN | ACK, "FIN_WAIT", (0, 1, 0)),
             (ACK, "FIN_WAIT", (0, 1, 0)),
@@ -194,7 +194,7 @@ fn a_client_that_comes_back_gets_its_server_and_so_does_its_network() {
         assert_eq!(bed.connect(key, (neighbour, 5000)), first, "same /24");
         let stranger = Ipv4Addr::new(198, 51, 101, 7);
         assert_ne!(bed.connect(key, (stranger, 5000)), first, "another /24");
-        assert_eq!(bed.load(key, endpoint(first, 8080)), (0, 11, 1));
+        assert_eq!(bed.load(key, endpoint(first, 8080)), (11, 0, 1));
         let templates = bed.connections().iter().filter(|conn| conn.client.port == 0).count();
         assert_eq!(templates, 2);
     });
@@ -212,7 +212,7 @@ fn a_template_outlives_weight_zero_but_not_the_removal_of_its_server() {
         assert_eq!(bed.connect(key, client(40001)), 1);
         bed.remove(key, endpoint(1, 8080));
         assert_eq!(bed.connect(key, client(40002)), 2);
-        assert_eq!(bed.load(key, endpoint(2, 8080)), (0, 1, 1));
+        assert_eq!(bed.load(key, endpoint(2, 8080)), (1, 0, 1));
     });
 }
 
