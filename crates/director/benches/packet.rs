@@ -127,7 +127,7 @@ fn one_round(objects: &[Ebpf; 2], case: &Case, frame: &[u8]) -> [u32; 3] {
 /// A service with servers from 10.0.0.1 on.
 fn add_service(engine: &mut XdpEngine, port: u16, servers: u8, forwarding: Forwarding) {
     let address = Ipv4Addr::new(192, 0, 2, 1).into();
-    let key = ServiceKey { address, port, protocol: Protocol::Tcp };
+    let key = ServiceKey::Address { address, port, protocol: Protocol::Tcp };
     let settings = ServiceSettings {
         scheduler: Scheduler::WeightedLeastConnection,
         ..ServiceSettings::default()

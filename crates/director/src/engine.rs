@@ -272,7 +272,7 @@ mod tests {
 
     fn key(last: u8) -> ServiceKey {
         let address = IpAddr::from([192, 0, 2, last]);
-        ServiceKey { address, port: 80, protocol: Protocol::Tcp }
+        ServiceKey::Address { address, port: 80, protocol: Protocol::Tcp }
     }
 
     fn server(last: u8, weight: u32) -> Destination {

@@ -172,7 +172,7 @@ mod tests {
 
     fn service(last: u8, algorithm: bool, real_servers: Vec<RealServer>) -> VirtualServer {
         let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, last));
-        let key = ServiceKey { address, port: 80, protocol: Protocol::Tcp };
+        let key = ServiceKey::Address { address, port: 80, protocol: Protocol::Tcp };
         let scheduler =
             if algorithm { Scheduler::RoundRobin } else { Scheduler::WeightedLeastConnection };
         let real_servers = real_servers.into();

@@ -16,8 +16,10 @@ use crate::shared::Shared;
 use crate::vrrp::{Command, Fifo, TrackFile, User};
 
 mod scheduler;
+mod service;
 
 pub use scheduler::{HashFlags, Scheduler};
+pub use service::ServiceKey;
 
 /// Most virtual servers: the data plane's tables have this many places.
 pub const VIRTUAL_SERVERS_MAX: usize = 2_048;
@@ -140,34 +142,6 @@ impl fmt::Display for Protocol {
             Protocol::Tcp => "TCP",
             Protocol::Udp => "UDP",
         })
-    }
-}
-
-/// Identity of a virtual server: what a packet is matched with. Stable over reloads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ServiceKey {
-    /// The virtual address.
-    pub address: IpAddr,
-    /// The virtual port; 0 takes every port (needs persistence, as in IPVS).
-    pub port: u16,
-    /// The protocol.
-    pub protocol: Protocol,
-}
-
-impl ServiceKey {
-    /// The port of all of these; 0 when they differ, which stands for the port the client used.
-    pub fn common_port(services: &[ServiceKey]) -> u16 {
-        match services {
-            [first, rest @ ..] if rest.iter().all(|key| key.port == first.port) => first.port,
-            _ => 0,
-        }
-    }
-}
-
-impl fmt::Display for ServiceKey {
-    /// `TCP 192.0.2.1:80`
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.protocol, Endpoint { address: self.address, port: self.port })
     }
 }
 
@@ -353,12 +327,20 @@ impl VirtualServer {
         of_servers.or_else(of_sorry).unwrap_or_default()
     }
 
+    /// What its services speak; none if that is left to the packets (`virtual_server fwmark`).
+    pub fn protocol(&self) -> Option<Protocol> {
+        match &self.id {
+            VirtualServerId::Service(key) => key.protocol(),
+            VirtualServerId::Group { protocol, .. } => Some(*protocol),
+        }
+    }
+
     /// The first service that it matches, by which it is known where there is room for one.
     pub fn key(&self) -> ServiceKey {
         match (&self.id, self.services.first()) {
             (VirtualServerId::Service(key), _) | (_, Some(key)) => *key,
             (VirtualServerId::Group { protocol, .. }, None) => {
-                ServiceKey { address: [0; 4].into(), port: 0, protocol: *protocol }
+                ServiceKey::Address { address: [0; 4].into(), port: 0, protocol: *protocol }
             }
         }
     }

@@ -56,7 +56,7 @@ pub(super) fn interfaces(
     let mut findings = Vec::new();
     for (source, server) in from.virtual_servers.iter().zip(&plan.virtual_servers) {
         let mut first_unheld = None;
-        for address in server.services.iter().map(|key| key.address) {
+        for address in server.services.iter().filter_map(ServiceKey::address) {
             match held.get(&address) {
                 Some(held) => interfaces.extend(held.interface.map(|name| (name, ()))),
                 None if held.is_empty() || unheld.insert(address, ()).is_some() => {}
@@ -124,7 +124,7 @@ pub(super) fn binds(
             }
         }
         let taken_by = [address.port(), 0].into_iter().find_map(|port| {
-            let key = ServiceKey { address: address.ip(), port, protocol: Protocol::Tcp };
+            let key = ServiceKey::Address { address: address.ip(), port, protocol: Protocol::Tcp };
             services.get(&key)
         });
         if let Some(&service) = taken_by {

@@ -8,7 +8,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use model::check::{CheckKind, Checker};
-use model::layer4::{Endpoint, Layer4Plan, VirtualServer};
+use model::layer4::{Endpoint, Layer4Plan, ServiceKey, VirtualServer};
 
 use super::across::Held;
 use crate::diagnostic::Diagnostic;
@@ -29,7 +29,7 @@ pub(super) fn find(
     let addresses: BTreeSet<IpAddr> = plan
         .virtual_servers
         .iter()
-        .flat_map(|server| server.services.iter().map(|key| key.address))
+        .flat_map(|server| server.services.iter().filter_map(ServiceKey::address))
         .collect();
     let reach = Reach { held, addresses };
     let (mut weights, mut slow) = (Weights::default(), SlowChecks::default());
@@ -208,10 +208,11 @@ fn suspended(
     held: &BTreeMap<IpAddr, Held<'_>>,
 ) -> Option<Diagnostic> {
     let span = source.ha_suspend?;
-    if server.services.iter().any(|key| held.contains_key(&key.address)) {
+    let mut addresses = server.services.iter().filter_map(ServiceKey::address);
+    let address = addresses.clone().next()?;
+    if addresses.any(|address| held.contains_key(&address)) {
         return None;
     }
-    let address = server.services.first()?.address;
     let message = format!(
         "no vrrp_instance holds {address}: without somebody else to add it, nothing is checked"
     );

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use model::layer4::{Endpoint, Forwarding, HashFlags, Protocol, Scheduler, ServiceKey, Tunnel};
+use model::vrrp::Family;
 use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -149,18 +150,34 @@ pub(crate) fn protocol_of(number: u8) -> Protocol {
     if number == Protocol::Udp.number() { Protocol::Udp } else { Protocol::Tcp }
 }
 
+/// The protocol of a service of a firewall mark, whose address is the mark (IPVS: IPPROTO_IP).
+pub(crate) const MARKED: u8 = 0;
+
 impl RawServiceKey {
     pub(crate) fn of(key: &ServiceKey) -> Option<RawServiceKey> {
-        Some(RawServiceKey {
-            address: octets(key.address)?,
-            port: key.port.into(),
-            protocol: key.protocol.number(),
-            unused: 0,
-        })
+        match *key {
+            ServiceKey::Address { address, port, protocol } => Some(RawServiceKey {
+                address: octets(address)?,
+                port: port.into(),
+                protocol: protocol.number(),
+                unused: 0,
+            }),
+            ServiceKey::Mark { mark, family: Family::Ipv4 } => Some(RawServiceKey {
+                address: mark.to_be_bytes(),
+                port: 0.into(),
+                protocol: MARKED,
+                unused: 0,
+            }),
+            ServiceKey::Mark { family: Family::Ipv6, .. } => None,
+        }
     }
 
     pub(crate) fn key(&self) -> ServiceKey {
-        ServiceKey {
+        if self.protocol == MARKED {
+            let mark = u32::from_be_bytes(self.address);
+            return ServiceKey::Mark { mark, family: Family::Ipv4 };
+        }
+        ServiceKey::Address {
             address: Ipv4Addr::from(self.address).into(),
             port: self.port.get(),
             protocol: protocol_of(self.protocol),

@@ -41,7 +41,7 @@ pub(crate) fn connections(maps: &Maps, state: &TableState, now: Time) -> Vec<Con
         let server = state.destination(slot.destination()).map(|found| found.raw.endpoint());
         let server = server.unwrap_or_else(|| endpoint([0; 4], 0));
         ConnectionStatus {
-            service: ServiceKey {
+            service: ServiceKey::Address {
                 address: Ipv4Addr::from(slot.address).into(),
                 port,
                 protocol: protocol_of(slot.protocol()),

@@ -9,10 +9,11 @@ use director::xdp::{XdpEngine, XdpOptions};
 use director::{Destination, Engine, ServiceSettings, TableChange};
 use lab::net::{Namespace, Net};
 use lab::unpack::Unpacker;
-use model::layer4::{Endpoint, Forwarding, Protocol, Scheduler, ServiceKey, Tunnel};
+use model::layer4::{Endpoint, Forwarding, Scheduler, ServiceKey, Tunnel};
 
 use crate::world::{
-    DOWNLOAD, PATIENCE, PORT, Running, VIRTUAL, World, counter, download, key, start_with, upload,
+    DOWNLOAD, PATIENCE, PORT, Running, VIRTUAL, World, counter, download, key, start_with, udp_key,
+    upload,
 };
 
 /// NAT: client -- near -- director -- far -- server.
@@ -267,7 +268,7 @@ fn refused(path: &Path) {
 #[test]
 fn a_client_learns_from_the_server_that_nobody_listens() {
     let Some(path) = Path::new("l4refused", Forwarding::Nat) else { return };
-    let key = ServiceKey { protocol: Protocol::Udp, ..key() };
+    let key = udp_key();
     let mut running = path.start(key, path.server());
     refused(&path);
     assert_eq!(path.world.checksum_errors(), 0);
@@ -277,7 +278,7 @@ fn a_client_learns_from_the_server_that_nobody_listens() {
 #[test]
 fn a_client_learns_from_the_director_as_a_server_that_nobody_listens() {
     let Some(path) = Path::new("l4refusedself", Forwarding::Nat) else { return };
-    let key = ServiceKey { protocol: Protocol::Udp, ..key() };
+    let key = udp_key();
     let endpoint = Endpoint { address: IpAddr::from([10, 0, 0, 254]), port: 8080 };
     let mut running = path.start(key, Destination::new(endpoint, 1, Forwarding::Nat));
     refused(&path);
@@ -288,7 +289,7 @@ fn a_client_learns_from_the_director_as_a_server_that_nobody_listens() {
 #[test]
 fn a_trace_of_the_route_shows_the_virtual_address_where_the_director_is() {
     let Some(path) = Path::new("l4trace", Forwarding::Nat) else { return };
-    let key = ServiceKey { protocol: Protocol::Udp, ..key() };
+    let key = udp_key();
     let mut running = path.start(key, path.server());
     let unreachable = |ttl: u32| {
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();

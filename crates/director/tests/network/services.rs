@@ -10,10 +10,10 @@ use director::xdp::XdpOptions;
 use director::{Destination, Engine, ServiceSettings, TableChange};
 use lab::net::Net;
 use model::control::XdpMode;
-use model::layer4::{Endpoint, Forwarding, Protocol, Scheduler, ServiceKey};
+use model::layer4::{Endpoint, Forwarding, Scheduler, ServiceKey};
 
 use crate::world::{DOWNLOAD, PATIENCE, PORT, VIRTUAL, World, counter, destination, download};
-use crate::world::{key, server_address, start_with};
+use crate::world::{key, server_address, start_with, udp_key};
 
 /// A service over servers with these weights.
 fn service(key: ServiceKey, scheduler: Scheduler, servers: &[Destination]) -> Vec<TableChange> {
@@ -51,7 +51,7 @@ fn datagrams_go_through_nat_and_back_and_a_client_stays_with_its_server() {
     let forwarding = Forwarding::Nat;
     let Some(world) = World::new("l4udp", forwarding) else { return };
     echo(&world, forwarding);
-    let udp = ServiceKey { protocol: Protocol::Udp, ..key() };
+    let udp = udp_key();
     let changes = service(udp, Scheduler::RoundRobin, &both(forwarding));
     let mut running = start_with(&world, XdpOptions::new(&world.pins), changes);
     let ask = |socket: &UdpSocket, size: usize| {
@@ -122,7 +122,7 @@ fn datagrams_in_fragments_go_both_ways() {
     {
         let Some(world) = World::new(tag, forwarding) else { return };
         echo(&world, forwarding);
-        let udp = ServiceKey { protocol: Protocol::Udp, ..key() };
+        let udp = udp_key();
         let changes = service(udp, Scheduler::RoundRobin, &both(forwarding));
         let mut running = start_with(&world, XdpOptions::new(&world.pins), changes);
         large_datagrams_come_back(&world, 20);
@@ -153,7 +153,7 @@ fn a_director_that_is_its_own_server_answers_in_fragments() {
             let _ = socket.send_to(&buffer[..count + 1], from);
         }
     });
-    let udp = ServiceKey { protocol: Protocol::Udp, ..key() };
+    let udp = udp_key();
     let myself = Destination {
         endpoint: Endpoint { address: own, port: 8080 },
         ..destination(1, forwarding)

@@ -183,7 +183,11 @@ pub(crate) struct Running {
 }
 
 pub(crate) fn key() -> ServiceKey {
-    ServiceKey { address: VIRTUAL.into(), port: PORT, protocol: Protocol::Tcp }
+    ServiceKey::Address { address: VIRTUAL.into(), port: PORT, protocol: Protocol::Tcp }
+}
+
+pub(crate) fn udp_key() -> ServiceKey {
+    ServiceKey::Address { address: VIRTUAL.into(), port: PORT, protocol: Protocol::Udp }
 }
 
 pub(crate) fn destination(last: u8, forwarding: Forwarding) -> Destination {

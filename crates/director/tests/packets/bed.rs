@@ -96,7 +96,7 @@ pub(crate) fn fresh_pins() -> PathBuf {
 }
 
 pub(crate) fn service(protocol: Protocol, port: u16) -> ServiceKey {
-    ServiceKey { address: VIRTUAL.into(), port, protocol }
+    ServiceKey::Address { address: VIRTUAL.into(), port, protocol }
 }
 
 pub(crate) fn endpoint(last: u8, port: u16) -> Endpoint {
@@ -135,7 +135,7 @@ impl Bed {
 
     /// Adds server 10.0.0.LAST at the service's port plus 8000.
     pub(crate) fn add(&mut self, key: ServiceKey, last: u8, weight: u32, forwarding: Forwarding) {
-        let port = match (key.port, forwarding) {
+        let port = match (key.port(), forwarding) {
             (0, _) => 0,
             (port, Forwarding::DirectRouting | Forwarding::Tunnel(_)) => port,
             (port, Forwarding::Nat) => port + 8000,
@@ -154,7 +154,7 @@ impl Bed {
         weight: u32,
         forwarding: Forwarding,
     ) {
-        let port = if forwarding == Forwarding::Nat { key.port + 8000 } else { key.port };
+        let port = if forwarding == Forwarding::Nat { key.port() + 8000 } else { key.port() };
         let destination = Destination::new(endpoint(last, port), weight, forwarding);
         self.engine.apply(&[TableChange::UpdateDestination(key, destination)]).unwrap();
     }
@@ -202,10 +202,10 @@ impl Bed {
 
     /// Opens a connection from a client port; returns the server's last octet.
     pub(crate) fn connect(&self, key: ServiceKey, from: Side) -> u8 {
-        let to = (VIRTUAL, key.port);
-        let first = match key.protocol {
-            Protocol::Tcp => Frame::tcp(from, to, SYN),
-            Protocol::Udp => Frame::udp(from, to),
+        let to = (VIRTUAL, key.port());
+        let first = match key.protocol() {
+            Some(Protocol::Tcp) | None => Frame::tcp(from, to, SYN),
+            Some(Protocol::Udp) => Frame::udp(from, to),
         };
         self.send(&first).forwarded().to_mac[5]
     }
@@ -213,9 +213,9 @@ impl Bed {
     /// Client and server agree on a TCP connection through NAT.
     pub(crate) fn establish(&self, key: ServiceKey, from: Side) -> u8 {
         let last = self.connect(key, from);
-        let server = (Ipv4Addr::new(10, 0, 0, last), key.port + 8000);
+        let server = (Ipv4Addr::new(10, 0, 0, last), key.port() + 8000);
         self.send(&Frame::tcp(server, from, SYN | ACK));
-        self.send(&Frame::tcp(from, (VIRTUAL, key.port), ACK)).forwarded();
+        self.send(&Frame::tcp(from, (VIRTUAL, key.port()), ACK)).forwarded();
         last
     }
 

@@ -101,8 +101,11 @@ fn two_processors_at_the_same_flows_leave_one_entry_each_and_no_count_is_lost() 
 #[test]
 fn any_mixture_of_packets_and_sweeps_in_a_table_too_small_keeps_every_count() {
     with_drill(64, 1000, |drill| {
-        let web = service(Protocol::Tcp, 80);
-        let at = |last: u8| ServiceKey { address: [192, 0, 2, last].into(), ..web };
+        let at = |last: u8| ServiceKey::Address {
+            address: [192, 0, 2, last].into(),
+            port: 80,
+            protocol: Protocol::Tcp,
+        };
         add_service(&mut drill.bed, at(1), Forwarding::Nat, true);
         add_service(&mut drill.bed, at(2), Forwarding::Nat, false);
         add_service(&mut drill.bed, at(3), Forwarding::DirectRouting, true);

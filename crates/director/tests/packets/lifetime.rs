@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use director::{Engine, TableChange};
-use model::layer4::{Forwarding, Protocol, Scheduler};
+use model::layer4::{Forwarding, Protocol, Scheduler, ServiceKey};
 
 use crate::bed::{
     Bed, CLIENT, Outcome, VIRTUAL, endpoint, fresh_pins, in_namespace, persistence, service,
@@ -236,8 +236,8 @@ fn a_service_for_every_port_keeps_a_client_on_one_server_over_all_ports() {
 fn two_virtual_addresses_do_not_mix_one_clients_answers() {
     with_bed(|bed| {
         let web = service(Protocol::Tcp, 80);
-        let mut other = web;
-        other.address = Ipv4Addr::new(192, 0, 2, 2).into();
+        let address = Ipv4Addr::new(192, 0, 2, 2).into();
+        let other = ServiceKey::Address { address, port: 80, protocol: Protocol::Tcp };
         for key in [web, other] {
             bed.add_service(key, Scheduler::RoundRobin, None);
             bed.add(key, 1, 1, Forwarding::Nat);

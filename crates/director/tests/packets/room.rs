@@ -37,7 +37,7 @@ fn crowd(port: u16, flags: u8) -> Frame {
 }
 
 fn ports(bed: &Bed) -> Vec<u16> {
-    let mut ports: Vec<u16> = bed.connections().iter().map(|conn| conn.service.port).collect();
+    let mut ports: Vec<u16> = bed.connections().iter().map(|conn| conn.service.port()).collect();
     ports.sort_unstable();
     ports
 }

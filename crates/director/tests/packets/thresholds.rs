@@ -21,7 +21,7 @@ fn limit(bed: &mut Bed, key: ServiceKey, last: u8, upper: u32, lower: u32) {
     let destination = Destination {
         upper_threshold: upper,
         lower_threshold: lower,
-        ..Destination::new(endpoint(last, key.port + 8000), 1, Forwarding::Nat)
+        ..Destination::new(endpoint(last, key.port() + 8000), 1, Forwarding::Nat)
     };
     bed.engine.apply(&[TableChange::UpdateDestination(key, destination)]).unwrap();
 }
@@ -44,7 +44,7 @@ fn open(bed: &Bed, key: ServiceKey, first_port: u16, count: u16) -> Vec<u16> {
 
 fn reset(bed: &mut Bed, key: ServiceKey, ports: &[u16]) {
     for port in ports {
-        bed.send(&Frame::tcp((CLIENT, *port), (VIRTUAL, key.port), RST)).forwarded();
+        bed.send(&Frame::tcp((CLIENT, *port), (VIRTUAL, key.port()), RST)).forwarded();
     }
     // Longer than CLOSE lasts, and much shorter than ESTABLISHED.
     age(bed, 15);
@@ -101,7 +101,7 @@ fn a_connection_is_dropped_when_every_server_has_enough() {
         limit(bed, key, 2, 1, 0);
         open(bed, key, 30_000, 5);
         let before = bed.counter("dropped_no_destination");
-        let more = bed.send(&Frame::tcp((CLIENT, 30_100), (VIRTUAL, key.port), SYN));
+        let more = bed.send(&Frame::tcp((CLIENT, 30_100), (VIRTUAL, key.port()), SYN));
         assert!(matches!(more, Outcome::Drop));
         assert_eq!(bed.counter("dropped_no_destination"), before + 1);
     });

@@ -112,7 +112,7 @@ fn fill(pins: &Path) -> std::result::Result<XdpEngine, String> {
     let ours = [2, 0, 0, 0, 0, 1];
     engine.test_interface(1, ours).map_err(|error| explain(&error))?;
     let address = Ipv4Addr::new(192, 0, 2, 1).into();
-    let key = ServiceKey { address, port: 80, protocol: Protocol::Tcp };
+    let key = ServiceKey::Address { address, port: 80, protocol: Protocol::Tcp };
     let settings =
         ServiceSettings { scheduler: Scheduler::RoundRobin, ..ServiceSettings::default() };
     let endpoint = Endpoint { address: Ipv4Addr::new(10, 0, 0, 1).into(), port: 8080 };

@@ -1,10 +1,12 @@
 //! `evenkeel ipvsadm`: the layer-4 tables as ipvsadm(8) prints them.
 
 use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
-use model::layer4::Protocol;
+use model::layer4::ServiceKey;
 use model::status::{ConnectionStatus, Counters, DirectorReport};
+use model::vrrp::Family;
 
 use crate::cli::IpvsadmArgs;
 use crate::control::{MISTAKEN, Request, Response, ask};
@@ -40,8 +42,7 @@ fn service_table(report: &DirectorReport) -> String {
     text.push_str("Prot LocalAddress:Port Scheduler Flags\n");
     text.push_str("  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n");
     for service in &report.services {
-        let (protocol, address) = name(service.key.protocol, service.key.address, service.key.port);
-        let _ = write!(text, "{protocol}  {address} {}", service.scheduler);
+        let _ = write!(text, "{} {}", name(service.key), service.scheduler);
         if let Some(persistence) = service.persistence {
             let _ = write!(text, " persistent {}", persistence.timeout.as_secs());
             if persistence.prefix_len < 32 {
@@ -86,8 +87,7 @@ fn statistics(report: &DirectorReport) -> String {
     );
     text.push_str("  -> RemoteAddress:Port\n");
     for service in &report.services {
-        let (protocol, address) = name(service.key.protocol, service.key.address, service.key.port);
-        let _ = writeln!(text, "{protocol}  {address:<28} {}", counters(&service.counters));
+        let _ = writeln!(text, "{:<33} {}", name(service.key), counters(&service.counters));
         for server in service.servers.iter().filter(|server| server.in_table) {
             let _ = writeln!(
                 text,
@@ -126,11 +126,10 @@ fn connection_table(connections: &[ConnectionStatus]) -> String {
     let mut text = String::from("IPVS connection entries\n");
     text.push_str("pro expire state       source             virtual            destination\n");
     for connection in connections {
-        let protocol = connection.service.protocol;
-        let (_, address) = name(protocol, connection.service.address, connection.service.port);
+        let (protocol, address) = of_connection(connection.service);
         let _ = writeln!(
             text,
-            "{protocol} {:02}:{:02}  {:<11} {:<18} {:<18} {}",
+            "{protocol:<3} {:02}:{:02}  {:<11} {:<18} {:<18} {}",
             connection.expires_seconds / 60,
             connection.expires_seconds % 60,
             connection.state,
@@ -142,15 +141,38 @@ fn connection_table(connections: &[ConnectionStatus]) -> String {
     text
 }
 
-fn name(protocol: Protocol, address: std::net::IpAddr, port: u16) -> (String, String) {
-    (protocol.to_string(), std::net::SocketAddr::new(address, port).to_string())
+/// `TCP  192.0.2.1:80`, `FWM  80`, `FWM  80 IPv6`
+fn name(key: ServiceKey) -> String {
+    match key {
+        ServiceKey::Address { address, port, protocol } => {
+            format!("{protocol}  {}", SocketAddr::new(address, port))
+        }
+        ServiceKey::Mark { mark, family: Family::Ipv4 } => format!("FWM  {mark}"),
+        ServiceKey::Mark { mark, family: Family::Ipv6 } => format!("FWM  {mark} IPv6"),
+    }
+}
+
+/// Protocol and virtual address. A firewall mark, which persistence has, is an address to IPVS.
+fn of_connection(key: ServiceKey) -> (String, String) {
+    match key {
+        ServiceKey::Address { address, port, protocol } => {
+            (protocol.to_string(), SocketAddr::new(address, port).to_string())
+        }
+        ServiceKey::Mark { mark, family } => {
+            let address = match family {
+                Family::Ipv4 => IpAddr::from(Ipv4Addr::from_bits(mark)),
+                Family::Ipv6 => IpAddr::from(Ipv6Addr::from_bits(u128::from(mark) << 96)),
+            };
+            (String::from("IP"), SocketAddr::new(address, 0).to_string())
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use model::layer4::VirtualServerId;
-    use model::layer4::{Endpoint, Forwarding, HashFlags, Persistence, Scheduler, ServiceKey};
+    use model::layer4::{Endpoint, Forwarding, HashFlags, Persistence, Protocol, Scheduler};
     use model::status::{QuorumStatus, RealServerStatus, ServiceStatus};
     use std::time::Duration;
 
@@ -158,7 +180,7 @@ mod tests {
     fn the_table_is_ipvsadms() {
         let endpoint = Endpoint { address: "10.0.2.11".parse().unwrap(), port: 8080 };
         let address = "10.0.1.100".parse().unwrap();
-        let key = ServiceKey { address, port: 80, protocol: Protocol::Tcp };
+        let key = ServiceKey::Address { address, port: 80, protocol: Protocol::Tcp };
         let mut report = DirectorReport {
             services: vec![ServiceStatus {
                 id: VirtualServerId::Service(key),

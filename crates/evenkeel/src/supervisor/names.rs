@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use model::Plan;
 use model::check::Checker;
 use model::layer4::{Endpoint, Forwarding, Protocol, ServiceKey, VirtualServer, VirtualServerId};
+use model::vrrp::Family;
 
 /// Names that an error lists.
 const LISTED_MAX: usize = 8;
@@ -42,13 +43,23 @@ pub(super) fn virtual_server_of_event(service: &str) -> Option<VirtualServerId> 
     let protocol = match protocol {
         "TCP" => Protocol::Tcp,
         "UDP" => Protocol::Udp,
+        "FWM" => return mark(rest).map(VirtualServerId::Service),
         _ => return None,
     };
     if let Some(name) = rest.strip_prefix("group ") {
         return Some(VirtualServerId::Group { name: name.to_owned(), protocol });
     }
     let (address, port) = endpoint(rest)?;
-    Some(VirtualServerId::Service(ServiceKey { address, port: port?, protocol }))
+    Some(VirtualServerId::Service(ServiceKey::Address { address, port: port?, protocol }))
+}
+
+/// `80`, `80 IPv6`
+fn mark(text: &str) -> Option<ServiceKey> {
+    let (mark, family) = match text.strip_suffix(" IPv6") {
+        Some(mark) => (mark, Family::Ipv6),
+        None => (text, Family::Ipv4),
+    };
+    Some(ServiceKey::Mark { mark: mark.parse().ok()?, family })
 }
 
 /// Both of a real server by its names in full, as events have them.
@@ -58,8 +69,9 @@ pub(super) fn of_event(service: &str, server: &str) -> Option<(VirtualServerId, 
     Some((virtual_server_of_event(service)?, endpoint))
 }
 
-/// The virtual server meant by `TCP 192.0.2.1:80`, `192.0.2.1:80`, `192.0.2.1`, `group web` or
-/// `TCP group web`; an address of a group is its group's. An error says what there is.
+/// The virtual server meant by `TCP 192.0.2.1:80`, `192.0.2.1:80`, `192.0.2.1`, `group web`,
+/// `TCP group web`, `fwmark 80` or `fwmark 80 IPv6`; an address of a group is its group's. An error
+/// says what there is.
 pub(super) fn virtual_server(plan: &Plan, text: &str) -> Result<VirtualServerId, String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let (protocol, rest) = match words.split_first() {
@@ -69,15 +81,18 @@ pub(super) fn virtual_server(plan: &Plan, text: &str) -> Result<VirtualServerId,
     };
     let servers = &plan.layer4.virtual_servers;
     let fits = |server: &&VirtualServer| {
-        let of_protocol = protocol.is_none_or(|wanted| server.key().protocol == wanted);
+        let of_protocol = protocol.is_none_or(|wanted| server.protocol() == Some(wanted));
         of_protocol
             && match (rest, &server.id) {
                 (["group", name], VirtualServerId::Group { name: known, .. }) => name == known,
                 ([name], VirtualServerId::Group { name: known, .. }) if name == known => true,
+                ([word, name @ ..], _) if is_mark(word) => {
+                    mark(&name.join(" ")).is_some_and(|key| server.services.contains(&key))
+                }
                 ([address], _) => endpoint(address).is_some_and(|(address, port)| {
                     let mut keys = server.services.iter();
                     keys.any(|key| {
-                        key.address == address && port.is_none_or(|port| key.port == port)
+                        key.address() == Some(address) && port.is_none_or(|port| key.port() == port)
                     })
                 }),
                 (_, _) => false,
@@ -145,7 +160,15 @@ pub(super) fn new_server(
     let (address, port) = endpoint(text).ok_or_else(|| {
         format!("{text} is no address of a real server; write one such as 10.0.0.1:80")
     })?;
+    let marks_alone = server.services.iter().all(|key| key.mark().is_some());
     let port = match (port, id) {
+        (Some(port @ 1..), _) if marks_alone => {
+            return Err(format!(
+                "servers of a firewall mark get the port the client used: write {address}, not \
+                 port {port}"
+            ));
+        }
+        (_, _) if marks_alone => 0,
         (Some(port), _) => port,
         (None, VirtualServerId::Service(_)) => common,
         (None, VirtualServerId::Group { .. }) => {
@@ -156,7 +179,7 @@ pub(super) fn new_server(
         return Err(format!("{address} cannot be the address of a real server"));
     }
     let key = server.key();
-    if address.is_ipv4() != key.address.is_ipv4() {
+    if Family::of(address) != key.family() {
         return Err(format!("{id} has addresses of the other family than {address}"));
     }
     if port == 0 && common != 0 {
@@ -170,10 +193,17 @@ pub(super) fn new_server(
              or --forwarding nat"
         ));
     }
-    if server.services.iter().any(|key| key.address == address && (key.port == port || port == 0)) {
+    let is_own =
+        |key: &ServiceKey| key.address() == Some(address) && (key.port() == port || port == 0);
+    if server.services.iter().any(is_own) {
         return Err("a real server cannot be its own virtual server".to_owned());
     }
     Ok(Endpoint { address, port })
+}
+
+/// The word before a firewall mark: keepalived.conf's, or ipvsadm's.
+fn is_mark(word: &str) -> bool {
+    word.eq_ignore_ascii_case("fwmark") || word.eq_ignore_ascii_case("fwm")
 }
 
 /// `10.0.0.1:80`, `10.0.0.1`, `[2001:db8::1]:80`, `2001:db8::1`
@@ -229,7 +259,7 @@ mod tests {
     use super::*;
 
     fn key(last: u8, port: u16, protocol: Protocol) -> ServiceKey {
-        ServiceKey { address: [192, 0, 2, last].into(), port, protocol }
+        ServiceKey::Address { address: [192, 0, 2, last].into(), port, protocol }
     }
 
     fn plan() -> Plan {

@@ -303,7 +303,11 @@ mod tests {
     }
 
     fn plan() -> Plan {
-        let key = ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp };
+        let key = ServiceKey::Address {
+            address: [192, 0, 2, 1].into(),
+            port: 80,
+            protocol: Protocol::Tcp,
+        };
         let real_servers = vec![RealServer::new(endpoint(1)), RealServer::new(endpoint(2))].into();
         let mut plan = Plan::default();
         plan.layer4.virtual_servers =
@@ -346,7 +350,7 @@ mod tests {
     fn the_director_is_asked_for_changed_servers_alone() {
         let key = |port| {
             let address = [192, 0, 2, 1].into();
-            VirtualServerId::Service(ServiceKey { address, port, protocol: Protocol::Tcp })
+            VirtualServerId::Service(ServiceKey::Address { address, port, protocol: Protocol::Tcp })
         };
         let servers = [(key(80), endpoint(1)), (key(80), endpoint(2)), (key(81), endpoint(1))];
         let scope = |port, servers| Scope { virtual_server: key(port), servers: Some(servers) };

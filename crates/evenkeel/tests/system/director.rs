@@ -103,7 +103,7 @@ fn plan(weights: &[u32]) -> Layer4Plan {
             ..RealServer::new(Endpoint { address: target.ip(), port: 80 })
         }
     };
-    let key = ServiceKey { address: service().ip(), port: 80, protocol: Protocol::Tcp };
+    let key = ServiceKey::Address { address: service().ip(), port: 80, protocol: Protocol::Tcp };
     let service = VirtualServer {
         scheduler: Scheduler::WeightedRoundRobin,
         real_servers: weights.iter().copied().zip(0..).map(server).collect(),

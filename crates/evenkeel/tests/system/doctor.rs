@@ -297,7 +297,7 @@ fn a_packet_filter_that_keeps_adverts_out_is_named() {
 /// The service of [`NAT`] with one real server, as the director role gets it.
 fn service() -> Layer4Plan {
     let (address, protocol) = ([10, 1, 0, 100].into(), Protocol::Tcp);
-    let mut service = VirtualServer::new(ServiceKey { address, port: 80, protocol });
+    let mut service = VirtualServer::new(ServiceKey::Address { address, port: 80, protocol });
     let endpoint = Endpoint { address: [10, 2, 0, 11].into(), port: 80 };
     service.real_servers = vec![RealServer::new(endpoint)].into();
     let interfaces = vec!["eth0".into()];

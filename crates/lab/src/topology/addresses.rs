@@ -55,9 +55,9 @@ impl AddressPlan {
         used.extend(found.services.iter().map(|service| *service.address.ip()));
         used.extend(found.servers.iter().map(|server| server.address));
         let services = plan.layer4.virtual_servers.iter().flat_map(|server| &server.services);
-        used.extend(services.filter_map(|key| match key.address {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
+        used.extend(services.filter_map(|key| match key.address() {
+            Some(IpAddr::V4(address)) => Some(address),
+            Some(IpAddr::V6(_)) | None => None,
         }));
         let clash = used.iter().find(|&&address| {
             CLIENT_NETWORK.contains(address) || CLIENTS_NETWORK.contains(address)

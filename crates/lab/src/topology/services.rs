@@ -190,7 +190,7 @@ impl Found {
         key: ServiceKey,
         notes: &mut Vec<String>,
     ) {
-        let (IpAddr::V4(address), port) = (key.address, key.port) else {
+        let ServiceKey::Address { address: IpAddr::V4(address), port, protocol } = key else {
             notes.push(format!("{key}: the lab rehearses IPv4 only"));
             return;
         };
@@ -200,7 +200,7 @@ impl Found {
         let port = if port == 0 { 80 } else { port };
         let mut shares = Vec::new();
         for real_server in &virtual_server.real_servers {
-            let IpAddr::V4(address) = real_server.endpoint.address else {
+            let IpAddr::V4(at) = real_server.endpoint.address else {
                 notes.push(format!("{}: the lab rehearses IPv4 only", real_server.endpoint));
                 continue;
             };
@@ -211,13 +211,13 @@ impl Found {
                 _ if direct => port,
                 own => own,
             };
-            let server = self.server(address, None);
-            self.listen(server, key.protocol, server_port);
+            let server = self.server(at, None);
+            self.listen(server, protocol, server_port);
             self.listen_for_checkers(server, &real_server.checkers);
-            if let (true, IpAddr::V4(service)) = (direct, key.address) {
+            if direct {
                 let loopback = &mut self.servers[server].loopback;
-                if !loopback.contains(&service) {
-                    loopback.push(service);
+                if !loopback.contains(&address) {
+                    loopback.push(address);
                 }
             }
             if let Forwarding::Tunnel(tunnel) = real_server.forwarding {
@@ -237,7 +237,7 @@ impl Found {
                 notice_return: real_server.checkers.iter().map(return_noticed).max(),
             });
         }
-        let request = match key.protocol {
+        let request = match protocol {
             Protocol::Udp => Request::Datagram,
             Protocol::Tcp if GREETING_PORTS.contains(&port) => Request::Greeting,
             Protocol::Tcp => Request::Http("/".into()),
@@ -245,7 +245,7 @@ impl Found {
         self.services.push(Service {
             name: key.to_string(),
             address: SocketAddrV4::new(address, port),
-            protocol: key.protocol,
+            protocol,
             request,
             shares,
             layer: Layer::Four {

@@ -40,7 +40,8 @@ fn virtual_server(address: &str, forwarding: Forwarding, servers: &[&str]) -> Vi
             ..RealServer::new(Endpoint { address: ip(server).into(), port: 80 })
         }
     });
-    let key = ServiceKey { address: ip(address).into(), port: 80, protocol: Protocol::Tcp };
+    let key =
+        ServiceKey::Address { address: ip(address).into(), port: 80, protocol: Protocol::Tcp };
     VirtualServer {
         scheduler: Scheduler::RoundRobin,
         real_servers: real_servers.collect(),
@@ -141,9 +142,12 @@ fn nothing_to_use_is_an_error() {
 #[test]
 fn every_service_of_a_group_is_rehearsed_up_to_a_bound() {
     let mut group = virtual_server("192.0.2.100", Forwarding::Nat, &["10.0.0.1"]);
-    let first = group.services[0];
     group.services = (100..120)
-        .map(|last| ServiceKey { address: ip(&format!("192.0.2.{last}")).into(), ..first })
+        .map(|last| ServiceKey::Address {
+            address: ip(&format!("192.0.2.{last}")).into(),
+            port: 80,
+            protocol: Protocol::Tcp,
+        })
         .collect();
     let plan = plan(vec![instance("VI_1", "eth0", "192.0.2.100")], group);
     let mut notes = Vec::new();

@@ -136,9 +136,12 @@ mod tests {
     use super::*;
     use crate::layer4::{Endpoint, Forwarding, Protocol};
 
+    fn address(last: u8) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))
+    }
+
     fn key(last: u8) -> ServiceKey {
-        let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, last));
-        ServiceKey { address, port: 80, protocol: Protocol::Tcp }
+        ServiceKey::Address { address: address(last), port: 80, protocol: Protocol::Tcp }
     }
 
     fn plan(server: VirtualServer) -> Layer4Plan {
@@ -158,7 +161,7 @@ mod tests {
         new.quorum.weight = 3;
         new.quorum.hysteresis = 1;
         new.quorum.up = Some(Command { words: vec!["/bin/a".into(), "b".into()], user: None });
-        let endpoint = Endpoint { address: key(9).address, port: 81 };
+        let endpoint = Endpoint { address: address(9), port: 81 };
         let forwarding = Forwarding::DirectRouting;
         new.quorum.sorry = Some(SorryServer { endpoint, forwarding, inhibit: true });
         new.ha_suspend = true;
@@ -183,7 +186,7 @@ mod tests {
     #[test]
     fn every_setting_of_a_real_server_is_told() {
         let mut old = VirtualServer::new(key(1));
-        let server = RealServer::new(Endpoint { address: key(2).address, port: 80 });
+        let server = RealServer::new(Endpoint { address: address(2), port: 80 });
         old.real_servers = vec![server].into();
         let mut new = old.clone();
         let server = &mut new.real_servers[0];

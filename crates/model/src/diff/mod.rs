@@ -261,7 +261,7 @@ mod tests {
     }
 
     fn plan(servers: Vec<RealServer>) -> Plan {
-        let key = ServiceKey {
+        let key = ServiceKey::Address {
             address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
             port: 80,
             protocol: Protocol::Tcp,

@@ -179,8 +179,10 @@ pub enum Version {
     V3,
 }
 
-/// Family of adverts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Family of addresses.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub enum Family {
     /// IPv4
     #[default]

@@ -109,7 +109,7 @@ fn persistence(
         return Some(Persistence { timeout: PERSISTENCE_DEFAULT, prefix_len });
     }
     let mut timeout = from.persistence_timeout;
-    if timeout.is_none() && services.iter().any(|key| key.port == 0) {
+    if timeout.is_none() && services.iter().any(is_for_every_port) {
         // As in Keepalived: IPVS takes all ports of a client together.
         let seconds = PERSISTENCE_DEFAULT.as_secs();
         let message = format!(
@@ -149,4 +149,9 @@ fn check_weights(
         let help = format!("use lb_algo {instead} to spread by weight");
         diagnostics.push(Diagnostic::warning(span, message).help(help));
     }
+}
+
+/// Of an address; a firewall mark is for the ports that its rules name.
+fn is_for_every_port(key: &ServiceKey) -> bool {
+    matches!(key, ServiceKey::Address { port: 0, .. })
 }

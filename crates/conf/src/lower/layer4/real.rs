@@ -112,7 +112,8 @@ impl Place<'_> {
             port = common;
         }
         check_address(address, location.span, format_args!("a {} server", self.what), diagnostics);
-        let is_own = |key: &ServiceKey| key.address == address && (key.port == port || port == 0);
+        let is_own =
+            |key: &ServiceKey| key.address() == Some(address) && (key.port() == port || port == 0);
         if self.services.iter().any(is_own) {
             let message = format!("a {} server cannot be its own virtual server", self.what);
             diagnostics.push(

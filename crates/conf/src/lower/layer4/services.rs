@@ -61,7 +61,7 @@ impl<'c> Services<'c> {
             Served::Service(location) => {
                 let (address, port) = (location.address, location.port.unwrap_or(0));
                 check_address(address, span, format_args!("a virtual server"), diagnostics);
-                let key = ServiceKey { address, port, protocol };
+                let key = ServiceKey::Address { address, port, protocol };
                 let mut lowered = VirtualServer::new(key);
                 let is_new = self.claim(lowered.id.clone(), span, diagnostics);
                 if is_new && self.occupy(key, span, span, diagnostics) != Occupied::Now {
@@ -74,7 +74,7 @@ impl<'c> Services<'c> {
                 (id, self.ranges(name, span, diagnostics))
             }
         };
-        let key = ServiceKey { address: Ipv4Addr::UNSPECIFIED.into(), port: 0, protocol };
+        let key = ServiceKey::Address { address: Ipv4Addr::UNSPECIFIED.into(), port: 0, protocol };
         let mut lowered = VirtualServer { id, services: Vec::new(), ..VirtualServer::new(key) };
         if self.claim(lowered.id.clone(), span, diagnostics) {
             for range in ranges {
@@ -131,10 +131,11 @@ impl<'c> Services<'c> {
     ) {
         let AddressRange { first, last, port } = range.value;
         check_address(first.into(), range.span, format_args!("a virtual server"), diagnostics);
-        let key = |address: u32| ServiceKey {
+        let server_protocol = to.protocol().unwrap_or_default();
+        let key = |address: u32| ServiceKey::Address {
             address: IpAddr::V4(Ipv4Addr::from_bits(address)),
             port: port.unwrap_or(0),
-            protocol: to.key().protocol,
+            protocol: server_protocol,
         };
         let keys: Vec<ServiceKey> = (first.to_bits()..=last.to_bits())
             .map(key)

@@ -63,7 +63,7 @@ fn every_scheduler_finds_the_last_of_256_servers() {
 
 /// Gives a server an upper threshold.
 fn limit(bed: &mut Bed, key: ServiceKey, last: u8, weight: u32, upper: u32) {
-    let at = endpoint(last, key.port);
+    let at = endpoint(last, key.port());
     let destination = Destination {
         upper_threshold: upper,
         ..Destination::new(at, weight, Forwarding::DirectRouting)

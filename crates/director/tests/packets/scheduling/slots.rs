@@ -89,7 +89,8 @@ fn each_virtual_address_has_its_slot_of_destination_hashing() {
         let table = sched::destination_table(5);
         for last in 1..=250u8 {
             let address = Ipv4Addr::new(192, 0, 2, last);
-            let key = ServiceKey { address: address.into(), port: 53, protocol: Protocol::Udp };
+            let key =
+                ServiceKey::Address { address: address.into(), port: 53, protocol: Protocol::Udp };
             bed.add_service(key, Scheduler::DestinationHashing, None);
             (1..=5).for_each(|server| bed.add(key, server, 1, Forwarding::DirectRouting));
             let from = (CLIENT, 2000 + u16::from(last));

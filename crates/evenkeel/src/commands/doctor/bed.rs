@@ -143,7 +143,7 @@ fn plan(servers: [[u8; 4]; 2], forwarding: Forwarding) -> Plan {
     let mut instance = VrrpInstance::new("WEB", "eth0", router);
     instance.addresses = vec![VirtualAddress::new(address, 24)];
     plan.vrrp.instances = vec![instance];
-    let key = ServiceKey { address, port: 80, protocol: Protocol::Tcp };
+    let key = ServiceKey::Address { address, port: 80, protocol: Protocol::Tcp };
     let mut service = VirtualServer::new(key);
     service.real_servers = servers
         .map(|address| {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use model::Plan;
-use model::layer4::{Forwarding, VirtualServer};
+use model::layer4::{Forwarding, ServiceKey, VirtualServer};
 use model::vrrp::VrrpInstance;
 
 use super::facts::{Facts, Interface};
@@ -115,8 +115,8 @@ impl Parts {
 
     fn add_server(&mut self, server: &VirtualServer, plan: &Plan, facts: &Facts) {
         let name = server.id.to_string();
-        for key in &server.services {
-            if let Some(interface) = client_side(plan, facts, key.address) {
+        for address in server.services.iter().filter_map(ServiceKey::address) {
+            if let Some(interface) = client_side(plan, facts, address) {
                 self.at(&interface).clients_of.insert(name.clone());
             }
         }

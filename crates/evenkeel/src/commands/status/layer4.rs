@@ -202,7 +202,7 @@ mod tests {
 
     fn report(servers: Vec<RealServerStatus>) -> DirectorReport {
         let address = [192, 0, 2, 1].into();
-        let key = ServiceKey { address, port: 80, protocol: Protocol::Tcp };
+        let key = ServiceKey::Address { address, port: 80, protocol: Protocol::Tcp };
         let endpoint = Endpoint { address: [10, 0, 0, 9].into(), port: 80 };
         let service = ServiceStatus {
             id: VirtualServerId::Group { name: "web".into(), protocol: Protocol::Tcp },

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use edge::netlink::link::{GROUPS, Interfaces};
 use edge::netlink::{Socket, route};
-use model::layer4::Layer4Plan;
+use model::layer4::{Layer4Plan, ServiceKey};
 
 /// Nobody's address (RFC 7600 section 4.8): what leads there leads to the rest of the world.
 const NOBODY: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
@@ -33,7 +33,7 @@ pub(super) fn arrivals(plan: &Layer4Plan, watch: Option<&mut AddressWatch>) -> V
 
 fn virtual_addresses(plan: &Layer4Plan) -> BTreeSet<IpAddr> {
     let keys = plan.virtual_servers.iter().flat_map(|server| &server.services);
-    keys.map(|key| key.address).collect()
+    keys.filter_map(ServiceKey::address).collect()
 }
 
 /// Follows them.
@@ -135,7 +135,7 @@ mod tests {
     fn plan(last: &[u8], interfaces: &[&str]) -> Layer4Plan {
         let server = |&last: &u8| {
             let address = [203, 0, 113, last].into();
-            VirtualServer::new(ServiceKey { address, port: 80, protocol: Protocol::Tcp })
+            VirtualServer::new(ServiceKey::Address { address, port: 80, protocol: Protocol::Tcp })
         };
         Layer4Plan {
             virtual_servers: last.iter().map(server).collect(),

@@ -47,7 +47,11 @@ mod tests {
     use super::*;
 
     fn plan(forwarding: Forwarding) -> Layer4Plan {
-        let key = ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp };
+        let key = ServiceKey::Address {
+            address: [192, 0, 2, 1].into(),
+            port: 80,
+            protocol: Protocol::Tcp,
+        };
         let endpoint = Endpoint { address: [10, 0, 0, 1].into(), port: 80 };
         let real_servers = vec![RealServer { forwarding, ..RealServer::new(endpoint) }].into();
         let scheduler = Scheduler::RoundRobin;

@@ -304,13 +304,14 @@ mod tests {
     }
 
     fn plan(global: Global) -> Plan {
-        let key = ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp };
+        let address = [192, 0, 2, 1].into();
+        let key = ServiceKey::Address { address, port: 80, protocol: Protocol::Tcp };
         let endpoint = Endpoint { address: [10, 0, 0, 2].into(), port: 80 };
         let real_servers = vec![RealServer::new(endpoint)].into();
         let server = VirtualServer { real_servers, ..VirtualServer::new(key) };
         let group = |protocol| VirtualServer {
             id: VirtualServerId::Group { name: "web".into(), protocol },
-            ..VirtualServer::new(ServiceKey { port: 53, protocol, ..key })
+            ..VirtualServer::new(ServiceKey::Address { address, port: 53, protocol })
         };
         let mut plan = Plan { global, ..Plan::default() };
         plan.layer4.virtual_servers = vec![server, group(Protocol::Tcp), group(Protocol::Udp)];

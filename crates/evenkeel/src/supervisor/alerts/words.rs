@@ -3,7 +3,7 @@
 use model::Plan;
 use model::check::{CheckKind, Checker};
 use model::control::{Cause, Moment, NoticeKind};
-use model::layer4::{Endpoint, Protocol, VirtualServerId};
+use model::layer4::{Endpoint, Protocol, ServiceKey, VirtualServerId};
 use proto::check::SmtpFailure;
 
 use super::QuorumChange;
@@ -14,9 +14,10 @@ use crate::supervisor::names;
 /// group `[web]:0`: the number counts the virtual servers that use this group.
 pub(super) fn virtual_server(plan: &Plan, id: &VirtualServerId) -> String {
     match id {
-        VirtualServerId::Service(key) => {
-            trio(Endpoint { address: key.address, port: key.port }, key.protocol)
+        VirtualServerId::Service(ServiceKey::Address { address, port, protocol }) => {
+            trio(Endpoint { address: *address, port: *port }, Some(*protocol))
         }
+        VirtualServerId::Service(ServiceKey::Mark { mark, .. }) => format!("FWM {mark}"),
         VirtualServerId::Group { name, .. } => {
             let of_group = |one: &&VirtualServerId| matches!(one, VirtualServerId::Group { name: known, .. } if known == name);
             let ids = plan.layer4.virtual_servers.iter().map(|server| &server.id);
@@ -29,16 +30,17 @@ pub(super) fn virtual_server(plan: &Plan, id: &VirtualServerId) -> String {
 /// The same of a real server.
 pub(super) fn real_server(id: &VirtualServerId, server: Endpoint) -> String {
     let protocol = match id {
-        VirtualServerId::Service(key) => key.protocol,
-        VirtualServerId::Group { protocol, .. } => *protocol,
+        VirtualServerId::Service(key) => key.protocol(),
+        VirtualServerId::Group { protocol, .. } => Some(*protocol),
     };
     trio(server, protocol)
 }
 
-fn trio(endpoint: Endpoint, protocol: Protocol) -> String {
+fn trio(endpoint: Endpoint, protocol: Option<Protocol>) -> String {
     let protocol = match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
+        Some(Protocol::Tcp) => "tcp",
+        Some(Protocol::Udp) => "udp",
+        None => "none",
     };
     format!("[{}]:{protocol}:{}", endpoint.address, endpoint.port)
 }
@@ -170,7 +172,11 @@ mod tests {
         let pace = Pace::every(second);
         let checker = |kind| Checker::new(kind, target, second, pace);
         let endpoint = Endpoint { address: [10, 0, 0, 1].into(), port: 80 };
-        let key = ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp };
+        let key = ServiceKey::Address {
+            address: [192, 0, 2, 1].into(),
+            port: 80,
+            protocol: Protocol::Tcp,
+        };
         let checkers = vec![checker(CheckKind::Ping), checker(CheckKind::Tcp)];
         let real_servers = vec![RealServer { checkers, ..RealServer::new(endpoint) }].into();
         let service = VirtualServer { real_servers, ..VirtualServer::new(key) };

@@ -123,7 +123,8 @@ fn target(port: u16) -> SocketAddr {
 fn plan(checkers: Vec<Checker>) -> Layer4Plan {
     let endpoint = Endpoint { address: [10, 7, 0, 2].into(), port: 80 };
     let server = RealServer { checkers, ..RealServer::new(endpoint) };
-    let key = ServiceKey { address: [10, 7, 0, 100].into(), port: 80, protocol: Protocol::Tcp };
+    let key =
+        ServiceKey::Address { address: [10, 7, 0, 100].into(), port: 80, protocol: Protocol::Tcp };
     let service = VirtualServer {
         scheduler: Scheduler::RoundRobin,
         real_servers: vec![server].into(),

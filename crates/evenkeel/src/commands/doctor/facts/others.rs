@@ -124,7 +124,7 @@ fn service(line: &str) -> Option<ServiceKey> {
     let (address, port) = fields.next()?.split_once(':')?;
     let address = Ipv4Addr::from(u32::from_str_radix(address, 16).ok()?);
     let port = u16::from_str_radix(port, 16).ok()?;
-    Some(ServiceKey { address: address.into(), port, protocol })
+    Some(ServiceKey::Address { address: address.into(), port, protocol })
 }
 
 #[cfg(test)]
@@ -149,8 +149,11 @@ mod tests {
 
     #[test]
     fn services_of_the_kernel_are_read() {
-        let expected =
-            ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp };
+        let expected = ServiceKey::Address {
+            address: [192, 0, 2, 1].into(),
+            port: 80,
+            protocol: Protocol::Tcp,
+        };
         assert_eq!(service("TCP  C0000201:0050 wlc  "), Some(expected));
         assert_eq!(service("  -> 0A000001:0050      Masq    1      0          0"), None);
         assert_eq!(service("IP Virtual Server version 1.2.1 (size=4096)"), None);

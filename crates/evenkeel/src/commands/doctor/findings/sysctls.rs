@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use model::layer4::Forwarding;
+use model::layer4::{Forwarding, ServiceKey};
 use model::vrrp::VirtualLink;
 
 use super::{Case, Finding, Report};
@@ -187,7 +187,7 @@ fn loopback_addresses(case: Case<'_>, report: &mut Report) {
 fn virtual_addresses(case: Case<'_>) -> BTreeSet<IpAddr> {
     let held = case.plan.vrrp.instances.iter().flat_map(|one| one.held_addresses());
     let served = case.plan.layer4.virtual_servers.iter().flat_map(|one| &one.services);
-    held.map(|one| one.address).chain(served.map(|key| key.address)).collect()
+    held.map(|one| one.address).chain(served.filter_map(ServiceKey::address)).collect()
 }
 
 /// Each of two directors may be a real server of the other one.
@@ -198,7 +198,7 @@ fn missing_on_loopback(case: Case<'_>, report: &mut Report) {
                 && !one.endpoint.address.is_loopback()
                 && case.facts.holder(one.endpoint.address).is_some()
         });
-        let missing = server.services.iter().map(|key| key.address);
+        let missing = server.services.iter().filter_map(ServiceKey::address);
         let mut missing = missing.filter(|address| case.facts.holder(*address).is_none());
         let Some(address) = missing.next().filter(|_| is_here) else { continue };
         let what = format!("this machine is a real server (DR) of {address} and does not have it");

@@ -25,7 +25,7 @@ use std::net::IpAddr;
 use director::{ServiceSettings, ServiceTable, TableChange, Tables};
 use model::check::{Checker, Former};
 use model::control::{Cause, Event, Moment};
-use model::layer4::{Endpoint, Layer4Plan, RealServer, VirtualServer, VirtualServerId};
+use model::layer4::{Endpoint, Layer4Plan, RealServer, ServiceKey, VirtualServer, VirtualServerId};
 use model::status::{QuorumStatus, SorryStatus};
 use model::vrrp::Command;
 use model::{Shared, Time};
@@ -197,7 +197,7 @@ impl Health {
     fn suspend(&mut self, index: usize, begun: &[CheckerId]) {
         let (plan, service) = (&self.plan.virtual_servers[index], &mut self.services[index]);
         let present = |addresses: &BTreeSet<IpAddr>| {
-            plan.services.iter().any(|key| addresses.contains(&key.address))
+            plan.services.iter().filter_map(ServiceKey::address).any(|it| addresses.contains(&it))
         };
         let away = self.addresses.as_ref().is_some_and(|addresses| !present(addresses));
         let suspended = plan.ha_suspend && away;

@@ -3,7 +3,7 @@
 
 use model::check::CheckKind;
 use model::control::{Cause, Event, Moment};
-use model::layer4::{Endpoint, Protocol, RealServer, VirtualServerId};
+use model::layer4::{Endpoint, Protocol, RealServer, ServiceKey, VirtualServerId};
 use model::vrrp::Command;
 
 use super::{Health, Outcome};
@@ -21,9 +21,10 @@ impl Health {
     pub(super) fn vs_name(&self, index: usize) -> String {
         let servers = &self.plan.virtual_servers;
         match &servers[index].id {
-            VirtualServerId::Service(key) => {
-                trio(Endpoint { address: key.address, port: key.port }, key.protocol)
+            VirtualServerId::Service(ServiceKey::Address { address, port, protocol }) => {
+                trio(Endpoint { address: *address, port: *port }, Some(*protocol))
             }
+            VirtualServerId::Service(ServiceKey::Mark { mark, .. }) => format!("FWM {mark}"),
             VirtualServerId::Group { name, .. } => {
                 let same = |id: &VirtualServerId| matches!(id, VirtualServerId::Group { name: other, .. } if other == name);
                 let place = servers[..index].iter().filter(|it| same(&it.id)).count();
@@ -34,7 +35,7 @@ impl Health {
 
     /// Keepalived's name of a real server: `[10.0.0.1]:tcp:80`.
     pub(super) fn rs_name(&self, index: usize, server: usize) -> String {
-        let protocol = self.plan.virtual_servers[index].key().protocol;
+        let protocol = self.plan.virtual_servers[index].protocol();
         trio(self.services[index].servers[server].endpoint, protocol)
     }
 
@@ -188,7 +189,7 @@ impl Health {
             return Vec::new();
         };
         let (service, server) = (plan.id.to_string(), sorry.endpoint.to_string());
-        let rs = trio(sorry.endpoint, plan.key().protocol);
+        let rs = trio(sorry.endpoint, plan.protocol());
         let (verb, link) = match (serves, sorry.inhibit) {
             (true, true) => ("Enabling", "to"),
             (true, false) => ("Adding", "to"),
@@ -223,10 +224,11 @@ fn run(script: Option<Command>, subject: String) -> Option<Outcome> {
 }
 
 /// `[10.0.0.1]:tcp:80`, as Keepalived writes addresses of services.
-pub(super) fn trio(endpoint: Endpoint, protocol: Protocol) -> String {
+pub(super) fn trio(endpoint: Endpoint, protocol: Option<Protocol>) -> String {
     let protocol = match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
+        Some(Protocol::Tcp) => "tcp",
+        Some(Protocol::Udp) => "udp",
+        None => "none",
     };
     format!("[{}]:{protocol}:{}", endpoint.address, endpoint.port)
 }

@@ -110,7 +110,7 @@ fn last(endpoint: Endpoint) -> u8 {
 }
 
 fn service() -> ServiceKey {
-    ServiceKey { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp }
+    ServiceKey::Address { address: [192, 0, 2, 1].into(), port: 80, protocol: Protocol::Tcp }
 }
 
 fn server(last: u8, weight: u32) -> Destination {

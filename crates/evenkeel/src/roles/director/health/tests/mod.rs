@@ -20,7 +20,7 @@ use model::vrrp::Command;
 use super::{CheckerId, Health, Outcome};
 
 fn key(last: u8) -> ServiceKey {
-    ServiceKey { address: [192, 0, 2, last].into(), port: 80, protocol: Protocol::Tcp }
+    ServiceKey::Address { address: [192, 0, 2, last].into(), port: 80, protocol: Protocol::Tcp }
 }
 
 fn endpoint(last: u8) -> Endpoint {
