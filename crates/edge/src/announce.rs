@@ -119,7 +119,7 @@ fn neighbour_advertisement(
 }
 
 /// RFC 4443 2.3: over both addresses, the length, the protocol and the message.
-fn icmpv6_checksum(addresses: &[u8], message: &[u8]) -> u16 {
+pub(crate) fn icmpv6_checksum(addresses: &[u8], message: &[u8]) -> u16 {
     let words = addresses.as_chunks::<2>().0.iter().chain(message.as_chunks::<2>().0);
     let sum: u32 = words.map(|word| u32::from(u16::from_be_bytes(*word))).sum();
     let mut sum = sum + message.len() as u32 + 58;

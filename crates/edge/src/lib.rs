@@ -2,7 +2,6 @@
 //! Drivers call these; nothing here decides anything.
 
 pub mod announce;
-pub mod arp_probe;
 mod batch;
 pub mod bpf;
 pub mod bpf_programs;
@@ -14,6 +13,7 @@ pub mod gate;
 pub mod ipc;
 pub mod listen;
 pub mod mapped;
+pub mod neighbour_probe;
 pub mod netlink;
 pub mod netns;
 pub mod nft;

@@ -16,7 +16,7 @@ mod tables;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -113,7 +113,7 @@ impl XdpEngine {
             tidy: now,
             now,
         };
-        let addresses: Vec<Ipv4Addr> =
+        let addresses: Vec<IpAddr> =
             engine.state.places().map(|(_, slot)| slot.address()).collect();
         engine.next_hops.look_ahead(addresses.iter().copied());
         for address in &addresses {
@@ -150,7 +150,7 @@ impl XdpEngine {
         from: [u8; 6],
     ) -> Result<(), EngineError> {
         let Some(index) = self.state.index_of(key, endpoint) else { return Ok(()) };
-        let source = Some(TEST_SOURCE);
+        let source = Some(TEST_SOURCE.into());
         let reach = Reach::Frame { interface, to, from, mtu: u32::MAX, source };
         self.state.rewrite(&self.object.maps, index, |raw| set_reach(raw, reach))
     }
@@ -196,7 +196,7 @@ impl XdpEngine {
         }
     }
 
-    fn write_reach(&mut self, address: Ipv4Addr) {
+    fn write_reach(&mut self, address: IpAddr) {
         let reach = self.next_hops.reach(address);
         for index in self.state.at_address(address) {
             let done = self.state.rewrite(&self.object.maps, index, |raw| set_reach(raw, reach));
@@ -274,7 +274,7 @@ fn set_reach(raw: &mut RawDestination, reach: Reach) {
         Reach::Frame { interface, to, from, mtu, source } => {
             raw.flags |= RESOLVED;
             (raw.ifindex, raw.mac, raw.source_mac, raw.mtu) = (interface, to, from, mtu);
-            raw.source = source.map_or([0; 4], |source| source.octets());
+            raw.source = source.and_then(octets).unwrap_or_default();
         }
         Reach::Local => raw.flags |= LOCAL,
         Reach::Unknown => {}
@@ -296,14 +296,14 @@ impl Engine for XdpEngine {
 
     fn apply(&mut self, changes: &[TableChange]) -> Result<(), EngineError> {
         let added = changes.iter().filter_map(|change| match change {
-            TableChange::AddDestination(_, destination) => octets(destination.endpoint.address),
+            TableChange::AddDestination(_, destination) => Some(destination.endpoint.address),
             TableChange::AddService(..)
             | TableChange::UpdateService(..)
             | TableChange::RemoveService(_)
             | TableChange::UpdateDestination(..)
             | TableChange::RemoveDestination(..) => None,
         });
-        self.next_hops.look_ahead(added.map(Ipv4Addr::from));
+        self.next_hops.look_ahead(added);
         let applied = changes.iter().try_for_each(|change| self.apply_one(change));
         self.next_hops.forget_ahead();
         let flushed = self.state.flush(&self.object.maps);

@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use edge::arp_probe::{Probe, ProbeSocket};
+use edge::neighbour_probe::{Answer, Probe, ProbeSockets};
 use edge::netlink::Socket;
 use edge::netlink::neighbour::{self, Change, Interface, Mac, Neighbour};
 use edge::netlink::route::{self, Route};
@@ -36,14 +36,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 pub(crate) enum Reach {
     /// Through this interface, to this MAC address; IP packets of up to `mtu` bytes. `source` is
     /// this machine's address there.
-    Frame { interface: u32, to: Mac, from: Mac, mtu: u32, source: Option<Ipv4Addr> },
+    Frame { interface: u32, to: Mac, from: Mac, mtu: u32, source: Option<IpAddr> },
     /// It is this machine.
     Local,
     /// Not known (yet).
     Unknown,
 }
 
-type HopKey = (u32, Ipv4Addr);
+type HopKey = (u32, IpAddr);
 
 struct Server {
     route: Option<Route>,
@@ -52,8 +52,8 @@ struct Server {
 
 struct Hop {
     mac: Option<Mac>,
-    servers: BTreeSet<Ipv4Addr>,
-    source: Option<Ipv4Addr>,
+    servers: BTreeSet<IpAddr>,
+    source: Option<IpAddr>,
     asked: Time,
     /// When it last answered us itself.
     heard: Time,
@@ -77,7 +77,7 @@ impl Hop {
 /// Answers that came before they were needed.
 #[derive(Default)]
 struct Ahead {
-    routes: HashMap<Ipv4Addr, Option<Route>>,
+    routes: HashMap<IpAddr, Option<Route>>,
     /// Next hops that the kernel keeps by now, with what it knew of them.
     hops: HashMap<HopKey, Option<Mac>>,
 }
@@ -86,8 +86,8 @@ struct Ahead {
 pub(crate) struct NextHops {
     requests: Socket,
     events: Socket,
-    probes: Option<ProbeSocket>,
-    servers: HashMap<Ipv4Addr, Server>,
+    probes: Option<ProbeSockets>,
+    servers: HashMap<IpAddr, Server>,
     hops: HashMap<HopKey, Hop>,
     interfaces: HashMap<u32, Interface>,
     /// How many of them there are on each interface.
@@ -95,7 +95,7 @@ pub(crate) struct NextHops {
     /// What was asked for many servers at once and not used yet.
     ahead: Ahead,
     /// Servers whose route is to be looked up anew.
-    stale: BTreeSet<Ipv4Addr>,
+    stale: BTreeSet<IpAddr>,
     look_again: Time,
     now: Time,
 }
@@ -104,7 +104,7 @@ pub(crate) struct NextHops {
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// Servers whose [`Reach`] may have changed.
-    pub(crate) servers: HashSet<Ipv4Addr>,
+    pub(crate) servers: HashSet<IpAddr>,
     /// Interfaces that came or changed.
     pub(crate) interfaces: Vec<Interface>,
     /// Interfaces that went.
@@ -121,7 +121,7 @@ impl NextHops {
             requests,
             events,
             // Without it (no CAP_NET_RAW) the kernel's own probes still do, only later.
-            probes: ProbeSocket::open().ok(),
+            probes: ProbeSockets::open().ok(),
             servers: HashMap::new(),
             hops: HashMap::new(),
             on: BTreeMap::new(),
@@ -135,7 +135,7 @@ impl NextHops {
 
     pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let events = std::iter::once(self.events.as_fd());
-        events.chain(self.probes.as_ref().map(|probes| probes.as_fd())).collect()
+        events.chain(self.probes.iter().flat_map(ProbeSockets::descriptors)).collect()
     }
 
     pub(crate) fn interface_named(&self, name: &str) -> Option<&Interface> {
@@ -153,13 +153,13 @@ impl NextHops {
 
     /// Many servers are about to be added: asks for all of them at once what would take a round
     /// trip to the kernel each. [`forget_ahead`](Self::forget_ahead) ends this.
-    pub(crate) fn look_ahead(&mut self, addresses: impl Iterator<Item = Ipv4Addr>) {
-        let unknown: BTreeSet<Ipv4Addr> =
+    pub(crate) fn look_ahead(&mut self, addresses: impl Iterator<Item = IpAddr>) {
+        let unknown: BTreeSet<IpAddr> =
             addresses.filter(|address| !self.servers.contains_key(address)).collect();
         self.ask_ahead(unknown.into_iter().collect());
     }
 
-    fn ask_ahead(&mut self, addresses: Vec<Ipv4Addr>) {
+    fn ask_ahead(&mut self, addresses: Vec<IpAddr>) {
         if addresses.len() < 2 {
             return;
         }
@@ -197,7 +197,7 @@ impl NextHops {
     }
 
     /// One more destination is at this address.
-    pub(crate) fn add_server(&mut self, address: Ipv4Addr) {
+    pub(crate) fn add_server(&mut self, address: IpAddr) {
         let server = self.servers.entry(address).or_insert(Server { route: None, users: 0 });
         server.users += 1;
         if server.users == 1 {
@@ -206,7 +206,7 @@ impl NextHops {
     }
 
     /// One less.
-    pub(crate) fn remove_server(&mut self, address: Ipv4Addr) {
+    pub(crate) fn remove_server(&mut self, address: IpAddr) {
         let Some(server) = self.servers.get_mut(&address) else { return };
         server.users -= 1;
         if server.users == 0 {
@@ -216,7 +216,7 @@ impl NextHops {
         }
     }
 
-    pub(crate) fn reach(&self, server: Ipv4Addr) -> Reach {
+    pub(crate) fn reach(&self, server: IpAddr) -> Reach {
         let Some(route) = self.servers.get(&server).and_then(|server| server.route) else {
             return Reach::Unknown;
         };
@@ -234,7 +234,7 @@ impl NextHops {
         }
     }
 
-    fn look_up(&mut self, address: Ipv4Addr) -> bool {
+    fn look_up(&mut self, address: IpAddr) -> bool {
         let route = match self.ahead.routes.remove(&address) {
             Some(route) => route,
             None => route::lookup(&mut self.requests, address).ok(),
@@ -253,7 +253,7 @@ impl NextHops {
         true
     }
 
-    fn join_hop(&mut self, server: Ipv4Addr, route: &Route) {
+    fn join_hop(&mut self, server: IpAddr, route: &Route) {
         let key = (route.interface, route.next_hop);
         if !self.hops.contains_key(&key) {
             let mac = match self.ahead.hops.remove(&key) {
@@ -261,12 +261,13 @@ impl NextHops {
                 None => self.manage(key),
             };
             *self.on.entry(key.0).or_default() += 1;
+            let source = self.own_address(key, route);
             self.hops.insert(
                 key,
                 Hop {
                     mac,
                     servers: BTreeSet::new(),
-                    source: route.source,
+                    source,
                     asked: Time::ZERO,
                     heard: Time::ZERO,
                     answered: true,
@@ -279,6 +280,18 @@ impl NextHops {
         }
     }
 
+    /// Our address that a next hop is asked from: with a link-local one that is not where packets
+    /// to its servers come from, nor where an IPv4 route leads to an IPv6 gateway.
+    fn own_address(&mut self, (interface, hop): HopKey, route: &Route) -> Option<IpAddr> {
+        match (hop, route.source) {
+            (IpAddr::V4(_), Some(source @ IpAddr::V4(_))) => Some(source),
+            (IpAddr::V6(hop), Some(source @ IpAddr::V6(_))) if !hop.is_unicast_link_local() => {
+                Some(source)
+            }
+            _ => route::lookup_on(&mut self.requests, hop, interface).ok()?.source,
+        }
+    }
+
     /// Has the kernel keep a next hop resolved. Returns what it knows already.
     fn manage(&mut self, key: HopKey) -> Option<Mac> {
         // A kernel without managed neighbours says so; ours are then kept by asking.
@@ -287,7 +300,7 @@ impl NextHops {
         known.iter().find(|one| (one.interface, one.address) == key).and_then(|one| one.mac)
     }
 
-    fn leave_hop(&mut self, server: Ipv4Addr) {
+    fn leave_hop(&mut self, server: IpAddr) {
         let Some(route) = self.servers.get(&server).and_then(|server| server.route) else { return };
         let key = (route.interface, route.next_hop);
         let Some(hop) = self.hops.get_mut(&key) else { return };
@@ -320,18 +333,25 @@ impl NextHops {
         while let Some(answer) =
             self.probes.as_ref().and_then(|probes| probes.receive().ok().flatten())
         {
-            let key = (answer.interface, answer.address);
-            if let Some(hop) = self.hops.get_mut(&key) {
-                (hop.answered, hop.everyone_asked, hop.heard) = (true, false, now);
-                if hop.mac != Some(answer.mac) {
-                    hop.mac = Some(answer.mac);
-                    seen.servers.extend(&hop.servers);
-                    // Checks of its health go by the kernel.
-                    let _ = neighbour::correct(&mut self.requests, key.0, key.1, answer.mac);
-                }
-            }
+            self.handle_answer(&answer, &mut seen);
         }
         seen
+    }
+
+    fn handle_answer(&mut self, answer: &Answer, seen: &mut Seen) {
+        let (interface, address, mac) = (answer.interface, answer.address, answer.mac);
+        let Some(hop) = self.hops.get_mut(&(interface, address)) else { return };
+        // Who answers in its place may be silent about where it is itself.
+        if hop.mac.is_some_and(|known| known != mac) && !answer.overrides {
+            return;
+        }
+        (hop.answered, hop.everyone_asked, hop.heard) = (true, false, self.now);
+        if hop.mac != Some(mac) {
+            hop.mac = Some(mac);
+            seen.servers.extend(&hop.servers);
+            // Checks of its health go by the kernel.
+            let _ = neighbour::correct(&mut self.requests, interface, address, mac);
+        }
     }
 
     fn handle_change(&mut self, change: Change, seen: &mut Seen) {
@@ -393,14 +413,14 @@ impl NextHops {
 
     /// Asks next hops whose turn it is and looks stale routes up. Returns the servers whose
     /// [`Reach`] may have changed.
-    pub(crate) fn handle_timeout(&mut self, now: Time) -> Vec<Ipv4Addr> {
+    pub(crate) fn handle_timeout(&mut self, now: Time) -> Vec<IpAddr> {
         if now >= self.look_again {
             self.look_again = now + LOOK_AGAIN;
             let lost = self.servers.iter().filter(|(_, server)| server.route.is_none());
             self.stale.extend(lost.map(|(address, _)| *address));
         }
         let mut changed = Vec::new();
-        let turn: Vec<Ipv4Addr> = self.stale.iter().copied().take(LOOKUPS_AT_ONCE).collect();
+        let turn: Vec<IpAddr> = self.stale.iter().copied().take(LOOKUPS_AT_ONCE).collect();
         self.ask_ahead(turn.clone());
         for address in turn {
             self.stale.remove(&address);
@@ -457,3 +477,6 @@ impl NextHops {
         self.on.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -143,13 +143,18 @@ pub(super) fn settled(message: &AddressMessage) -> bool {
 
 /// struct ifaddrmsg
 fn fixed(interface: u32, address: &VirtualAddress, scope: u8) -> [u8; 8] {
-    let family = match address.address {
-        IpAddr::V4(_) => libc::AF_INET,
-        IpAddr::V6(_) => libc::AF_INET6,
-    };
-    let mut fixed = [family as u8, prefix_len(address), 0, scope, 0, 0, 0, 0];
+    let family = family_number(address.address);
+    let mut fixed = [family, prefix_len(address), 0, scope, 0, 0, 0, 0];
     fixed[4..].copy_from_slice(&interface.to_ne_bytes());
     fixed
+}
+
+/// AF_INET or AF_INET6
+pub(super) fn family_number(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => libc::AF_INET as u8,
+        IpAddr::V6(_) => libc::AF_INET6 as u8,
+    }
 }
 
 fn prefix_len(address: &VirtualAddress) -> u8 {

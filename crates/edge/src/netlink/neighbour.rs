@@ -1,7 +1,7 @@
 //! The kernel's neighbour table: next hops it keeps resolved, and the MAC addresses of interfaces.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
@@ -11,6 +11,7 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::Socket;
+use super::address::{family_number, write_address};
 use super::batch::Batch;
 
 /// Attribute of the further flags of a neighbour. Kernel: linux/neighbour.h.
@@ -27,7 +28,7 @@ pub struct Neighbour {
     /// Interface it is on.
     pub interface: u32,
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its MAC address, if the kernel would use one now.
     pub mac: Option<Mac>,
 }
@@ -63,8 +64,14 @@ pub enum Change {
 }
 
 /// Groups to subscribe to for [`read_change`].
-pub const GROUPS: [u32; 4] =
-    [libc::RTNLGRP_NEIGH, libc::RTNLGRP_LINK, libc::RTNLGRP_IPV4_ROUTE, libc::RTNLGRP_IPV4_IFADDR];
+pub const GROUPS: [u32; 6] = [
+    libc::RTNLGRP_NEIGH,
+    libc::RTNLGRP_LINK,
+    libc::RTNLGRP_IPV4_ROUTE,
+    libc::RTNLGRP_IPV4_IFADDR,
+    libc::RTNLGRP_IPV6_ROUTE,
+    libc::RTNLGRP_IPV6_IFADDR,
+];
 
 /// Reads an event; `None` when it is none of ours.
 pub fn read_change(message: &RouteNetlinkMessage) -> Option<Change> {
@@ -86,9 +93,6 @@ pub fn read_change(message: &RouteNetlinkMessage) -> Option<Change> {
 }
 
 fn read_neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
-    if message.header.family != AddressFamily::Inet {
-        return None;
-    }
     let usable = matches!(
         message.header.state,
         NeighbourState::Reachable
@@ -101,7 +105,12 @@ fn read_neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
     let (mut address, mut mac) = (None, None);
     for attribute in &message.attributes {
         match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(of)) => address = Some(*of),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(of)) => {
+                address = Some(IpAddr::from(*of));
+            }
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(of)) => {
+                address = Some(IpAddr::from(*of));
+            }
             NeighbourAttribute::LinkLayerAddress(bytes) => mac = Mac::try_from(&bytes[..]).ok(),
             _ => {}
         }
@@ -142,10 +151,9 @@ pub fn interfaces(socket: &mut Socket) -> io::Result<Vec<Interface>> {
         .collect())
 }
 
-/// Every IPv4 neighbour of this network namespace.
+/// Every neighbour of this network namespace, of both families.
 pub fn neighbours(socket: &mut Socket) -> io::Result<Vec<Neighbour>> {
-    let mut question = NeighbourMessage::default();
-    question.header.family = AddressFamily::Inet;
+    let question = NeighbourMessage::default();
     let answer = socket.request(RouteNetlinkMessage::GetNeighbour(question), NLM_F_DUMP)?;
     Ok(answer
         .iter()
@@ -156,17 +164,21 @@ pub fn neighbours(socket: &mut Socket) -> io::Result<Vec<Neighbour>> {
         .collect())
 }
 
-fn entry(interface: u32, address: Ipv4Addr) -> NeighbourMessage {
+fn entry(interface: u32, address: IpAddr) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
-    message.header.family = AddressFamily::Inet;
+    let (family, address) = match address {
+        IpAddr::V4(address) => (AddressFamily::Inet, NeighbourAddress::Inet(address)),
+        IpAddr::V6(address) => (AddressFamily::Inet6, NeighbourAddress::Inet6(address)),
+    };
+    message.header.family = family;
     message.header.ifindex = interface;
-    message.attributes.push(NeighbourAttribute::Destination(NeighbourAddress::Inet(address)));
+    message.attributes.push(NeighbourAttribute::Destination(address));
     message
 }
 
 /// Asks the kernel to keep a neighbour resolved (NTF_MANAGED, Linux 5.16): it resolves it now and
 /// never lets the entry go.
-pub fn manage(socket: &mut Socket, interface: u32, address: Ipv4Addr) -> io::Result<()> {
+pub fn manage(socket: &mut Socket, interface: u32, address: IpAddr) -> io::Result<()> {
     let mut message = entry(interface, address);
     message.attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
     let flags = NLM_F_CREATE | NLM_F_REPLACE;
@@ -175,23 +187,23 @@ pub fn manage(socket: &mut Socket, interface: u32, address: Ipv4Addr) -> io::Res
 
 /// As [`manage`] for many, in few system calls. Those that the kernel refuses are left out: it may
 /// have no room for them.
-pub fn manage_many(socket: &mut Socket, all: &[(u32, Ipv4Addr)]) -> io::Result<()> {
+pub fn manage_many(socket: &mut Socket, all: &[(u32, IpAddr)]) -> io::Result<()> {
     let mut batch = Batch::new();
     for (interface, address) in all {
         // struct ndmsg: family, padding, interface, state, flags, type.
         let mut fixed = [0; 12];
-        fixed[0] = libc::AF_INET as u8;
+        fixed[0] = family_number(*address);
         fixed[4..8].copy_from_slice(&interface.to_ne_bytes());
-        batch
-            .message(libc::RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &fixed)
-            .bytes(libc::NDA_DST, &address.octets())
-            .u32(NDA_FLAGS_EXT, NTF_EXT_MANAGED);
+        let flags = NLM_F_CREATE | NLM_F_REPLACE;
+        let mut message = batch.message(libc::RTM_NEWNEIGH, flags, &fixed);
+        write_address(&mut message, libc::NDA_DST, *address);
+        message.u32(NDA_FLAGS_EXT, NTF_EXT_MANAGED);
     }
     socket.run(&mut batch)
 }
 
 /// Tells the kernel the MAC address that a managed neighbour was just heard to have.
-pub fn correct(socket: &mut Socket, interface: u32, address: Ipv4Addr, mac: Mac) -> io::Result<()> {
+pub fn correct(socket: &mut Socket, interface: u32, address: IpAddr, mac: Mac) -> io::Result<()> {
     let mut message = entry(interface, address);
     message.header.state = NeighbourState::Reachable;
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
@@ -201,7 +213,7 @@ pub fn correct(socket: &mut Socket, interface: u32, address: Ipv4Addr, mac: Mac)
 }
 
 /// Lets a neighbour go that [`manage`] asked for. One that is gone already is no error.
-pub fn release(socket: &mut Socket, interface: u32, address: Ipv4Addr) -> io::Result<()> {
+pub fn release(socket: &mut Socket, interface: u32, address: IpAddr) -> io::Result<()> {
     match socket.request(RouteNetlinkMessage::DelNeighbour(entry(interface, address)), 0) {
         Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
         _ => Ok(()),
@@ -220,11 +232,15 @@ mod tests {
 
     #[test]
     fn a_failed_neighbour_has_no_mac() {
-        let mut message = entry(3, Ipv4Addr::new(192, 0, 2, 1));
-        message.attributes.push(NeighbourAttribute::LinkLayerAddress(vec![2; 6]));
-        message.header.state = NeighbourState::Reachable;
-        assert_eq!(read_neighbour(&message).unwrap().mac, Some([2; 6]));
-        message.header.state = NeighbourState::Failed;
-        assert_eq!(read_neighbour(&message).unwrap().mac, None);
+        for address in ["192.0.2.1", "2001:db8::1", "fe80::1"] {
+            let address: IpAddr = address.parse().unwrap();
+            let mut message = entry(3, address);
+            message.attributes.push(NeighbourAttribute::LinkLayerAddress(vec![2; 6]));
+            message.header.state = NeighbourState::Reachable;
+            let read = read_neighbour(&message).unwrap();
+            assert_eq!(read, Neighbour { interface: 3, address, mac: Some([2; 6]) });
+            message.header.state = NeighbourState::Failed;
+            assert_eq!(read_neighbour(&message).unwrap().mac, None);
+        }
     }
 }

@@ -10,7 +10,7 @@ mod pending;
 mod schedulers;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use model::layer4::{Endpoint, ServiceKey};
 use model::status::Counters;
@@ -44,7 +44,7 @@ pub(crate) struct TableState {
     dirty: BTreeSet<ServiceKey>,
     next_position: u32,
     /// Destinations by address.
-    at: BTreeMap<Ipv4Addr, Vec<u32>>,
+    at: BTreeMap<IpAddr, Vec<u32>>,
     pending: Pending,
 }
 
@@ -69,8 +69,8 @@ pub(crate) struct DestinationSlot {
 
 impl DestinationSlot {
     /// Its address.
-    pub(crate) fn address(&self) -> Ipv4Addr {
-        Ipv4Addr::from(self.raw.address)
+    pub(crate) fn address(&self) -> IpAddr {
+        self.raw.endpoint().address
     }
 }
 
@@ -127,14 +127,14 @@ impl TableState {
     }
 
     /// Destinations at an address, in whatever service.
-    pub(crate) fn at_address(&self, address: Ipv4Addr) -> Vec<u32> {
+    pub(crate) fn at_address(&self, address: IpAddr) -> Vec<u32> {
         self.at.get(&address).cloned().unwrap_or_default()
     }
 
-    /// Some destination is at a loopback address.
+    /// Some destination is at a loopback address of IPv4, which IPv6 has no switch for.
     pub(crate) fn has_loopback(&self) -> bool {
-        let loopback = Ipv4Addr::new(127, 0, 0, 0)..=Ipv4Addr::new(127, 255, 255, 255);
-        self.at.range(loopback).next().is_some()
+        let [first, last] = [[127, 0, 0, 0], [127, 255, 255, 255]].map(IpAddr::from);
+        self.at.range(first..=last).next().is_some()
     }
 
     pub(crate) fn add_service(
@@ -221,7 +221,7 @@ impl TableState {
         })?;
         let index = match known {
             Some(returning) => returning,
-            None => self.take_place(address.into())?,
+            None => self.take_place(endpoint.address)?,
         };
         self.next_position += 1;
         let before = self.destinations.get(&index).map_or(RawDestination::EMPTY, |slot| slot.raw);
@@ -333,7 +333,7 @@ impl TableState {
         maps.destinations.update(index.as_bytes(), raw.as_bytes()).map_err(write("destinations"))
     }
 
-    fn take_place(&mut self, address: Ipv4Addr) -> Result<u32, EngineError> {
+    fn take_place(&mut self, address: IpAddr) -> Result<u32, EngineError> {
         let full = || full("real servers", DESTINATIONS_MAX);
         let index = self.free_destinations.pop_first().ok_or_else(full)?;
         self.clear_later(index);
@@ -409,7 +409,7 @@ impl TableState {
 
     /// Frees the places of destinations that left and have no connections any more. Returns
     /// their addresses.
-    pub(crate) fn free_drained(&mut self, maps: &Maps) -> Vec<Ipv4Addr> {
+    pub(crate) fn free_drained(&mut self, maps: &Maps) -> Vec<IpAddr> {
         let is_drained = |index: &u32| {
             let load = read_load(maps, *index);
             (load.active, load.inactive, load.templates) == (0, 0, 0)

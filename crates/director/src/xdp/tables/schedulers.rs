@@ -2,9 +2,8 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::net::Ipv4Addr;
 
-use model::layer4::{Scheduler, ServiceKey};
+use model::layer4::{Endpoint, Scheduler, ServiceKey};
 use sched::{Candidate, MaglevServer};
 
 use super::super::layout::{LIMITED, RawDestination, SLOTS_MAX, TABLES_MAX};
@@ -70,8 +69,8 @@ impl TableState {
             Scheduler::MaglevHashing(_) => {
                 let server = |index| {
                     let raw = raw(index);
-                    let address = Ipv4Addr::from(raw.address).into();
-                    MaglevServer { address, port: raw.port.get(), weight: raw.last_weight }
+                    let Endpoint { address, port } = raw.endpoint();
+                    MaglevServer { address, port, weight: raw.last_weight }
                 };
                 let servers: Vec<MaglevServer> = members.iter().map(server).collect();
                 sched::maglev_table(&servers).slots().to_vec()

@@ -1,5 +1,7 @@
 //! A good machine and plans for it, for tests that break one thing.
 
+use std::net::IpAddr;
+
 use edge::ethtool::Feature;
 use edge::netlink::device::{Device, Mode};
 use edge::netlink::generic::XdpFeatures;
@@ -78,7 +80,7 @@ pub(super) fn machine() -> Facts {
         ..Interface::default()
     };
     let way = |interface, address: [u8; 4]| {
-        let next_hop = address.into();
+        let next_hop = IpAddr::from(address);
         (next_hop, Some(Route { interface, next_hop, source: None, local: false, mtu: None }))
     };
     let mut sysctls = std::collections::BTreeMap::new();

@@ -123,7 +123,6 @@ impl Parts {
         let sorry = server.quorum.sorry.iter().map(|one| (one.endpoint.address, one.forwarding));
         let servers = server.real_servers.iter().map(|one| (one.endpoint.address, one.forwarding));
         for (address, forwarding) in servers.chain(sorry) {
-            let IpAddr::V4(address) = address else { continue };
             let Some(Some(way)) = facts.routes.get(&address) else { continue };
             let Some(interface) = facts.by_index(way.interface).filter(|_| !way.local) else {
                 continue;

@@ -78,7 +78,7 @@ impl AddressWatch {
     }
 
     fn arrivals(&mut self, addresses: &BTreeSet<IpAddr>) -> Vec<String> {
-        let away = route::lookup(&mut self.requests, NOBODY).ok();
+        let away = route::lookup(&mut self.requests, NOBODY.into()).ok();
         let away = away.and_then(|route| self.interfaces.by_index(route.interface));
         let has_one = |index: u32| self.of(index).any(|address| addresses.contains(&address));
         // Routers lead clients to an address on the loopback by whichever way they like.

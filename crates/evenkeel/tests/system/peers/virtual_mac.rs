@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use edge::arp_probe::{Probe, ProbeSocket};
+use edge::neighbour_probe::{Probe, ProbeSockets};
 
 use super::scenario::{Product, Side};
 use super::wire::{self, Lan, Tap, within};
@@ -40,15 +40,15 @@ fn ask(lan: &Lan) -> Vec<[u8; 6]> {
     let probe = Probe {
         interface: index,
         from_mac: mac.try_into().unwrap(),
-        from: Ipv4Addr::new(10, 9, 0, 99),
-        target: ADDRESS,
+        from: Ipv4Addr::new(10, 9, 0, 99).into(),
+        target: ADDRESS.into(),
         target_mac: None,
     };
     lan.switch.enter(|| answers(&probe)).unwrap()
 }
 
 fn answers(probe: &Probe) -> Vec<[u8; 6]> {
-    let socket = ProbeSocket::open().unwrap();
+    let socket = ProbeSockets::open().unwrap();
     socket.send(probe).unwrap();
     let end = Instant::now() + Duration::from_millis(600);
     let mut heard = Vec::new();

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use edge::arp_probe::{Probe, ProbeSocket};
+use edge::neighbour_probe::{Probe, ProbeSockets};
 use edge::netlink::Socket;
 use edge::netlink::route;
 use edge::{nft_rules, sysctl};
@@ -46,7 +46,7 @@ pub(in super::super) fn gather(plan: &Plan) -> io::Result<Facts> {
     let mut socket = Socket::open()?;
     let mut facts = Facts { interfaces: links::interfaces(&mut socket)?, ..Facts::default() };
     facts.routes = routes(&mut socket, plan)?;
-    facts.elsewhere = route::lookup(&mut socket, ELSEWHERE)
+    facts.elsewhere = route::lookup(&mut socket, ELSEWHERE.into())
         .ok()
         .filter(|way| !way.local)
         .map(|one| one.interface);
@@ -68,10 +68,7 @@ pub(in super::super) fn gather(plan: &Plan) -> io::Result<Facts> {
 }
 
 /// The ways to real servers and to peers.
-fn routes(
-    socket: &mut Socket,
-    plan: &Plan,
-) -> io::Result<BTreeMap<Ipv4Addr, Option<route::Route>>> {
+fn routes(socket: &mut Socket, plan: &Plan) -> io::Result<BTreeMap<IpAddr, Option<route::Route>>> {
     let servers = plan.layer4.virtual_servers.iter().flat_map(|server| {
         let sorry = server.quorum.sorry.iter().map(|sorry| sorry.endpoint.address);
         server.real_servers.iter().map(|one| one.endpoint.address).chain(sorry)
@@ -80,11 +77,13 @@ fn routes(
         Destination::Unicast(unicast) => &unicast.peers[..],
         Destination::Multicast(_) => &[],
     });
-    let all = servers.chain(peers.map(|peer| peer.address)).filter_map(|address| match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    });
-    let all: Vec<Ipv4Addr> = all.collect::<BTreeSet<_>>().into_iter().collect();
+    // A link-local address has no way without its interface.
+    let is_of_one_link = |address: &IpAddr| match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    let all = servers.chain(peers.map(|peer| peer.address)).filter(|one| !is_of_one_link(one));
+    let all: Vec<IpAddr> = all.collect::<BTreeSet<_>>().into_iter().collect();
     let ways = route::lookup_many(socket, &all)?;
     Ok(all.into_iter().zip(ways).collect())
 }
@@ -99,11 +98,11 @@ fn sysctls(interfaces: &BTreeSet<String>) -> BTreeMap<String, String> {
     keys.filter_map(|key| sysctl::read(&key).ok().map(|value| (key, value))).collect()
 }
 
-/// Asks the first next hops by ARP, and returns those that do not answer. What cannot be asked is
+/// Asks the first next hops by ARP or neighbour discovery, and returns those that do not answer. What cannot be asked is
 /// not silent.
-fn silent(facts: &Facts) -> Vec<(u32, Ipv4Addr)> {
-    let Ok(probes) = ProbeSocket::open() else { return Vec::new() };
-    let hops: BTreeSet<(u32, Ipv4Addr)> = facts
+fn silent(facts: &Facts) -> Vec<(u32, IpAddr)> {
+    let Ok(probes) = ProbeSockets::open() else { return Vec::new() };
+    let hops: BTreeSet<(u32, IpAddr)> = facts
         .routes
         .values()
         .flatten()
@@ -114,14 +113,17 @@ fn silent(facts: &Facts) -> Vec<(u32, Ipv4Addr)> {
     let mut missing = BTreeSet::new();
     for (index, target) in hops {
         let Some(interface) = facts.by_index(index) else { continue };
-        let from = interface.addresses.iter().find_map(|(address, _)| match address {
-            IpAddr::V4(address) => Some(*address),
-            IpAddr::V6(_) => None,
-        });
-        let (Some(from_mac), true) = (interface.device.mac, interface.device.carrier) else {
+        let mut own = interface.addresses.iter().map(|(address, _)| *address);
+        let from = own.find(|one| one.is_ipv4() == target.is_ipv4());
+        let from = match target {
+            IpAddr::V4(_) => Some(from.unwrap_or(Ipv4Addr::UNSPECIFIED.into())),
+            IpAddr::V6(_) => from,
+        };
+        let (Some(from_mac), Some(from), true) =
+            (interface.device.mac, from, interface.device.carrier)
+        else {
             continue;
         };
-        let from = from.unwrap_or(Ipv4Addr::UNSPECIFIED);
         let probe = Probe { interface: index, from_mac, from, target, target_mac: None };
         if probes.send(&probe).is_ok() {
             missing.insert((index, target));

@@ -7,7 +7,7 @@ mod links;
 mod others;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use edge::ethtool::Feature;
@@ -27,11 +27,11 @@ pub(super) struct Facts {
     /// Kernel parameters by key (`net/ipv4/ip_forward`); those that are not there are absent.
     pub(super) sysctls: BTreeMap<String, String>,
     /// The way to each real server and unicast peer; none where there is no way.
-    pub(super) routes: BTreeMap<Ipv4Addr, Option<Route>>,
+    pub(super) routes: BTreeMap<IpAddr, Option<Route>>,
     /// Index of the interface towards clients of no network of ours.
     pub(super) elsewhere: Option<u32>,
     /// Next hops that were asked for and did not answer.
-    pub(super) silent: Vec<(u32, Ipv4Addr)>,
+    pub(super) silent: Vec<(u32, IpAddr)>,
     /// The kernel, and what this process may do.
     pub(super) kernel: Kernel,
     /// Other programs.
@@ -176,14 +176,15 @@ impl Interface {
     }
 
     /// An address is in a network that it has an address of.
-    pub(super) fn is_beside(&self, address: Ipv4Addr) -> bool {
-        let shares = |one: Ipv4Addr, length: u8| {
-            let mask = u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0);
-            one.to_bits() & mask == address.to_bits() & mask
-        };
-        self.addresses.iter().any(|(one, length)| match one {
-            IpAddr::V4(one) => shares(*one, *length),
-            IpAddr::V6(_) => false,
+    pub(super) fn is_beside(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|(one, length)| match (one, address) {
+            (IpAddr::V4(one), IpAddr::V4(other)) => {
+                (one.to_bits() ^ other.to_bits()).leading_zeros() >= u32::from(*length)
+            }
+            (IpAddr::V6(one), IpAddr::V6(other)) => {
+                (one.to_bits() ^ other.to_bits()).leading_zeros() >= u32::from(*length)
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
         })
     }
 

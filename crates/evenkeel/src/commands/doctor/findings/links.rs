@@ -1,7 +1,6 @@
 //! Interfaces that take part: there, up, connected, and the right one of a stack.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use model::vrrp::{Destination, Family};
 
@@ -31,16 +30,14 @@ pub(super) fn examine(case: Case<'_>, report: &mut Report) {
 fn peers(case: Case<'_>, report: &mut Report) {
     for instance in &case.plan.vrrp.instances {
         let Destination::Unicast(unicast) = &instance.destination else { continue };
-        let lost = unicast.peers.iter().find(|peer| match peer.address {
-            IpAddr::V4(address) => matches!(case.facts.routes.get(&address), Some(None)),
-            IpAddr::V6(_) => false,
-        });
+        let is_lost = |address| matches!(case.facts.routes.get(&address), Some(None));
+        let lost = unicast.peers.iter().find(|peer| is_lost(peer.address));
         let Some(peer) = lost.map(|peer| peer.address) else { continue };
         report.find(
             Finding::error("no-peer", &peer.to_string(), format!("there is no way to peer {peer}"))
                 .needed_by(format!("vrrp_instance {}", instance.name))
                 .otherwise("it hears nothing of this director: there are two masters")
-                .by_hand(format!("ip route add {peer}/32 via GATEWAY, or its network's route")),
+                .by_hand(format!("ip route add {peer} via GATEWAY, or its network's route")),
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Real servers: whether there is a way to them, and one that fits how packets are forwarded.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use model::layer4::Forwarding;
 
@@ -37,18 +37,20 @@ pub(super) fn examine(case: Case<'_>, report: &mut Report) {
     silence(case, &servers, report);
     neighbours(case, report);
     if report.findings.len() == before {
-        report.fine(format!("real servers: {} with a way to each, all answer ARP", servers.len()));
+        report.fine(format!(
+            "real servers: {} with a way to each, all next hops answer",
+            servers.len()
+        ));
     }
     advice(&servers, report);
 }
 
-fn users(case: Case<'_>) -> BTreeMap<Ipv4Addr, Users> {
-    let mut found: BTreeMap<Ipv4Addr, Users> = BTreeMap::new();
+fn users(case: Case<'_>) -> BTreeMap<IpAddr, Users> {
+    let mut found: BTreeMap<IpAddr, Users> = BTreeMap::new();
     for server in &case.plan.layer4.virtual_servers {
         let sorry = server.quorum.sorry.iter().map(|one| (one.endpoint.address, one.forwarding));
         let real = server.real_servers.iter().map(|one| (one.endpoint.address, one.forwarding));
         for (address, forwarding) in real.chain(sorry) {
-            let IpAddr::V4(address) = address else { continue };
             let users = found.entry(address).or_default();
             match forwarding {
                 Forwarding::Nat => users.nat.insert(server.id.to_string()),
@@ -68,14 +70,14 @@ struct Group {
 }
 
 impl Group {
-    fn add(&mut self, address: Ipv4Addr, users: impl Iterator<Item = String>) {
+    fn add(&mut self, address: IpAddr, users: impl Iterator<Item = String>) {
         self.addresses.insert(address.to_string());
         self.users.extend(users);
     }
 }
 
 /// Those that no route leads to: one finding for each interface that is down, one for the others.
-fn without_way(case: Case<'_>, servers: &BTreeMap<Ipv4Addr, Users>, report: &mut Report) {
+fn without_way(case: Case<'_>, servers: &BTreeMap<IpAddr, Users>, report: &mut Report) {
     let mut down: BTreeMap<&str, Group> = BTreeMap::new();
     let mut others = Group::default();
     for (address, users) in servers {
@@ -110,14 +112,14 @@ fn without_way(case: Case<'_>, servers: &BTreeMap<Ipv4Addr, Users>, report: &mut
             Finding::error("no-route", first, what)
                 .needed_by(listed(&others.users))
                 .otherwise("they are never checked as up and get no connection")
-                .by_hand(format!("ip route add {first}/32 via GATEWAY, or its network's route")),
+                .by_hand(format!("ip route add {first} via GATEWAY, or its network's route")),
         );
     }
 }
 
 /// Those of direct routing that are not in a network of ours: one finding for each gateway.
-fn behind_gateways(case: Case<'_>, servers: &BTreeMap<Ipv4Addr, Users>, report: &mut Report) {
-    let mut gateways: BTreeMap<Ipv4Addr, Group> = BTreeMap::new();
+fn behind_gateways(case: Case<'_>, servers: &BTreeMap<IpAddr, Users>, report: &mut Report) {
+    let mut gateways: BTreeMap<IpAddr, Group> = BTreeMap::new();
     for (address, users) in servers.iter().filter(|(_, users)| !users.direct.is_empty()) {
         let way = case.facts.routes.get(address).copied().flatten();
         if let Some(way) = way.filter(|way| !way.local && way.next_hop != *address) {
@@ -140,7 +142,7 @@ fn behind_gateways(case: Case<'_>, servers: &BTreeMap<Ipv4Addr, Users>, report: 
 }
 
 /// Those that were asked and said nothing; one finding for each interface.
-fn silence(case: Case<'_>, servers: &BTreeMap<Ipv4Addr, Users>, report: &mut Report) {
+fn silence(case: Case<'_>, servers: &BTreeMap<IpAddr, Users>, report: &mut Report) {
     let mut by_interface: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
     for (index, hop) in &case.facts.silent {
         let used = case.facts.routes.iter().any(|(address, way)| {
@@ -154,12 +156,15 @@ fn silence(case: Case<'_>, servers: &BTreeMap<Ipv4Addr, Users>, report: &mut Rep
     for (index, hops) in by_interface {
         let Some(interface) = case.facts.by_index(index) else { continue };
         let name = &interface.device.name;
-        let what = format!("no answer to ARP on {name} from {}", listed(&hops));
+        let what = format!("no answer on {name} from {}", listed(&hops));
         report.find(
             Finding::warning("no-neighbour", name, what)
                 .needed_by("real servers or the gateway to them")
                 .otherwise("as long as they are not there, checks fail and they get no connection")
-                .by_hand(format!("arping -I {name} ADDRESS, and look at cable, VLAN and address")),
+                .by_hand(format!(
+                    "arping -I {name} ADDRESS (IPv6: ndisc6 ADDRESS {name}), and look at cable, VLAN \
+                     and address"
+                )),
         );
     }
 }
@@ -167,7 +172,7 @@ fn silence(case: Case<'_>, servers: &BTreeMap<Ipv4Addr, Users>, report: &mut Rep
 /// The kernel keeps a neighbour for each next hop.
 fn neighbours(case: Case<'_>, report: &mut Report) {
     let ways = case.facts.routes.values().flatten().filter(|way| !way.local);
-    let hops: BTreeSet<(u32, Ipv4Addr)> = ways.map(|way| (way.interface, way.next_hop)).collect();
+    let hops: BTreeSet<(u32, IpAddr)> = ways.map(|way| (way.interface, way.next_hop)).collect();
     let Some(room) = case.facts.number(NEIGHBOURS) else { return };
     // Clients and others need some too.
     let wanted = (hops.len() + hops.len() / 2) as i64;
@@ -186,7 +191,7 @@ fn neighbours(case: Case<'_>, report: &mut Report) {
 }
 
 /// What this machine cannot see: how the real servers are set up.
-fn advice(servers: &BTreeMap<Ipv4Addr, Users>, report: &mut Report) {
+fn advice(servers: &BTreeMap<IpAddr, Users>, report: &mut Report) {
     let all = |of: fn(&Users) -> &BTreeSet<String>| -> BTreeSet<String> {
         servers.values().flat_map(|users| of(users).iter().cloned()).collect()
     };
