@@ -73,6 +73,8 @@ pub(crate) fn ask(service: &Service, source: Ipv4Addr) -> Result<String, Failure
     match service.protocol {
         Protocol::Tcp => ask_tcp(service, source),
         Protocol::Udp => ask_udp(service, source),
+        // Such services are left out of topologies.
+        Protocol::Sctp => Err(Failure::Local),
     }
 }
 

@@ -102,6 +102,8 @@ impl Machine {
                         .threads
                         .push(thread::spawn(move || echo_until(&stop, &socket, &identity)));
                 }
+                // Such services are left out of topologies.
+                Protocol::Sctp => {}
             }
         }
         self.running = Some(running);

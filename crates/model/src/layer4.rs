@@ -124,24 +124,46 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP (RFC 9260).
+    Sctp,
 }
 
 impl Protocol {
+    /// All of them.
+    pub const ALL: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+
+    /// Its name, as keepalived.conf and ipvsadm write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "TCP",
+            Protocol::Udp => "UDP",
+            Protocol::Sctp => "SCTP",
+        }
+    }
+
+    /// The one of a name, in any case.
+    pub fn of_name(name: &str) -> Option<Protocol> {
+        Protocol::ALL.into_iter().find(|one| one.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The one of an IP protocol number.
+    pub fn of_number(number: u8) -> Option<Protocol> {
+        Protocol::ALL.into_iter().find(|one| one.number() == number)
+    }
+
     /// IP protocol number.
     pub const fn number(self) -> u8 {
         match self {
             Protocol::Tcp => 6,
             Protocol::Udp => 17,
+            Protocol::Sctp => 132,
         }
     }
 }
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Protocol::Tcp => "TCP",
-            Protocol::Udp => "UDP",
-        })
+        f.write_str(self.name())
     }
 }
 

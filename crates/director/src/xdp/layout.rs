@@ -147,7 +147,7 @@ pub(crate) fn octets(address: IpAddr) -> Option<[u8; 4]> {
 }
 
 pub(crate) fn protocol_of(number: u8) -> Protocol {
-    if number == Protocol::Udp.number() { Protocol::Udp } else { Protocol::Tcp }
+    Protocol::of_number(number).unwrap_or_default()
 }
 
 /// The protocol of a service of a firewall mark, whose address is the mark (IPVS: IPPROTO_IP).

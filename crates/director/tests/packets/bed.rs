@@ -12,7 +12,7 @@ use lab::net::Net;
 use model::layer4::{Endpoint, Forwarding, Persistence, Protocol, Scheduler, ServiceKey};
 use model::status::ConnectionStatus;
 
-use crate::frame::{ACK, Frame, OURS, SYN, Side};
+use crate::frame::{ACK, Frame, INIT, OURS, SYN, Side};
 
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 pub(crate) const VIRTUAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -206,6 +206,7 @@ impl Bed {
         let first = match key.protocol() {
             Some(Protocol::Tcp) | None => Frame::tcp(from, to, SYN),
             Some(Protocol::Udp) => Frame::udp(from, to),
+            Some(Protocol::Sctp) => Frame::sctp(from, to, INIT),
         };
         self.send(&first).forwarded().to_mac[5]
     }

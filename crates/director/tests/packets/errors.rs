@@ -10,7 +10,7 @@ use crate::bed::{
     Bed, CLIENT, CLIENT_MAC, DROP, PASS, REDIRECT, THERE_MAC, VIRTUAL, WAY_MAC, endpoint,
     server_mac, service, with_bed,
 };
-use crate::frame::{ACK, Checksum, Frame, SYN, Side};
+use crate::frame::{ACK, Checksum, Frame, INIT, SACK, SYN, Side};
 use crate::icmp::{self, IcmpError, packet_of};
 
 const FROM: Side = (CLIENT, 40000);
@@ -27,6 +27,7 @@ fn connected(bed: &mut Bed, protocol: Protocol, forwarding: Forwarding) -> Frame
     let first = match protocol {
         Protocol::Tcp => Frame::tcp(FROM, WEB, SYN),
         Protocol::Udp => Frame::udp(FROM, WEB),
+        Protocol::Sctp => Frame::sctp(FROM, WEB, INIT),
     };
     bed.send(&first).forwarded();
     first
@@ -38,6 +39,7 @@ fn answer(protocol: Protocol, from: Side) -> Frame {
     let frame = match protocol {
         Protocol::Tcp => Frame::tcp(from, FROM, ACK),
         Protocol::Udp => Frame::udp(from, FROM),
+        Protocol::Sctp => Frame::sctp(from, FROM, SACK),
     };
     Frame { payload, ttl: 57, ..frame }
 }
@@ -48,6 +50,7 @@ fn lengths(protocol: Protocol) -> Vec<usize> {
     match protocol {
         Protocol::Tcp => (28..37).chain(38..=77).collect(),
         Protocol::Udp => (28..=65).collect(),
+        Protocol::Sctp => [28].into_iter().chain(32..=73).collect(),
     }
 }
 

@@ -14,6 +14,11 @@ pub(crate) const RST: u8 = 4;
 pub(crate) const ACK: u8 = 16;
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
+pub(crate) const SCTP: u8 = 132;
+
+/// Chunks of SCTP.
+pub(crate) const INIT: u8 = 1;
+pub(crate) const SACK: u8 = 3;
 
 /// An address and a port.
 pub(crate) type Side = (Ipv4Addr, u16);
@@ -33,6 +38,7 @@ pub(crate) struct Frame {
     pub(crate) from: Side,
     pub(crate) to: Side,
     pub(crate) protocol: u8,
+    /// TCP's flags, or the type of SCTP's chunk.
     pub(crate) flags: u8,
     pub(crate) ttl: u8,
     pub(crate) id: u16,
@@ -66,6 +72,11 @@ impl Frame {
         Frame { protocol: UDP, ..Frame::tcp(from, to, 0) }
     }
 
+    /// With one chunk.
+    pub(crate) fn sctp(from: Side, to: Side, chunk: u8) -> Frame {
+        Frame { protocol: SCTP, ..Frame::tcp(from, to, chunk) }
+    }
+
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut upper = Vec::new();
         upper.extend(self.from.1.to_be_bytes());
@@ -73,13 +84,20 @@ impl Frame {
         let at = if self.protocol == TCP {
             upper.extend([0, 0, 0, 1, 0, 0, 0, 2, 5 << 4, self.flags, 0xff, 0xff, 0, 0, 0, 0]);
             16
+        } else if self.protocol == SCTP {
+            upper.extend([0xca, 0xfe, 0xba, 0xbe, 0, 0, 0, 0, self.flags, 0]);
+            upper.extend((4 + self.payload.len() as u16).to_be_bytes());
+            8
         } else {
             upper.extend((8 + self.payload.len() as u16).to_be_bytes());
             upper.extend([0, 0]);
             6
         };
         upper.extend(&self.payload);
-        if self.checksum == Checksum::Right {
+        if self.protocol == SCTP {
+            let sum = crc32c(&upper);
+            upper[at..at + 4].copy_from_slice(&sum.to_le_bytes());
+        } else if self.checksum == Checksum::Right {
             let sum = upper_checksum(self.from.0, self.to.0, self.protocol, &upper);
             let sum = if sum == 0 && self.protocol == UDP { 0xffff } else { sum };
             upper[at..at + 2].copy_from_slice(&sum.to_be_bytes());
@@ -136,12 +154,20 @@ impl Frame {
         let address = |at: usize| Ipv4Addr::new(ip[at], ip[at + 1], ip[at + 2], ip[at + 3]);
         let word = |at: usize| u16::from_be_bytes([upper[at], upper[at + 1]]);
         let (from, to, protocol) = (address(12), address(16), ip[9]);
-        let head = if protocol == TCP { 20 } else { 8 };
+        let head = match protocol {
+            TCP => 20,
+            SCTP => 16,
+            _ => 8,
+        };
         let checksum = match protocol == UDP && word(6) == 0 {
             true => Checksum::None,
             false => Checksum::Right,
         };
-        if checksum == Checksum::Right {
+        if protocol == SCTP {
+            let mut covered = upper.to_vec();
+            covered[8..12].fill(0);
+            assert_eq!(upper[8..12], crc32c(&covered).to_le_bytes(), "SCTP checksum");
+        } else if checksum == Checksum::Right {
             assert_eq!(upper_checksum(from, to, protocol, upper), 0, "TCP or UDP checksum");
         }
         Frame {
@@ -150,7 +176,11 @@ impl Frame {
             from: (from, word(0)),
             to: (to, word(2)),
             protocol,
-            flags: if protocol == TCP { upper[13] } else { 0 },
+            flags: match protocol {
+                TCP => upper[13],
+                SCTP => upper[12],
+                _ => 0,
+            },
             ttl: ip[8],
             id: u16::from_be_bytes([ip[4], ip[5]]),
             fragment: u16::from_be_bytes([ip[6], ip[7]]),
@@ -159,6 +189,18 @@ impl Frame {
             payload: upper[head..].to_vec(),
         }
     }
+}
+
+/// SCTP's checksum (RFC 9260, appendix A), bit by bit.
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
+    let mut crc = !0u32;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 };
+        }
+    }
+    !crc
 }
 
 pub(crate) fn internet_checksum(bytes: &[u8]) -> u16 {

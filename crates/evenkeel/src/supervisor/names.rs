@@ -40,12 +40,10 @@ pub(super) fn checkers<'a>(
 /// may have taken it away.
 pub(super) fn virtual_server_of_event(service: &str) -> Option<VirtualServerId> {
     let (protocol, rest) = service.split_once(' ')?;
-    let protocol = match protocol {
-        "TCP" => Protocol::Tcp,
-        "UDP" => Protocol::Udp,
-        "FWM" => return mark(rest).map(VirtualServerId::Service),
-        _ => return None,
-    };
+    if protocol == "FWM" {
+        return mark(rest).map(VirtualServerId::Service);
+    }
+    let protocol = Protocol::of_name(protocol)?;
     if let Some(name) = rest.strip_prefix("group ") {
         return Some(VirtualServerId::Group { name: name.to_owned(), protocol });
     }
@@ -74,10 +72,10 @@ pub(super) fn of_event(service: &str, server: &str) -> Option<(VirtualServerId, 
 /// says what there is.
 pub(super) fn virtual_server(plan: &Plan, text: &str) -> Result<VirtualServerId, String> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let (protocol, rest) = match words.split_first() {
-        Some((first, rest)) if first.eq_ignore_ascii_case("tcp") => (Some(Protocol::Tcp), rest),
-        Some((first, rest)) if first.eq_ignore_ascii_case("udp") => (Some(Protocol::Udp), rest),
-        Some(_) | None => (None, &words[..]),
+    let named = words.split_first().map(|(first, rest)| (Protocol::of_name(first), rest));
+    let (protocol, rest) = match named {
+        Some((Some(protocol), rest)) => (Some(protocol), rest),
+        Some((None, _)) | None => (None, &words[..]),
     };
     let servers = &plan.layer4.virtual_servers;
     let fits = |server: &&VirtualServer| {

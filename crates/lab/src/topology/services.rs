@@ -194,6 +194,10 @@ impl Found {
             notes.push(format!("{key}: the lab rehearses IPv4 only"));
             return;
         };
+        if protocol == Protocol::Sctp {
+            notes.push(format!("{key}: the lab's clients do not speak SCTP"));
+            return;
+        }
         if port == 0 {
             notes.push(format!("{key}: takes every port; the lab uses port 80"));
         }
@@ -238,7 +242,7 @@ impl Found {
             });
         }
         let request = match protocol {
-            Protocol::Udp => Request::Datagram,
+            Protocol::Udp | Protocol::Sctp => Request::Datagram,
             Protocol::Tcp if GREETING_PORTS.contains(&port) => Request::Greeting,
             Protocol::Tcp => Request::Http("/".into()),
         };

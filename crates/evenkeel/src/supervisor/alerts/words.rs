@@ -40,6 +40,7 @@ fn trio(endpoint: Endpoint, protocol: Option<Protocol>) -> String {
     let protocol = match protocol {
         Some(Protocol::Tcp) => "tcp",
         Some(Protocol::Udp) => "udp",
+        Some(Protocol::Sctp) => "sctp",
         None => "none",
     };
     format!("[{}]:{protocol}:{}", endpoint.address, endpoint.port)

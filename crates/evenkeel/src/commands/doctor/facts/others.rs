@@ -116,11 +116,7 @@ fn ipvs() -> Option<Vec<ServiceKey>> {
 /// `TCP  C0000201:0050 wlc`
 fn service(line: &str) -> Option<ServiceKey> {
     let mut fields = line.split_whitespace();
-    let protocol = match fields.next()? {
-        "TCP" => Protocol::Tcp,
-        "UDP" => Protocol::Udp,
-        _ => return None,
-    };
+    let protocol = Protocol::of_name(fields.next()?)?;
     let (address, port) = fields.next()?.split_once(':')?;
     let address = Ipv4Addr::from(u32::from_str_radix(address, 16).ok()?);
     let port = u16::from_str_radix(port, 16).ok()?;

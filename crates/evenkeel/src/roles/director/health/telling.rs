@@ -228,6 +228,7 @@ pub(super) fn trio(endpoint: Endpoint, protocol: Option<Protocol>) -> String {
     let protocol = match protocol {
         Some(Protocol::Tcp) => "tcp",
         Some(Protocol::Udp) => "udp",
+        Some(Protocol::Sctp) => "sctp",
         None => "none",
     };
     format!("[{}]:{protocol}:{}", endpoint.address, endpoint.port)
