@@ -254,23 +254,6 @@ impl Reader<'_> {
         Some(value)
     }
 
-    /// An IPv4 address. IPv6 is refused in so many words.
-    pub(crate) fn address(&mut self, word: &Word<'_>) -> Option<Ipv4Addr> {
-        match IpAddr::from_str(&word.text) {
-            Ok(IpAddr::V4(address)) => return Some(address),
-            Ok(IpAddr::V6(_)) => {
-                let message = "IPv6 is not supported by this version".to_owned();
-                self.error(word.span, message, "use an IPv4 address; IPv6 is planned");
-            }
-            Err(_) => {
-                let message = format!("\"{}\" is not an IP address", word.text);
-                let help = address_help(&word.text);
-                self.error(word.span, message, &help);
-            }
-        }
-        None
-    }
-
     /// An address of either family.
     pub(crate) fn ip(&mut self, word: &Word<'_>) -> Option<IpAddr> {
         let address = IpAddr::from_str(&word.text).ok();
@@ -298,12 +281,12 @@ impl Reader<'_> {
     pub(crate) fn location(&mut self, statement: &Statement<'_>) -> Option<Spanned<Location>> {
         let word = self.first_argument(statement, "an IP address and a port")?;
         self.no_more(statement, 2);
-        let address = self.address(word);
+        let address = self.ip(word);
         let (port, end) = match statement.arguments().get(1) {
             None => (None, word.span),
             Some(port) => (Some(self.port_of(port, 0)?), port.span),
         };
-        let value = Location { address: IpAddr::V4(address?), port };
+        let value = Location { address: address?, port };
         Some(Spanned { value, span: word.span.to(end) })
     }
 
@@ -366,7 +349,8 @@ fn address_help(text: &str) -> String {
         .collect();
     match Ipv4Addr::from_str(&repaired) {
         Ok(address) => format!("did you mean \"{address}\"?"),
-        Err(_) => "write an address like 192.0.2.1".to_owned(),
+        Err(_) if text.contains(':') => "write an address like 2001:db8::1".to_owned(),
+        Err(_) => "write an address like 192.0.2.1 or 2001:db8::1".to_owned(),
     }
 }
 

@@ -7,8 +7,9 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use model::layer4::Protocol;
+use model::vrrp::Family;
 
-use super::ast::{Configuration, Location, RealServer, Served, VirtualServer};
+use super::ast::{Configuration, Granularity, Location, RealServer, Served, VirtualServer};
 use super::keyword::section::{REAL_SERVER, TOP, VIRTUAL_SERVER};
 use super::keyword::{Fill, KeywordRow, Rule, keyword};
 use super::reader::Reader;
@@ -52,9 +53,10 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .parse(Rule::value(Fill::VirtualServer(persistence_timeout))),
     keyword("persistence_granularity", &[VIRTUAL_SERVER])
         .example("255.255.255.0")
-        .syntax("NETMASK")
-        .default("255.255.255.255")
-        .doc("Clients of one such network count as one client for persistence.")
+        .syntax("NETMASK|1..128")
+        .default("255.255.255.255, of IPv6 128")
+        .doc("Clients of one such network count as one client for persistence: a netmask of IPv4, \
+              or a prefix length of IPv6.")
         .parse(Rule::value(Fill::VirtualServer(persistence_granularity))),
     keyword("nat_mask", &[VIRTUAL_SERVER])
         .example("255.255.255.0")
@@ -63,9 +65,10 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .no_effect("it never had one, and Keepalived removed it", Rule::value(Fill::Check(nat_mask))),
     keyword("ip_family", &[VIRTUAL_SERVER])
         .example("inet")
-        .syntax("inet")
+        .syntax("inet|inet6")
+        .default("that of the address")
         .doc("Address family of the service.")
-        .no_effect("it is that of the address", Rule::value(Fill::Check(ip_family))),
+        .parse(Rule::value(Fill::VirtualServer(ip_family))),
     keyword("protocol", &[VIRTUAL_SERVER])
         .example("TCP")
         .syntax("TCP|UDP")
@@ -190,22 +193,30 @@ fn persistence_granularity(
     statement: &Statement<'_>,
     server: &mut VirtualServer,
 ) {
-    let Some(word) = reader.argument(statement, "a netmask") else { return };
-    let prefix = Ipv4Addr::from_str(&word.text).ok().and_then(prefix_of_mask);
-    if prefix.is_none() {
-        let message = format!("\"{}\" is not a netmask", word.text);
-        reader.error(word.span, message, "write a netmask like 255.255.255.0");
-    }
-    server.persistence_prefix = prefix.map(|value| Spanned { value, span: statement.header() });
+    let Some(word) = reader.argument(statement, "a netmask or a prefix length") else { return };
+    let value = if word.text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let length = reader.number_of(word, "a prefix length", 1..=128);
+        length.and_then(|length| u8::try_from(length).ok()).map(Granularity::Prefix)
+    } else {
+        let ones = Ipv4Addr::from_str(&word.text).ok().and_then(prefix_of_mask);
+        if ones.is_none() {
+            let message = format!("\"{}\" is not a netmask", word.text);
+            let help = "write a netmask like 255.255.255.0, or for IPv6 a number from 1 to 128";
+            reader.error(word.span, message, help);
+        }
+        ones.map(Granularity::Netmask)
+    };
+    server.granularity = value.map(|value| Spanned { value, span: statement.header() });
 }
 
 fn nat_mask(reader: &mut Reader<'_>, statement: &Statement<'_>) {
     reader.argument(statement, "a netmask");
 }
 
-fn ip_family(reader: &mut Reader<'_>, statement: &Statement<'_>) {
-    let later = [("inet6", "use inet: services are IPv4 here")];
-    reader.choice(statement, &[("inet", ())], &later);
+fn ip_family(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut VirtualServer) {
+    let choices = [("inet", Family::Ipv4), ("inet6", Family::Ipv6)];
+    let family = reader.choice(statement, &choices, &[]);
+    server.family = family.map(|value| Spanned { value, span: statement.header() });
 }
 
 /// Leading ones of a netmask that is not empty and has no gaps.

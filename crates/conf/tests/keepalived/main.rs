@@ -5,6 +5,7 @@ mod across;
 mod checkers;
 mod common;
 mod documents;
+mod families;
 mod global;
 mod holdings;
 mod instances;

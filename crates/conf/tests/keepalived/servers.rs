@@ -118,7 +118,6 @@ fn wrong_lines_of_a_group_say_what_would_be_right() {
         ("10.0.0.1 70000", "70000 is not between 0 and 65535"),
         ("10.0.0.1 80 90", "unexpected \"90\" after the port"),
         ("fwmark 3", "fwmark is not supported by this version; write the addresses and ports"),
-        ("2001:db8::1 80", "IPv6 is not supported by this version"),
         ("nonsense", "\"nonsense\" is not an IP address"),
         ("", "virtual_server_group web has no addresses"),
         ("10.0.0.1", "a virtual server for all ports is persistent: persistence_timeout is 360"),
@@ -215,7 +214,6 @@ fn a_quorum_that_cannot_be_is_what_keepalived_makes_of_it() {
     warned("weight 4\nquorum 9\nhysteresis 3", 9, 3, "");
     warned("quorum 0", 1, 0, "2:1 warning: quorum 0 says nothing: it is 1");
     warned("nat_mask 255.255.255.0", 1, 0, "2:1 note: nat_mask has no effect; it never had one");
-    warned("ip_family inet", 1, 0, "2:1 note: ip_family has no effect; it is that of the address");
 }
 
 #[test]

@@ -76,7 +76,10 @@ fn every_value_that_is_wrong_says_what_would_be_right() {
         (service("}\nlb_algo shh\nreal_server 10.0.1.2 80 {"), "did you mean \"sh\"?"),
         (service("}\nlb_algo rr wrr\nreal_server 10.0.1.2 80 {"), "unexpected \"wrr\""),
         (service("}\nprotocol SCTP\nreal_server 10.0.1.2 80 {"), "use TCP or UDP"),
-        (service("}\nip_family inet6\nreal_server 10.0.1.2 80 {"), "services are IPv4 here"),
+        (
+            service("}\nip_family inet6\nreal_server 10.0.1.2 80 {"),
+            "ip_family inet6 is not that of TCP 10.0.0.1:80",
+        ),
         (service("}\nip_family ipv4\nreal_server 10.0.1.2 80 {"), "unknown ip_family"),
         ("virtual_server fwmark 1 {\n}\n".into(), "virtual_server fwmark is not supported"),
         ("virtual_server 10.0.0.1 80 90 {\n}\n".into(), "unexpected \"90\""),

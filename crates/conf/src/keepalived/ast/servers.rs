@@ -2,11 +2,11 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
 use model::layer4::{Forwarding, HashFlags, Protocol, Scheduler};
-use model::vrrp::Command;
+use model::vrrp::{Command, Family};
 
 use super::{Checker, Timers, Written};
 use crate::source::{Span, Spanned};
@@ -40,9 +40,42 @@ pub(crate) struct ServerGroup {
 /// One line of a `virtual_server_group`: every address from the first to the last, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AddressRange {
-    pub(crate) first: Ipv4Addr,
-    pub(crate) last: Ipv4Addr,
+    /// Of one family.
+    pub(crate) first: IpAddr,
+    pub(crate) last: IpAddr,
     pub(crate) port: Option<u16>,
+}
+
+impl AddressRange {
+    /// Each of its addresses.
+    pub(crate) fn addresses(self) -> impl Iterator<Item = IpAddr> {
+        (bits(self.first)..=bits(self.last)).map(move |bits| with_bits(self.first, bits))
+    }
+}
+
+/// An address as a number, the last bit lowest.
+pub(crate) fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// The address of the same family as another one that has these bits.
+pub(crate) fn with_bits(like: IpAddr, bits: u128) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => Ipv4Addr::from_bits(bits as u32).into(),
+        IpAddr::V6(_) => Ipv6Addr::from_bits(bits).into(),
+    }
+}
+
+/// `persistence_granularity`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Granularity {
+    /// Leading ones of an IPv4 netmask, 1 to 32.
+    Netmask(u8),
+    /// A prefix length of IPv6, 1 to 128.
+    Prefix(u8),
 }
 
 /// `virtual_server`
@@ -58,7 +91,9 @@ pub(crate) struct VirtualServer {
     pub(crate) numbered_flags: Vec<Span>,
     pub(crate) forwarding: Option<Forwarding>,
     pub(crate) persistence_timeout: Option<Duration>,
-    pub(crate) persistence_prefix: Option<Spanned<u8>>,
+    pub(crate) granularity: Option<Spanned<Granularity>>,
+    /// `ip_family`
+    pub(crate) family: Option<Spanned<Family>>,
     pub(crate) virtual_host: Option<String>,
     /// `weight`: that of real servers which give none.
     pub(crate) weight: Option<u32>,
@@ -84,7 +119,8 @@ impl VirtualServer {
             numbered_flags: Vec::new(),
             forwarding: None,
             persistence_timeout: None,
-            persistence_prefix: None,
+            granularity: None,
+            family: None,
             virtual_host: None,
             weight: None,
             timers: Timers::default(),

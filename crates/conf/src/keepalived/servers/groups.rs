@@ -3,9 +3,9 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
-use crate::keepalived::ast::{AddressRange, Configuration, ServerGroup};
+use crate::keepalived::ast::{AddressRange, Configuration, ServerGroup, bits, with_bits};
 use crate::keepalived::keyword::section::{SERVER_GROUP, TOP};
 use crate::keepalived::keyword::{Fill, KeywordRow, Rule, keyword};
 use crate::keepalived::lexer::Word;
@@ -20,8 +20,8 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .syntax("NAME { ADDRESS|FIRST-LAST|NETWORK/LENGTH [PORT] ... }")
         .example("web { 192.0.2.200 80 }")
         .doc("Addresses that virtual_server group NAME serves alike: with the same real servers, \
-              checked once. FIRST-LAST is 192.0.2.1-10 or 192.0.2.1-192.0.3.10; a network means \
-              each of its addresses.")
+              checked once. FIRST-LAST is 192.0.2.1-10 or 192.0.2.1-192.0.3.10, of IPv6 \
+              2001:db8::1-ff (hexadecimal); a network means each of its addresses.")
         .parse(Rule::blocks(Fill::Top(virtual_server_group), SERVER_GROUP)),
 ];
 
@@ -69,23 +69,28 @@ fn entry(reader: &mut Reader<'_>, words: &[Word<'_>]) -> Option<Spanned<AddressR
 }
 
 /// The first and the last address.
-fn addresses(reader: &mut Reader<'_>, word: &Word<'_>) -> Option<(Ipv4Addr, Ipv4Addr)> {
+fn addresses(reader: &mut Reader<'_>, word: &Word<'_>) -> Option<(IpAddr, IpAddr)> {
     if let Some((network, length)) = word.text.split_once('/') {
-        let network = reader.address(&part(word, network))?;
-        let length = reader.number_of(&part(word, length), "a prefix length", 1..=32)?;
+        let network = reader.ip(&part(word, network))?;
+        let most = if network.is_ipv4() { 32 } else { 128 };
+        let length = reader.number_of(&part(word, length), "a prefix length", 1..=most)?;
         return self::network(reader, word, network, length);
     }
     let Some((first, last)) = word.text.split_once('-') else {
-        let address = reader.address(word)?;
+        let address = reader.ip(word)?;
         return Some((address, address));
     };
-    let first = reader.address(&part(word, first))?;
+    let first = reader.ip(&part(word, first))?;
     let last = if last.contains(['.', ':']) {
-        reader.address(&part(word, last))?
+        reader.ip(&part(word, last))?
     } else {
-        let byte = reader.number_of(&part(word, last), "the last byte of an address", 0..=255)?;
-        Ipv4Addr::from_bits(first.to_bits() & !0xff | byte)
+        last_of(reader, first, &part(word, last))?
     };
+    if last.is_ipv4() != first.is_ipv4() {
+        let message = format!("{first} and {last} are not of the same family");
+        reader.error(word.span, message, "write a range of IPv4 or of IPv6");
+        return None;
+    }
     if last < first {
         let message = format!("the range {} ends before it begins", word.text);
         reader.error(word.span, message, &format!("did you mean {last}-{first}?"));
@@ -94,22 +99,43 @@ fn addresses(reader: &mut Reader<'_>, word: &Word<'_>) -> Option<(Ipv4Addr, Ipv4
     Some((first, last))
 }
 
+/// The address whose last byte, or last group of IPv6, is this one.
+fn last_of(reader: &mut Reader<'_>, first: IpAddr, word: &Word<'_>) -> Option<IpAddr> {
+    let last = match first {
+        IpAddr::V4(_) => {
+            let byte = reader.number_of(word, "the last byte of an address", 0..=255)?;
+            bits(first) & !0xff | u128::from(byte)
+        }
+        IpAddr::V6(_) => {
+            let Ok(group) = u16::from_str_radix(&word.text, 16) else {
+                let message = format!("\"{}\" is not the last group of an address", word.text);
+                reader.error(word.span, message, "write 1 to 4 hexadecimal digits after the -");
+                return None;
+            };
+            bits(first) & !0xffff | u128::from(group)
+        }
+    };
+    Some(with_bits(first, last))
+}
+
 /// Every address of a network, those of all zeros and all ones too, as Keepalived has it.
 fn network(
     reader: &mut Reader<'_>,
     word: &Word<'_>,
-    network: Ipv4Addr,
+    network: IpAddr,
     length: u32,
-) -> Option<(Ipv4Addr, Ipv4Addr)> {
-    let hosts = u32::MAX.checked_shr(length).unwrap_or(0);
-    if network.to_bits() & hosts != 0 {
-        let base = Ipv4Addr::from_bits(network.to_bits() & !hosts);
+) -> Option<(IpAddr, IpAddr)> {
+    let bits_of_family = if network.is_ipv4() { 32 } else { 128 };
+    // The length is at least 1.
+    let hosts = (1 << (bits_of_family - length)) - 1;
+    if bits(network) & hosts != 0 {
+        let base = with_bits(network, bits(network) & !hosts);
         let message = format!("{} is not the first address of its network", word.text);
         let help = format!("write {base}/{length} for the network, or {network} for the address");
         reader.error(word.span, message, &help);
         return None;
     }
-    Some((network, Ipv4Addr::from_bits(network.to_bits() | hosts)))
+    Some((network, with_bits(network, bits(network) | hosts)))
 }
 
 fn part<'a>(word: &Word<'_>, text: &str) -> Word<'a> {

@@ -1,6 +1,7 @@
 //! Virtual servers and real servers: defaults, and what must be unique.
 
 mod bounds;
+mod families;
 mod outside;
 mod quorum;
 mod real;
@@ -8,18 +9,15 @@ mod services;
 
 use alloc::format;
 use alloc::vec::Vec;
-use core::fmt;
-use core::net::IpAddr;
 
-use model::layer4::{
-    Endpoint, Layer4Plan, Persistence, RealServer, Scheduler, ServiceKey, VirtualServer,
-};
+use model::layer4::{Layer4Plan, Persistence, RealServer, Scheduler, ServiceKey, VirtualServer};
 
 use crate::diagnostic::Diagnostic;
 use crate::keepalived::PERSISTENCE_DEFAULT;
 use crate::keepalived::ast::{self, Configuration};
 use crate::source::Span;
 
+use self::families::check_address;
 pub(super) use outside::outside;
 
 /// Lowers every virtual server: one for each of the files, in the same order.
@@ -36,20 +34,6 @@ pub(super) fn lower(from: &Configuration, diagnostics: &mut Vec<Diagnostic>) -> 
     Layer4Plan { virtual_servers, ..Layer4Plan::default() }
 }
 
-fn check_address(
-    address: IpAddr,
-    span: Span,
-    what: fmt::Arguments<'_>,
-    diagnostics: &mut Vec<Diagnostic>,
-) {
-    if !Endpoint::is_of_a_host(address) {
-        diagnostics.push(
-            Diagnostic::error(span, format!("{address} cannot be the address of {what}"))
-                .help("use the address of a host"),
-        );
-    }
-}
-
 /// Gives a virtual server everything but its identity and its services.
 fn fill(
     global: &Configuration,
@@ -58,6 +42,7 @@ fn fill(
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     let span = from.span();
+    families::check_written(from, &to.services, diagnostics);
     to.scheduler = scheduler(from, diagnostics);
     to.persistence = persistence(from, &to.services, diagnostics);
     if from.real_servers.is_empty() && !from.written.has("real_server") {
@@ -96,14 +81,14 @@ fn persistence(
     services: &[ServiceKey],
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Persistence> {
-    let prefix = from.persistence_prefix.as_ref();
-    let prefix_len = prefix.map_or(32, |prefix| prefix.value);
-    if let (Some(prefix), false) = (prefix, from.written.has("persistence_timeout")) {
+    let prefix_len = families::prefix_len(from, services, diagnostics);
+    if let (Some(granularity), false) = (&from.granularity, from.written.has("persistence_timeout"))
+    {
         let seconds = PERSISTENCE_DEFAULT.as_secs();
         let message =
             format!("persistence_granularity alone switches persistence on, for {seconds} seconds");
         diagnostics.push(
-            Diagnostic::warning(prefix.span, message)
+            Diagnostic::warning(granularity.span, message)
                 .help(format!("write persistence_timeout {seconds} too")),
         );
         return Some(Persistence { timeout: PERSISTENCE_DEFAULT, prefix_len });

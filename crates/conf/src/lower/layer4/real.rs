@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use model::layer4::{Endpoint, Forwarding, RealServer, ServiceKey};
 
-use super::check_address;
+use super::families::{check_address, check_server};
 use crate::diagnostic::Diagnostic;
 use crate::keepalived::ast;
 use crate::lower::checker;
@@ -112,6 +112,8 @@ impl Place<'_> {
             port = common;
         }
         check_address(address, location.span, format_args!("a {} server", self.what), diagnostics);
+        let endpoint = Endpoint { address, port };
+        check_server(endpoint, location.span, self.what, forwarding, self.services, diagnostics);
         let is_own =
             |key: &ServiceKey| key.address() == Some(address) && (key.port() == port || port == 0);
         if self.services.iter().any(is_own) {
@@ -122,7 +124,7 @@ impl Place<'_> {
                     .help("write the address of the machine that does the work"),
             );
         }
-        Endpoint { address, port }
+        endpoint
     }
 }
 

@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::Ipv4Addr;
 
 use model::layer4::{Protocol, ServiceKey, VIRTUAL_SERVERS_MAX, VirtualServer, VirtualServerId};
 
@@ -129,15 +129,14 @@ impl<'c> Services<'c> {
         to: &mut VirtualServer,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
-        let AddressRange { first, last, port } = range.value;
-        check_address(first.into(), range.span, format_args!("a virtual server"), diagnostics);
-        let server_protocol = to.protocol().unwrap_or_default();
-        let key = |address: u32| ServiceKey::Address {
-            address: IpAddr::V4(Ipv4Addr::from_bits(address)),
-            port: port.unwrap_or(0),
-            protocol: server_protocol,
-        };
-        let keys: Vec<ServiceKey> = (first.to_bits()..=last.to_bits())
+        let AddressRange { first, port, .. } = range.value;
+        check_address(first, range.span, format_args!("a virtual server"), diagnostics);
+        let protocol = to.protocol().unwrap_or_default();
+        let port = port.unwrap_or(0);
+        let key = |address| ServiceKey::Address { address, port, protocol };
+        let keys: Vec<ServiceKey> = range
+            .value
+            .addresses()
             .map(key)
             // One too many is enough to be told of.
             .take(VIRTUAL_SERVERS_MAX + 1)
