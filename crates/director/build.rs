@@ -4,12 +4,13 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Objects: name, source, a macro to define. All but the first are for benchmarks and tests.
-const OBJECTS: [(&str, &str, &str); 4] = [
-    ("evenkeel", "evenkeel", "EVENKEEL"),
-    ("bench", "bench", "EVENKEEL"),
-    ("bench_hash", "bench", "BENCH_KERNEL_HASH"),
-    ("drill", "drill", "EVENKEEL"),
+/// Objects: name, source, macros to define. All but the first two are for benchmarks and tests.
+const OBJECTS: [(&str, &str, &[&str]); 5] = [
+    ("evenkeel", "evenkeel", &["FAMILY=4"]),
+    ("evenkeel6", "evenkeel", &["FAMILY=6"]),
+    ("bench", "bench", &["FAMILY=4"]),
+    ("bench_hash", "bench", &["FAMILY=4", "BENCH_KERNEL_HASH"]),
+    ("drill", "drill", &["FAMILY=4"]),
 ];
 
 fn main() {
@@ -17,24 +18,24 @@ fn main() {
     println!("cargo::rerun-if-env-changed=CLANG");
     let clang = env::var("CLANG").unwrap_or_else(|_| "clang".to_owned());
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    for (name, source, define) in OBJECTS {
+    for (name, source, defines) in OBJECTS {
         let source = format!("bpf/{source}.bpf.c");
         let object = out.join(format!("{name}.bpf.o"));
-        if let Err(reason) = compile(&clang, Path::new(&source), define, &object) {
+        if let Err(reason) = compile(&clang, Path::new(&source), defines, &object) {
             println!("cargo::error={reason}");
             std::process::exit(1);
         }
     }
 }
 
-fn compile(clang: &str, source: &Path, define: &str, object: &Path) -> Result<(), String> {
+fn compile(clang: &str, source: &Path, defines: &[&str], object: &Path) -> Result<(), String> {
     let architecture = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
     let mut command = Command::new(clang);
     command.args(["-O2", "-g", "-Wall", "-Werror", "-Wno-unused-function"]);
     command.args(["-target", "bpf", "-mcpu=v3"]);
     // Where Debian keeps asm/types.h.
     command.arg(format!("-I/usr/include/{architecture}-linux-gnu"));
-    command.arg(format!("-D{define}"));
+    command.args(defines.iter().map(|define| format!("-D{define}")));
     command.arg("-c").arg(source).arg("-o").arg(object);
     match command.output() {
         Err(error) => Err(format!(

@@ -9,15 +9,13 @@
 #include "clock.h"
 #include "route.h"
 
-#define QUOTE_MAX 512 /* RFC 1812 4.3.2.3: the answer shall not be larger than 576 bytes */
-#define QUOTE_MIN 28  /* RFC 792: the header and eight bytes */
 #define ANSWER_TTL 64
 /* Errors per second and processor, as net.ipv4.icmp_msgs_per_sec. Not of those that say which size
  * fits: the kernel does not bound them either, connections wait for them. */
 #define ANSWERS_PER_SECOND 1000
 
 /* Bytes before the quote. */
-#define ANSWER_HEADERS (sizeof(struct ethhdr) + sizeof(struct iphdr) + sizeof(struct icmphdr))
+#define ANSWER_HEADERS (sizeof(struct ethhdr) + sizeof(ip_header_t) + sizeof(struct icmphdr))
 
 struct pace {
 	__u64 second;
@@ -48,23 +46,20 @@ static __always_inline int may_answer(void)
 	return pace->answers++ < ANSWERS_PER_SECOND;
 }
 
-/* RFC 1122 3.2.2: nobody answers what did not come from one machine. */
-static __always_inline int is_one_machine(__be32 address)
-{
-	__u32 first = bpf_ntohl(address) >> 24;
+#if FAMILY == 4
 
-	return first != 0 && first != 127 && first < 224;
-}
+#define QUOTE_MAX 512 /* RFC 1812 4.3.2.3: the answer shall not be larger than 576 bytes */
+#define QUOTE_MIN 28  /* RFC 792: the header and eight bytes */
 
-static __always_inline void
-write_header(struct iphdr *ip, __be32 from, __be32 to, __u8 tos, __u32 bytes)
+static __always_inline void write_header(struct iphdr *ip, address_t from, address_t to,
+					 __u8 traffic_class, __u32 bytes)
 {
 	__builtin_memset(ip, 0, sizeof(*ip));
 	ip->version = 4;
 	ip->ihl = sizeof(*ip) / 4;
 	/* Of network control's precedence, as the kernel's. */
-	ip->tos = (tos & 0x1e) | 0xc0;
-	ip->tot_len = bpf_htons(bytes);
+	ip->tos = (traffic_class & 0x1e) | 0xc0;
+	ip->tot_len = bpf_htons(sizeof(*ip) + bytes);
 	ip->frag_off = DONT_FRAGMENT;
 	ip->ttl = ANSWER_TTL;
 	ip->protocol = IPPROTO_ICMP;
@@ -73,21 +68,65 @@ write_header(struct iphdr *ip, __be32 from, __be32 to, __u8 tos, __u32 bytes)
 	ip->check = header_checksum(ip);
 }
 
+/* What ICMP's checksum covers besides the message. */
+static __always_inline __u32 pseudo_header(const struct iphdr *ip, __u32 bytes)
+{
+	return 0;
+}
+
+static __always_inline void set_mtu(struct icmphdr *icmp, __u32 mtu)
+{
+	icmp->mtu = bpf_htons(mtu);
+}
+
+#else
+
+#define QUOTE_MAX 1232 /* RFC 4443 2.4 (c): the answer shall not be larger than 1280 bytes */
+#define QUOTE_MIN 48   /* the header and the ports */
+
+static __always_inline void write_header(struct ipv6hdr *ip, address_t from, address_t to,
+					 __u8 traffic_class, __u32 bytes)
+{
+	__builtin_memset(ip, 0, sizeof(*ip));
+	ip->version = 6;
+	/* That of the packet it is about, as the kernel's. */
+	ip->priority = traffic_class >> 4;
+	ip->flow_lbl[0] = traffic_class << 4;
+	ip->payload_len = bpf_htons(bytes);
+	ip->nexthdr = IPPROTO_ICMPV6;
+	ip->hop_limit = ANSWER_TTL;
+	*field_from(ip) = from;
+	*field_to(ip) = to;
+}
+
+/* What ICMPv6's checksum covers besides the message. */
+static __always_inline __u32 pseudo_header(const struct ipv6hdr *ip, __u32 bytes)
+{
+	return sum_of_ends(field_from((struct ipv6hdr *)ip), field_to((struct ipv6hdr *)ip)) +
+	       bpf_htons(bytes) + bpf_htons(IPPROTO_ICMPV6);
+}
+
+static __always_inline void set_mtu(struct icmphdr *icmp, __u32 mtu)
+{
+	icmp->mtu6 = bpf_htonl(mtu);
+}
+
+#endif
+
 /* Sends the answer by route, or back where its cause came from if the kernel does not know the
  * next hop: with direct routing it never learns it. */
 static __always_inline int
-send_answer(struct xdp_md *ctx, struct ethhdr *ethernet, const struct iphdr *ip,
+send_answer(frame_t *ctx, struct ethhdr *ethernet, const ip_header_t *ip,
 	    const struct ethhdr *cause, __u32 ingress)
 {
 	struct bpf_fib_lookup found = {
-		.family = AF_INET,
-		.l4_protocol = IPPROTO_ICMP,
-		.tot_len = bpf_ntohs(ip->tot_len),
+		.family = FAMILY_NUMBER,
+		.l4_protocol = PROTOCOL_OF_ERRORS,
+		.tot_len = header_bytes(ip),
 		.ifindex = ingress,
-		.ipv4_src = ip->saddr,
-		.ipv4_dst = ip->daddr,
 	};
 
+	set_ends(&found, header_from(ip), header_to(ip));
 	if (bpf_fib_lookup(ctx, &found, sizeof(found), 0) == BPF_FIB_LKUP_RET_SUCCESS) {
 		__builtin_memcpy(ethernet->h_dest, found.dmac, ETH_ALEN);
 		__builtin_memcpy(ethernet->h_source, found.smac, ETH_ALEN);
@@ -99,25 +138,25 @@ send_answer(struct xdp_md *ctx, struct ethhdr *ethernet, const struct iphdr *ip,
 }
 
 /* Makes of the packet, as it came, the error about it. `mtu` goes with ICMP_FRAG_NEEDED. */
-__noinline int answer_sender(struct xdp_md *ctx, __u32 type, __u32 code, __u32 mtu)
+__noinline int answer_sender(frame_t *ctx, __u32 type, __u32 code, __u32 mtu)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	void *data = frame_data(ctx), *end = frame_end(ctx);
 	struct ethhdr cause, *ethernet = data;
-	struct iphdr *ip = (void *)(ethernet + 1);
-	__u32 quote, there, at, ingress = ctx->ingress_ifindex;
+	ip_header_t *ip = (void *)(ethernet + 1);
+	__u32 quote, there, at, ingress = frame_ingress(ctx);
 	struct icmphdr *icmp;
-	__be32 from, to;
+	address_t from, to;
 	__u16 sum = 0;
 	__u32 surplus;
-	__u8 tos;
+	__u8 traffic_class;
 
-	if ((void *)(ip + 1) > end || !is_one_machine(ip->saddr))
+	if ((void *)(ip + 1) > end || !is_one_machine(header_from(ip)))
 		return drop(COUNT_dropped_unanswered);
 	cause = *ethernet;
-	from = ip->daddr;
-	to = ip->saddr;
-	tos = ip->tos;
-	quote = bpf_ntohs(ip->tot_len);
+	from = header_to(ip);
+	to = header_from(ip);
+	traffic_class = header_class(ip);
+	quote = header_bytes(ip);
 	if (quote > QUOTE_MAX)
 		quote = QUOTE_MAX;
 	/* Of a packet that was quoted itself there may be less than it says. */
@@ -127,19 +166,20 @@ __noinline int answer_sender(struct xdp_md *ctx, __u32 type, __u32 code, __u32 m
 	if (quote < QUOTE_MIN || bpf_xdp_adjust_tail(ctx, -(int)surplus) ||
 	    bpf_xdp_adjust_head(ctx, -(int)(ANSWER_HEADERS - sizeof(*ethernet))))
 		return drop(COUNT_dropped_unanswered);
-	ethernet = (void *)(long)ctx->data;
+	ethernet = frame_data(ctx);
 	ip = (void *)(ethernet + 1);
 	icmp = (void *)(ip + 1);
-	if ((void *)(icmp + 1) > (void *)(long)ctx->data_end)
+	if ((void *)(icmp + 1) > frame_end(ctx))
 		return drop(COUNT_dropped_unanswered);
-	ethernet->h_proto = bpf_htons(ETH_P_IP);
-	write_header(ip, from, to, tos, sizeof(*ip) + sizeof(*icmp) + quote);
+	ethernet->h_proto = FAMILY_ETHERTYPE;
+	write_header(ip, from, to, traffic_class, sizeof(*icmp) + quote);
 	__builtin_memset(icmp, 0, sizeof(*icmp));
 	icmp->type = type;
 	icmp->code = code;
-	icmp->mtu = bpf_htons(mtu);
+	set_mtu(icmp, mtu);
 	at = sizeof(*ethernet) + sizeof(*ip);
-	if (checksum_of(ctx, at, at + sizeof(*icmp) + quote, 0, &sum))
+	if (checksum_of(ctx, at, at + sizeof(*icmp) + quote,
+			pseudo_header(ip, sizeof(*icmp) + quote), &sum))
 		return drop(COUNT_dropped_unanswered);
 	icmp->checksum = sum;
 	return send_answer(ctx, ethernet, ip, &cause, ingress);

@@ -19,11 +19,11 @@ __u64 random_state = 88172645463325252ULL;
 /* Serialised: the next number depends on the server that the last packet was sent to, which its
  * entry says; without that the processor works on several packets at once. All servers' addresses
  * begin with 10, so that it changes nothing, which the compiler cannot know. */
-static __always_inline void depend_on(struct xdp_md *ctx)
+static __always_inline void depend_on(frame_t *ctx)
 {
-	struct iphdr *ip = (void *)((struct ethhdr *)(long)ctx->data + 1);
+	struct iphdr *ip = (void *)((struct ethhdr *)frame_data(ctx) + 1);
 
-	if ((void *)(ip + 1) <= (void *)(long)ctx->data_end)
+	if ((void *)(ip + 1) <= frame_end(ctx))
 		random_state += *(__u8 *)&ip->daddr - 10;
 }
 
@@ -56,15 +56,15 @@ static __always_inline struct conn_key key_of(__u32 flow)
 	return key;
 }
 
-static __always_inline int run(struct xdp_md *ctx, __u32 flow, __u8 flags)
+static __always_inline int run(frame_t *ctx, __u32 flow, __u8 flags)
 {
-	struct ethhdr *ethernet = (void *)(long)ctx->data;
+	struct ethhdr *ethernet = frame_data(ctx);
 	struct iphdr *ip = (void *)(ethernet + 1);
 	struct tcphdr *tcp = (void *)(ip + 1);
 	struct conn_key key = key_of(flow);
 	int action;
 
-	if ((void *)(tcp + 1) > (void *)(long)ctx->data_end)
+	if ((void *)(tcp + 1) > frame_end(ctx))
 		return XDP_ABORTED;
 	*(__u32 *)ethernet->h_dest = bpf_htonl(0x02000000);
 	*(__u16 *)(ethernet->h_dest + 4) = bpf_htons(1);
@@ -89,44 +89,44 @@ static __always_inline void forget(__u32 flow)
 }
 
 SEC("xdp")
-int open_flows(struct xdp_md *ctx)
+int open_flows(frame_t *ctx)
 {
 	return run(ctx, next_flow++ % FLOWS, TCP_SYN);
 }
 
 SEC("xdp")
-int establish_flows(struct xdp_md *ctx)
+int establish_flows(frame_t *ctx)
 {
 	return run(ctx, next_flow++ % FLOWS, TCP_ACK);
 }
 
 SEC("xdp")
-int one_flow(struct xdp_md *ctx)
+int one_flow(frame_t *ctx)
 {
 	return run(ctx, random_number() & 0, TCP_ACK);
 }
 
 SEC("xdp")
-int flows_64k(struct xdp_md *ctx)
+int flows_64k(frame_t *ctx)
 {
 	return run(ctx, random_number() % 65536, TCP_ACK);
 }
 
 SEC("xdp")
-int flows_1m(struct xdp_md *ctx)
+int flows_1m(frame_t *ctx)
 {
 	return run(ctx, random_number() % FLOWS, TCP_ACK);
 }
 
 /* New flows; forget_new removes them again, outside of what is measured. */
 SEC("xdp")
-int new_flows(struct xdp_md *ctx)
+int new_flows(frame_t *ctx)
 {
 	return run(ctx, FLOWS + scattered(next_new++) % (FLOWS * 64), TCP_SYN);
 }
 
 SEC("xdp")
-int forget_new(struct xdp_md *ctx)
+int forget_new(frame_t *ctx)
 {
 	forget(FLOWS + scattered(next_gone++) % (FLOWS * 64));
 	return XDP_DROP;
@@ -135,7 +135,7 @@ int forget_new(struct xdp_md *ctx)
 /* Insertion and deletion in the table alone, of a connection that is one entry in either: the
  * destination is the one by direct routing. */
 SEC("xdp")
-int insert_delete(struct xdp_md *ctx)
+int insert_delete(frame_t *ctx)
 {
 	struct conn_request request = {};
 
@@ -153,12 +153,12 @@ int insert_delete(struct xdp_md *ctx)
 }
 
 SEC("xdp")
-int mac_swap(struct xdp_md *ctx)
+int mac_swap(frame_t *ctx)
 {
-	struct ethhdr *ethernet = (void *)(long)ctx->data;
+	struct ethhdr *ethernet = frame_data(ctx);
 	__u8 mac[ETH_ALEN];
 
-	if ((void *)(ethernet + 1) > (void *)(long)ctx->data_end)
+	if ((void *)(ethernet + 1) > frame_end(ctx))
 		return XDP_DROP;
 	__builtin_memcpy(mac, ethernet->h_dest, ETH_ALEN);
 	__builtin_memcpy(ethernet->h_dest, ethernet->h_source, ETH_ALEN);

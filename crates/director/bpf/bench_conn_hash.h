@@ -244,7 +244,7 @@ __noinline int conn_create(const struct conn_request *request)
 	entry.state = request->state;
 	entry.kind = KIND_FORWARD;
 	entry.forwarding = server->forwarding;
-	entry.peer = server->address;
+	entry.peer = server_address(server);
 	entry.peer_port = server->port ?: request->key.to_port;
 	load_count(request->destination, request->state, 1);
 	failed = bpf_map_update_elem(&kernel_hash, &request->key, &entry, BPF_NOEXIST);

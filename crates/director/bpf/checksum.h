@@ -7,6 +7,9 @@
 #include <linux/ip.h>
 #include <bpf/bpf_helpers.h>
 
+#include "family.h"
+#include "hook.h"
+
 #define SUM_STEP 64
 #define SUM_STEPS (65536 / SUM_STEP)
 
@@ -18,9 +21,19 @@ static __always_inline __u16 fold(__u32 sum)
 	return sum;
 }
 
-static __always_inline __u32 change_of_address(__be32 old, __be32 new)
+static __always_inline __u32 change_of_word(__be32 old, __be32 new)
 {
 	return (~old & 0xffff) + (~old >> 16) + (new & 0xffff) + (new >> 16);
+}
+
+static __always_inline __u32 change_of_address(address_t old, address_t new)
+{
+#if FAMILY == 4
+	return change_of_word(old, new);
+#else
+	return change_of_word(old.word[0], new.word[0]) + change_of_word(old.word[1], new.word[1]) +
+	       change_of_word(old.word[2], new.word[2]) + change_of_word(old.word[3], new.word[3]);
+#endif
 }
 
 static __always_inline __u32 change_of_port(__be16 old, __be16 new)
@@ -31,6 +44,21 @@ static __always_inline __u32 change_of_port(__be16 old, __be16 new)
 static __always_inline void change_checksum(__sum16 *checksum, __u32 change)
 {
 	*checksum = ~fold((__u16)~*checksum + change);
+}
+
+/* The words of two addresses, as a pseudo header has them. */
+static __always_inline __u32
+sum_of_ends(const struct wide_address *from, const struct wide_address *to)
+{
+	__u32 sum = 0;
+
+#pragma unroll
+	for (int at = 0; at < 4; at++) {
+		__be32 one = from->word[at], other = to->word[at];
+
+		sum += (one & 0xffff) + (one >> 16) + (other & 0xffff) + (other >> 16);
+	}
+	return sum;
 }
 
 /* Of a header without options, whose checksum is zero still. */
@@ -46,7 +74,7 @@ static __always_inline __u16 header_checksum(const struct iphdr *ip)
 }
 
 struct summing {
-	struct xdp_md *ctx;
+	frame_t *ctx;
 	__u32 at;
 	__u32 end;
 	__u32 sum;
@@ -77,7 +105,7 @@ static long sum_on(__u32 step, struct summing *summing)
 
 /* The checksum of a part of the frame, with `sum` on top. Not zero if it cannot be read. */
 static __always_inline int
-checksum_of(struct xdp_md *ctx, __u32 at, __u32 end, __u32 sum, __u16 *checksum)
+checksum_of(frame_t *ctx, __u32 at, __u32 end, __u32 sum, __u16 *checksum)
 {
 	struct summing summing = { .ctx = ctx, .at = at, .end = end, .sum = sum };
 

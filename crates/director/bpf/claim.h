@@ -30,8 +30,8 @@ enum created {
 
 /* Of a packet: from, to. */
 struct conn_key {
-	__be32 from;
-	__be32 to;
+	address_t from;
+	address_t to;
 	__be16 from_port;
 	__be16 to_port;
 	__u8 protocol;
@@ -66,7 +66,7 @@ struct conn_request {
 	__u8 unused;
 	/* From here on conn_create's: */
 	__be16 server_port; /* NAT: where it is translated to */
-	__be32 server;
+	address_t server;
 	__u32 slot; /* number of the one claimed or found, plus one */
 	__u64 tag;  /* without generation */
 	__u64 hash;
@@ -88,7 +88,7 @@ static __always_inline int has_server_of(const struct conn_request *claim, __u64
 	if (tag & TAG_FORWARDING || claim->tag & TAG_FORWARDING)
 		return 0;
 	destination = destination_at(word_destination(word));
-	return destination && destination->address == claim->server &&
+	return destination && address_is_equal(server_address(destination), claim->server) &&
 	       (destination->port ?: tag_virtual_port(tag)) == claim->server_port;
 }
 
@@ -105,16 +105,16 @@ survey_slot(struct slot *slot, __u32 number, const struct conn_request *claim, s
 	}
 	if ((tag ^ claim->tag) & TAG_CLIENT_SIDE || number == claim->slot)
 		return;
-	addresses.both = LOOK(slot->addresses.both);
+	addresses = slot_addresses(slot);
 	word = LOOK(slot->word);
 	if (tag & TAG_BUSY || is_dead(word) || !same_owner(tag, LOOK(slot->tag))) {
 		if (!survey->rival || number < survey->rival)
 			survey->rival = number;
 		return;
 	}
-	if (addresses.client != claim->addresses.client)
+	if (!address_is_equal(addresses.client, claim->addresses.client))
 		return;
-	if (addresses.virtual == claim->addresses.virtual &&
+	if (address_is_equal(addresses.virtual, claim->addresses.virtual) &&
 	    !((tag ^ claim->tag) & TAG_VIRTUAL_PORT))
 		survey->same = number;
 	else if (has_server_of(claim, tag, word))
@@ -233,7 +233,7 @@ static __always_inline void claim_publish(struct conn_request *claim)
 	if (!slot)
 		return;
 	tag = LOOK(slot->tag);
-	slot->addresses.both = claim->addresses.both;
+	slot->addresses = claim->addresses;
 	slot->template = claim->template;
 	slot->seen = claim->now;
 	if (claim->state == TEMPLATE)

@@ -6,8 +6,8 @@
  * those of its server (conn_find_answer): by the client's side, then held against the server's
  * address and port. Persistence templates live here too, under a key no packet has.
  *
- * A second table, for IPv6, differs in the addresses behind the head of a slot alone: in hash_of
- * and the comparisons of addresses in claim.h and here. */
+ * There is one for each family (family.h): they differ in the addresses behind the head of a slot
+ * alone. */
 #ifndef EVENKEEL_CONN_H
 #define EVENKEEL_CONN_H
 
@@ -22,7 +22,7 @@ struct conn {
 	__u64 tag;
 	__u64 word;
 	__u32 destination;
-	__be32 peer; /* forward: the server; reverse: the virtual address */
+	address_t peer; /* forward: the server; reverse: the virtual address */
 	__be16 peer_port;
 	__u8 kind;
 	__u8 forwarding;
@@ -53,16 +53,11 @@ static __always_inline __u64 conn_key_hash(const struct conn_key *key)
 	return hash_of(key_addresses(key), key_tag(key));
 }
 
-static __always_inline __be32 prefix_mask(__u32 bits)
-{
-	return bits ? bpf_htonl(0xffffffffU << ((32 - bits) & 31)) : 0;
-}
-
 static __always_inline struct conn_key
 conn_template_key(const struct conn_key *key, __u32 bits, __be16 port)
 {
 	struct conn_key template = {
-		.from = key->from & prefix_mask(bits),
+		.from = address_prefix(key->from, bits),
 		.to = key->to,
 		.to_port = port,
 		.protocol = key->protocol,
@@ -72,7 +67,7 @@ conn_template_key(const struct conn_key *key, __u32 bits, __be16 port)
 }
 
 /* The slot of a key in a bucket, its number plus one. */
-static __always_inline int bucket_find(__u32 index, __u64 tag, __u64 addresses)
+static __always_inline int bucket_find(__u32 index, __u64 tag, union addresses addresses)
 {
 	struct bucket *bucket = bucket_at(index);
 
@@ -82,14 +77,15 @@ static __always_inline int bucket_find(__u32 index, __u64 tag, __u64 addresses)
 		struct slot *slot = &bucket->slots[at];
 
 		if (!((LOOK(slot->tag) ^ tag) & (TAG_KEY | TAG_BUSY)) &&
-		    LOOK(slot->addresses.both) == addresses)
+		    addresses_are_equal(slot_addresses(slot), addresses))
 			return index * SLOTS + at + 1;
 	}
 	return 0;
 }
 
-__noinline int find_away(__u64 hash, __u64 tag, __u64 addresses)
+__noinline int find_away(__u64 hash, __u64 tag, addresses_t passed)
 {
+	union addresses addresses = passed_addresses(passed);
 	int found = 0;
 
 	for (__u32 at = 0; at < AWAY_BUCKETS && !found; at++)
@@ -129,35 +125,35 @@ static __always_inline int conn_find(const struct conn_key *key, struct conn *co
 			break;
 		tag = LOOK(bucket->slots[at].tag);
 		if (!((tag ^ want) & (TAG_KEY | TAG_BUSY)) &&
-		    LOOK(bucket->slots[at].addresses.both) == addresses.both)
+		    addresses_are_equal(slot_addresses(&bucket->slots[at]), addresses))
 			slot = &bucket->slots[at];
 	}
 	if (!slot) {
 		if (!(LOOK(bucket->slots[0].tag) & TAG_ABSENT))
 			return 0;
-		number = find_away(hash, want, addresses.both);
+		number = find_away(hash, want, PASS_ADDRESSES(addresses));
 		slot = number ? slot_at(number - 1) : 0;
 		if (!slot)
 			return 0;
 		tag = LOOK(slot->tag);
 		if ((tag ^ want) & (TAG_KEY | TAG_BUSY) ||
-		    LOOK(slot->addresses.both) != addresses.both)
+		    !addresses_are_equal(slot_addresses(slot), addresses))
 			return 0;
 	}
 	if (!conn_read(conn, slot, tag))
 		return 0;
 	conn->kind = KIND_FORWARD;
-	conn->peer = conn->server->address;
+	conn->peer = server_address(conn->server);
 	conn->peer_port = conn->server->port ?: key->to_port;
 	return 1;
 }
 
 /* The NAT connection in a bucket that a server's packet belongs to: its slot's number plus one. */
 static __noinline int
-bucket_find_answer(__u32 index, __u64 tag, __u64 both, __be16 from_port)
+bucket_find_answer(__u32 index, __u64 tag, addresses_t passed, __be16 from_port)
 {
 	struct bucket *bucket = bucket_at(index);
-	union addresses from = { .both = both };
+	union addresses from = passed_addresses(passed);
 
 	if (!bucket)
 		return 0;
@@ -167,10 +163,10 @@ bucket_find_answer(__u32 index, __u64 tag, __u64 both, __be16 from_port)
 		struct destination *server;
 
 		if ((found ^ tag) & (TAG_CLIENT_SIDE | TAG_BUSY | TAG_FORWARDING) ||
-		    LOOK(slot->addresses.client) != from.client)
+		    !address_is_equal(slot_client(slot), from.client))
 			continue;
 		server = destination_at(word_destination(LOOK(slot->word)));
-		if (server && server->address == from.virtual &&
+		if (server && address_is_equal(server_address(server), from.virtual) &&
 		    (server->port ?: tag_virtual_port(found)) == from_port)
 			return index * SLOTS + at + 1;
 	}
@@ -178,20 +174,20 @@ bucket_find_answer(__u32 index, __u64 tag, __u64 both, __be16 from_port)
 }
 
 /* The same wherever it may be. `from` has the server in the place of the virtual address. */
-__noinline int find_answer(__u64 tag, __u64 both, __u32 from_port)
+__noinline int find_answer(__u64 tag, addresses_t passed, __u32 from_port)
 {
-	union addresses from = { .both = both };
+	union addresses from = passed_addresses(passed);
 	__u64 hash = hash_of(from, tag);
 	struct bucket *bucket = bucket_at(home_of(hash));
 	int found;
 
 	if (!bucket)
 		return 0;
-	found = bucket_find_answer(home_of(hash), tag, both, from_port);
+	found = bucket_find_answer(home_of(hash), tag, PASS_ADDRESSES(from), from_port);
 	if (found || !(LOOK(bucket->slots[0].tag) & TAG_ABSENT))
 		return found;
 	for (__u32 at = 0; at < AWAY_BUCKETS && !found; at++)
-		found = bucket_find_answer(away_of(hash, at), tag, both, from_port);
+		found = bucket_find_answer(away_of(hash, at), tag, PASS_ADDRESSES(from), from_port);
 	return found;
 }
 
@@ -201,7 +197,7 @@ static __always_inline int conn_find_answer(const struct conn_key *key, struct c
 	union addresses from = { .client = key->to, .virtual = key->from };
 	__u64 tag = key->to_port | (__u64)key->protocol << 32 | TAG_USED |
 		    (__u64)FORWARD_NAT << TAG_FORWARDING_SHIFT;
-	int number = find_answer(tag, from.both, key->from_port);
+	int number = find_answer(tag, PASS_ADDRESSES(from), key->from_port);
 	struct slot *slot = number ? slot_at(number - 1) : 0;
 	union addresses addresses;
 	__u64 found;
@@ -209,9 +205,10 @@ static __always_inline int conn_find_answer(const struct conn_key *key, struct c
 	if (!slot)
 		return 0;
 	found = LOOK(slot->tag);
-	addresses.both = LOOK(slot->addresses.both);
-	if ((found ^ tag) & (TAG_CLIENT_SIDE | TAG_BUSY) || addresses.client != key->to ||
-	    !conn_read(conn, slot, found) || conn->server->address != key->from)
+	addresses = slot_addresses(slot);
+	if ((found ^ tag) & (TAG_CLIENT_SIDE | TAG_BUSY) || !address_is_equal(addresses.client, key->to) ||
+	    !conn_read(conn, slot, found) ||
+	    !address_is_equal(server_address(conn->server), key->from))
 		return 0;
 	conn->kind = KIND_REVERSE;
 	conn->peer = addresses.virtual;
@@ -305,20 +302,20 @@ static __always_inline int find_slot(const struct conn_key *key)
 	addresses = key_addresses(key);
 	tag = key_tag(key);
 	hash = hash_of(addresses, tag);
-	found = bucket_find(home_of(hash), tag, addresses.both);
+	found = bucket_find(home_of(hash), tag, addresses);
 	if (found)
 		return found;
 	home = bucket_at(home_of(hash));
 	if (!home || !(LOOK(home->slots[0].tag) & TAG_ABSENT))
 		return 0;
-	return find_away(hash, tag, addresses.both);
+	return find_away(hash, tag, PASS_ADDRESSES(addresses));
 }
 
 /* Whether a slot whose word was just read has this key still. */
 static __always_inline int has_key(const struct slot *slot, const struct conn_key *key)
 {
 	return !((LOOK(slot->tag) ^ key_tag(key)) & (TAG_KEY | TAG_BUSY)) &&
-	       LOOK(slot->addresses.both) == key_addresses(key).both;
+	       addresses_are_equal(slot_addresses(slot), key_addresses(key));
 }
 
 /* Follows the template under a key and begins its time anew. One whose time or server is gone goes
@@ -364,7 +361,7 @@ __noinline int conn_create(struct conn_request *request)
 	if (request->state != TEMPLATE)
 		request->tag |= (__u64)(server->forwarding & 3) << TAG_FORWARDING_SHIFT;
 	request->hash = hash_of(request->addresses, request->tag);
-	request->server = server->address;
+	request->server = server_address(server);
 	request->server_port = server->port ?: request->key.to_port;
 	template = template_of(request->template, request->destination);
 	if (template)

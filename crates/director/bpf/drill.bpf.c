@@ -36,13 +36,13 @@ static __always_inline struct conn_key key_of(__u32 flow, __u8 service)
 
 /* Returns zero, or what becomes of it instead. */
 static __always_inline int
-write_packet(struct xdp_md *ctx, const struct conn_key *key, __u8 flags)
+write_packet(frame_t *ctx, const struct conn_key *key, __u8 flags)
 {
-	struct ethhdr *ethernet = (void *)(long)ctx->data;
+	struct ethhdr *ethernet = frame_data(ctx);
 	struct iphdr *ip = (void *)(ethernet + 1);
 	struct tcphdr *tcp = (void *)(ip + 1);
 
-	if ((void *)(tcp + 1) > (void *)(long)ctx->data_end)
+	if ((void *)(tcp + 1) > frame_end(ctx))
 		return XDP_ABORTED;
 	*(__u32 *)ethernet->h_dest = bpf_htonl(0x02000000);
 	*(__u16 *)(ethernet->h_dest + 4) = bpf_htons(1);
@@ -57,7 +57,7 @@ write_packet(struct xdp_md *ctx, const struct conn_key *key, __u8 flags)
 }
 
 /* A function of its own: its stack is given back before the packet goes its way. */
-static __noinline int write_syn(struct xdp_md *ctx)
+static __noinline int write_syn(frame_t *ctx)
 {
 	struct conn_key key = key_of(draw() / 2 % flows, 0);
 
@@ -66,14 +66,14 @@ static __noinline int write_syn(struct xdp_md *ctx)
 
 /* Every flow's SYN, on two processors at once. */
 SEC("xdp")
-int race_open(struct xdp_md *ctx)
+int race_open(frame_t *ctx)
 {
 	return write_syn(ctx) ?: handle_frame(ctx);
 }
 
 /* Every flow removed, by two processors at once. */
 SEC("xdp")
-int race_remove(struct xdp_md *ctx)
+int race_remove(frame_t *ctx)
 {
 	struct conn_key key = key_of(draw() / 2 % flows, 0);
 	struct conn conn;
@@ -83,7 +83,7 @@ int race_remove(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
-static __noinline int write_any(struct xdp_md *ctx)
+static __noinline int write_any(frame_t *ctx)
 {
 	__u32 ticket = draw(), chance = mixed(ticket), flow = mixed(ticket / 2) % flows;
 	struct conn_key key = key_of(flow, mixed(ticket / 2) >> 24 & 3);
@@ -118,7 +118,7 @@ static __noinline int write_any(struct xdp_md *ctx)
 /* Packets of clients and servers, and the sweep, in any order. The services: 0, 1 by NAT over the
  * same servers, 2 by direct routing, 3 of datagrams. */
 SEC("xdp")
-int mix(struct xdp_md *ctx)
+int mix(frame_t *ctx)
 {
 	return write_any(ctx) ?: handle_frame(ctx);
 }

@@ -212,7 +212,7 @@ static __always_inline struct target
 target_at(const struct conn_key *key, __u32 to, const struct destination *server)
 {
 	struct target target = {
-		.address = server->address,
+		.address = server_address(server),
 		.port = server->port ?: key->to_port,
 		.forwarding = to >> 16,
 		.destination = to & 0xffff,
@@ -222,7 +222,7 @@ target_at(const struct conn_key *key, __u32 to, const struct destination *server
 
 /* Functions of their own, for their stacks. The copy tells the compiler what is not in it. */
 static __noinline int
-segment_to_server(struct xdp_md *ctx, const struct packet *packet, const struct target *target,
+segment_to_server(frame_t *ctx, const struct packet *packet, const struct target *target,
 		  const struct destination *destination)
 {
 	struct packet segment = *packet;
@@ -232,7 +232,7 @@ segment_to_server(struct xdp_md *ctx, const struct packet *packet, const struct 
 }
 
 static __noinline int
-segment_to_client(struct xdp_md *ctx, const struct packet *packet, const struct target *target)
+segment_to_client(frame_t *ctx, const struct packet *packet, const struct target *target)
 {
 	struct packet segment = *packet;
 
@@ -241,7 +241,7 @@ segment_to_client(struct xdp_md *ctx, const struct packet *packet, const struct 
 }
 
 /* A segment of TCP, a datagram of UDP, or the first fragment of either. */
-static __noinline int handle_segment(struct xdp_md *ctx, int is_unknown)
+static __noinline int handle_segment(frame_t *ctx, int is_unknown)
 {
 	struct service *service = 0;
 	struct destination *server;
@@ -252,7 +252,7 @@ static __noinline int handle_segment(struct xdp_md *ctx, int is_unknown)
 	__u32 now;
 	int action = TO_NOBODY, is_syn;
 
-	if (parse(&packet, (void *)(long)ctx->data, (void *)(long)ctx->data_end) != PARSED)
+	if (parse(&packet, frame_data(ctx), frame_end(ctx)) != PARSED)
 		return pass(COUNT_passed_not_ours);
 	if (!is_for_us(ctx, &packet))
 		return pass(COUNT_passed_other_mac);
@@ -289,11 +289,11 @@ static __noinline int handle_segment(struct xdp_md *ctx, int is_unknown)
 }
 
 /* Later fragments and ICMP; and who need not be looked at. */
-static __noinline int handle_other(struct xdp_md *ctx)
+static __noinline int handle_other(frame_t *ctx)
 {
 	struct packet packet;
 
-	switch (parse(&packet, (void *)(long)ctx->data, (void *)(long)ctx->data_end)) {
+	switch (parse(&packet, frame_data(ctx), frame_end(ctx))) {
 	case FRAGMENT:
 		return is_for_us(ctx, &packet) ? handle_fragment(ctx)
 					       : pass(COUNT_passed_other_mac);
@@ -308,12 +308,9 @@ static __noinline int handle_other(struct xdp_md *ctx)
 	return pass(COUNT_passed_not_ours);
 }
 
-static __always_inline int handle_frame(struct xdp_md *ctx)
+/* The rest, for a packet that is not what nearly every one is. */
+static __always_inline int handle_unusual(frame_t *ctx, int verdict)
 {
-	int verdict = handle_usual(ctx);
-
-	if (verdict >= 0)
-		return verdict;
 	if (verdict == NO_SEGMENT) {
 		verdict = handle_other(ctx);
 		if (verdict == ABOUT_TUNNEL)
@@ -324,8 +321,64 @@ static __always_inline int handle_frame(struct xdp_md *ctx)
 	return go_on(ctx, verdict);
 }
 
+static __always_inline int handle_frame(frame_t *ctx)
+{
+	int verdict = handle_usual(ctx);
+
+	return verdict >= 0 ? verdict : handle_unusual(ctx, verdict);
+}
+
+#if FAMILY == 4
+
+/* IPv6's programs, when they are loaded: this one is attached, and hands over what is theirs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, __u32);
+} other_family SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, __u32);
+} other_leaving SEC(".maps");
+
+static __always_inline int is_of_other_family(frame_t *ctx)
+{
+	struct ethhdr *ethernet = frame_data(ctx);
+
+	return (void *)(ethernet + 1) <= frame_end(ctx) &&
+	       ethernet->h_proto == bpf_htons(ETH_P_IPV6);
+}
+
 SEC("xdp")
-int evenkeel_xdp(struct xdp_md *ctx)
+int evenkeel_xdp(frame_t *ctx)
+{
+	int verdict = handle_usual(ctx);
+
+	if (verdict >= 0)
+		return verdict;
+	if (verdict == NO_SEGMENT && is_of_other_family(ctx))
+		bpf_tail_call(ctx, &other_family, 0);
+	return handle_unusual(ctx, verdict);
+}
+
+SEC("classifier")
+int evenkeel_tc(struct __sk_buff *skb)
+{
+	if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		bpf_tail_call(skb, &other_leaving, 0);
+	return handle_leaving(skb);
+}
+
+#else
+
+SEC("xdp")
+int evenkeel_xdp(frame_t *ctx)
 {
 	return handle_frame(ctx);
 }
@@ -336,11 +389,13 @@ int evenkeel_tc(struct __sk_buff *skb)
 	return handle_leaving(skb);
 }
 
+#endif
+
 #define REAP_HEADER 16
 #define REAP_MAX 256
 
 struct reaping {
-	struct xdp_md *ctx;
+	frame_t *ctx;
 	__u32 slots;
 	__u32 removed;
 };
@@ -360,7 +415,7 @@ static long reap_one(__u32 step, struct reaping *reaping)
 
 /* The packet: 16 bytes of which the last four are how many, then the numbers of slots. */
 SEC("xdp")
-int evenkeel_reap(struct xdp_md *ctx)
+int evenkeel_reap(frame_t *ctx)
 {
 	struct reaping reaping = { .ctx = ctx };
 

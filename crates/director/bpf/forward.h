@@ -22,10 +22,10 @@ struct way {
 
 /* By route. A function of its own, for its stack. Returns bpf_fib_lookup's answer. */
 static __noinline long
-look_up_way(struct xdp_md *ctx, __u32 hints, __be32 from, __be32 to, struct way *way)
+look_up_way(frame_t *ctx, __u32 hints, const address_t *from, const address_t *to, struct way *way)
 {
 	struct bpf_fib_lookup found;
-	long answer = route(ctx, hints, from, to, &found);
+	long answer = route(ctx, hints, *from, *to, &found);
 
 	way->ifindex = found.ifindex;
 	way->mtu = found.mtu_result;
@@ -36,14 +36,14 @@ look_up_way(struct xdp_md *ctx, __u32 hints, __be32 from, __be32 to, struct way 
 
 /* Returns what bpf_fib_lookup would. */
 static __always_inline long
-way_to_server(struct xdp_md *ctx, const struct packet *packet, const struct target *target,
+way_to_server(frame_t *ctx, const struct packet *packet, const struct target *target,
 	      const struct destination *destination, struct way *way)
 {
 	if (destination->flags & DESTINATION_RESOLVED) {
 		way->ifindex = destination->ifindex;
 		way->mtu = destination->mtu;
 		if (target->forwarding == FORWARD_TUNNEL) {
-			if (!destination->source)
+			if (wide_is_zero(&destination->source))
 				return BPF_FIB_LKUP_RET_NO_NEIGH;
 			way->mtu -= tunnel_overhead(destination);
 		}
@@ -54,7 +54,7 @@ way_to_server(struct xdp_md *ctx, const struct packet *packet, const struct targ
 	}
 	if (target->forwarding == FORWARD_TUNNEL)
 		return BPF_FIB_LKUP_RET_NO_NEIGH; /* where it begins is not known either */
-	return look_up_way(ctx, route_hints(packet), packet->ip->saddr, target->address, way);
+	return look_up_way(ctx, route_hints(packet), field_from(packet->ip), &target->address, way);
 }
 
 /* Its last hop was ours. Kernel: decrement_ttl in ip_vs_xmit.c. */
@@ -72,7 +72,7 @@ static __always_inline int expired(const struct packet *packet)
 static __always_inline int
 too_big(struct packet *packet, const struct target *target, __u16 mtu)
 {
-	if (packet->carries == CARRIES_SEGMENT && packet->ip->frag_off & DONT_FRAGMENT) {
+	if (packet->carries == CARRIES_SEGMENT && must_not_be_split(packet)) {
 		count(COUNT_answered_too_big);
 		return TELL_TOO_BIG | mtu;
 	}
@@ -84,7 +84,7 @@ too_big(struct packet *packet, const struct target *target, __u16 mtu)
 
 /* A packet of a client, to the server its connection has. XDP's verdict, or what go_on() is to do. */
 static __always_inline int
-send_to_server(struct xdp_md *ctx, struct packet *packet, const struct target *target,
+send_to_server(frame_t *ctx, struct packet *packet, const struct target *target,
 	       const struct destination *destination)
 {
 	struct way way;
@@ -96,7 +96,7 @@ send_to_server(struct xdp_md *ctx, struct packet *packet, const struct target *t
 			rewrite_destination(packet, target->address, target->port);
 		return pass(COUNT_passed_to_self);
 	}
-	if (packet->ip->ttl <= 1)
+	if (header_hops(packet->ip) <= 1)
 		return expired(packet);
 	switch (way_to_server(ctx, packet, target, destination, &way)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
@@ -131,15 +131,15 @@ send_to_server(struct xdp_md *ctx, struct packet *packet, const struct target *t
  * resolves and forwards, splits, or tells the server why not, and the program at its way out
  * rewrites and counts what goes to the client. */
 static __always_inline int
-send_to_client(struct xdp_md *ctx, struct packet *packet, const struct target *target)
+send_to_client(frame_t *ctx, struct packet *packet, const struct target *target)
 {
 	struct bpf_fib_lookup found;
 
 	if (packet->is_first)
 		leave_trail(packet, target, TO_CLIENT);
-	if (packet->ip->ttl <= 1)
+	if (header_hops(packet->ip) <= 1)
 		return pass(COUNT_passed_to_answer);
-	switch (route(ctx, route_hints(packet), target->address, packet->ip->daddr, &found)) {
+	switch (route(ctx, route_hints(packet), target->address, header_to(packet->ip), &found)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 		break;
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
@@ -157,15 +157,15 @@ send_to_client(struct xdp_md *ctx, struct packet *packet, const struct target *t
 }
 
 /* The rest of the way, for verdicts that are not XDP's. */
-static __always_inline int go_on(struct xdp_md *ctx, __u32 verdict)
+static __always_inline int go_on(frame_t *ctx, __u32 verdict)
 {
 	switch (verdict & 0xffff0000) {
 	case INTO_TUNNEL:
 		return send_in_tunnel(ctx, verdict & 0xffff);
 	case TELL_TOO_BIG:
-		return answer_sender(ctx, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, verdict & 0xffff);
+		return answer_sender(ctx, ERROR_TOO_BIG, CODE_TOO_BIG, verdict & 0xffff);
 	case TELL_NO_HOP_LEFT:
-		return answer_sender(ctx, ICMP_TIME_EXCEEDED, ICMP_EXC_TTL, 0);
+		return answer_sender(ctx, ERROR_TIME_EXCEEDED, CODE_NO_HOP_LEFT, 0);
 	default:
 		return verdict;
 	}

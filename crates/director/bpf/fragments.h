@@ -7,15 +7,15 @@
 #include "ours.h"
 
 /* Verified on its own: the way of the usual packets stays short. */
-__noinline int handle_fragment(struct xdp_md *ctx)
+__noinline int handle_fragment(frame_t *ctx)
 {
-	void *end = (void *)(long)ctx->data_end;
+	void *end = frame_end(ctx);
 	struct destination *destination;
 	struct target target;
 	struct packet packet;
 	struct trail *trail;
 
-	if (parse(&packet, (void *)(long)ctx->data, end) != FRAGMENT)
+	if (parse(&packet, frame_data(ctx), end) != FRAGMENT)
 		return pass(COUNT_passed_fragment);
 	packet.carries = CARRIES_FRAGMENT;
 	trail = follow_trail(&packet);
@@ -24,7 +24,7 @@ __noinline int handle_fragment(struct xdp_md *ctx)
 	target = trail->target;
 	if (trail->towards == TO_CLIENT)
 		return send_to_client(ctx, &packet, &target);
-	if (!gate_is_open(packet.ip->daddr))
+	if (!gate_is_open(header_to(packet.ip)))
 		return pass(COUNT_passed_gate_closed);
 	destination = destination_at(target.destination);
 	if (!destination || !is_available(destination))

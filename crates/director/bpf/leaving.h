@@ -10,9 +10,12 @@
 #include <linux/pkt_cls.h>
 
 #define ETHERNET sizeof(struct ethhdr)
-#define USUAL_HEADERS (ETHERNET + sizeof(struct iphdr) + sizeof(struct tcphdr))
-/* With options, or those of an error and what it quotes. */
-#define LARGEST_HEADERS (ETHERNET + 60 + sizeof(struct icmphdr) + 60 + sizeof(struct tcphdr))
+#define USUAL_HEADERS (ETHERNET + sizeof(ip_header_t) + sizeof(struct tcphdr))
+/* Of an IP packet, with options or as many extensions as a few options need. */
+#define LARGEST_HEADER (FAMILY == 4 ? 60 : 120)
+/* With them, or those of an error and what it quotes. */
+#define LARGEST_HEADERS                                                                            \
+	(ETHERNET + 2 * LARGEST_HEADER + sizeof(struct icmphdr) + sizeof(struct tcphdr))
 
 /* Makes the headers readable, as far as there are any. */
 static __always_inline long pull(struct __sk_buff *skb, __u32 bytes)
@@ -34,7 +37,7 @@ static __always_inline int error_leaving(struct __sk_buff *skb)
 	struct conn conn;
 
 	if (parse_leaving(&packet, skb) != ICMP ||
-	    !parse_error(&packet, (void *)(long)skb->data_end))
+	    !parse_error(&packet, (void *)(long)skb->data, (void *)(long)skb->data_end))
 		return TC_ACT_OK;
 	key = error_key(&packet);
 	if (!conn_find_answer(&key, &conn))
@@ -46,11 +49,58 @@ static __always_inline int error_leaving(struct __sk_buff *skb)
 	return TC_ACT_OK;
 }
 
-static __always_inline void rewrite_source_address(struct __sk_buff *skb, __be32 old, __be32 new)
+#if FAMILY == 4
+
+static __always_inline void
+rewrite_source_address(struct __sk_buff *skb, address_t old, address_t new)
 {
 	bpf_l3_csum_replace(skb, ETHERNET + offsetof(struct iphdr, check), old, new, sizeof(new));
 	bpf_skb_store_bytes(skb, ETHERNET + offsetof(struct iphdr, saddr), &new, sizeof(new), 0);
 }
+
+static __always_inline void
+change_sum_of_address(struct __sk_buff *skb, __u32 at, address_t old, address_t new, __u64 flags)
+{
+	bpf_l4_csum_replace(skb, at, old, new, flags | sizeof(new));
+}
+
+static __always_inline __u32 upper_place(const struct packet *packet)
+{
+	return ETHERNET + packet->ip->ihl * 4;
+}
+
+static __always_inline int is_usual_header(const struct iphdr *ip)
+{
+	return ip->ihl == 5 && ip->protocol != IPPROTO_ICMP;
+}
+
+#else
+
+static __always_inline void
+rewrite_source_address(struct __sk_buff *skb, address_t old, address_t new)
+{
+	bpf_skb_store_bytes(skb, ETHERNET + offsetof(struct ipv6hdr, saddr), &new, sizeof(new), 0);
+}
+
+static __always_inline void
+change_sum_of_address(struct __sk_buff *skb, __u32 at, address_t old, address_t new, __u64 flags)
+{
+	__s64 change = bpf_csum_diff(old.word, sizeof(old), new.word, sizeof(new), 0);
+
+	bpf_l4_csum_replace(skb, at, 0, change, flags);
+}
+
+static __always_inline __u32 upper_place(const struct packet *packet)
+{
+	return packet->upper;
+}
+
+static __always_inline int is_usual_header(const struct ipv6hdr *ip)
+{
+	return ip->nexthdr == IPPROTO_TCP || ip->nexthdr == IPPROTO_UDP;
+}
+
+#endif
 
 static __always_inline int fragment_leaving(struct __sk_buff *skb, const struct packet *packet)
 {
@@ -60,19 +110,19 @@ static __always_inline int fragment_leaving(struct __sk_buff *skb, const struct 
 		return TC_ACT_OK;
 	account_out(trail->target.destination, packet->bytes);
 	count(COUNT_forwarded_by_kernel);
-	rewrite_source_address(skb, packet->ip->saddr, trail->target.address);
+	rewrite_source_address(skb, header_from(packet->ip), trail->target.address);
 	return TC_ACT_OK;
 }
 
 /* A segment may be larger than a frame and have its checksum completed by the device, so the
  * helpers do the arithmetic. */
 static __always_inline void
-rewrite_leaving(struct __sk_buff *skb, const struct conn_key *key, __u32 header, int is_tcp,
+rewrite_leaving(struct __sk_buff *skb, const struct conn_key *key, __u32 upper, int is_tcp,
 		const struct target *target)
 {
-	__be32 address = target->address;
+	address_t address = target->address;
 	__be16 port = target->port;
-	__u32 upper = ETHERNET + header, checksum_at = upper;
+	__u32 checksum_at = upper;
 	__u64 of_header = BPF_F_PSEUDO_HDR, of_field = 0;
 
 	if (is_tcp) {
@@ -82,7 +132,7 @@ rewrite_leaving(struct __sk_buff *skb, const struct conn_key *key, __u32 header,
 		of_header |= BPF_F_MARK_MANGLED_0;
 		of_field |= BPF_F_MARK_MANGLED_0;
 	}
-	bpf_l4_csum_replace(skb, checksum_at, key->from, address, of_header | sizeof(address));
+	change_sum_of_address(skb, checksum_at, key->from, address, of_header);
 	bpf_l4_csum_replace(skb, checksum_at, key->from_port, port, of_field | sizeof(port));
 	rewrite_source_address(skb, key->from, address);
 	bpf_skb_store_bytes(skb, upper, &port, sizeof(port), 0);
@@ -92,11 +142,11 @@ rewrite_leaving(struct __sk_buff *skb, const struct conn_key *key, __u32 header,
 static __always_inline int has_more_headers(struct __sk_buff *skb)
 {
 	struct ethhdr *ethernet = (void *)(long)skb->data;
-	struct iphdr *ip = (void *)(ethernet + 1);
+	ip_header_t *ip = (void *)(ethernet + 1);
 
 	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
 		return 0;
-	return ip->ihl > 5 || ip->protocol == IPPROTO_ICMP;
+	return !is_usual_header(ip);
 }
 
 static __always_inline int handle_leaving(struct __sk_buff *skb)
@@ -106,7 +156,7 @@ static __always_inline int handle_leaving(struct __sk_buff *skb)
 	struct conn_key key;
 	struct conn conn;
 
-	if (skb->protocol != bpf_htons(ETH_P_IP) || pull(skb, USUAL_HEADERS))
+	if (skb->protocol != FAMILY_ETHERTYPE || pull(skb, USUAL_HEADERS))
 		return TC_ACT_OK;
 	if (has_more_headers(skb) && pull(skb, LARGEST_HEADERS))
 		return TC_ACT_OK;
@@ -132,7 +182,7 @@ static __always_inline int handle_leaving(struct __sk_buff *skb)
 	conn_touch(&conn, conn_clock());
 	account_out(target.destination, packet.bytes);
 	count(COUNT_forwarded_by_kernel);
-	rewrite_leaving(skb, &key, packet.ip->ihl * 4, packet.is_tcp, &target);
+	rewrite_leaving(skb, &key, upper_place(&packet), packet.is_tcp, &target);
 	return TC_ACT_OK;
 }
 

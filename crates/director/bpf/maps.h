@@ -10,6 +10,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "family.h"
+
 #define SERVICES_MAX 2048
 #define MEMBERS_MAX 256
 #define DESTINATIONS_MAX 65536
@@ -25,10 +27,8 @@ enum { COUNTER_FIRST = -1,
 #undef COUNTER
 	COUNTERS };
 
-/* An address of either family, IPv4 mapped into IPv6. */
 struct gate_key {
-	__u32 prefix[3];
-	__be32 address;
+	struct wide_address address;
 };
 
 struct interface {
@@ -37,10 +37,10 @@ struct interface {
 };
 
 struct service_key {
-	__be32 address;
+	address_t address;
 	__be16 port;
 	__u8 protocol;
-	__u8 unused;
+	__u8 unused[FAMILY == 4 ? 1 : 5];
 };
 
 enum scheduler {
@@ -97,8 +97,7 @@ struct slot_table {
 
 /* What lblc and lblcr keep for an address that clients asked for. */
 struct locality_key {
-	__u32 prefix[3];
-	__be32 address;
+	__be32 address[4]; /* IPv4 mapped into IPv6 */
 	__u32 service; /* its index */
 };
 
@@ -120,26 +119,36 @@ enum forwarding { FORWARD_NAT, FORWARD_DIRECT, FORWARD_TUNNEL };
 enum tunnel { TUNNEL_IPIP, TUNNEL_GRE, TUNNEL_GUE };
 #define TUNNEL_CHECKSUM 1 /* over all that the tunnel carries */
 
+/* Two cache lines: every packet needs the first, few need the second. */
 struct destination {
-	__be32 address;
+	struct wide_address address; /* of another family than the client's only with a tunnel */
 	__be16 port; /* 0: the port the client used */
 	__u8 forwarding;
 	__u8 flags;
-	__u32 weight;
 	__u32 ifindex;
 	__u8 mac[6];
 	__u8 source_mac[6];
-	struct service_key service;
-	__u32 position; /* user space's: orders the members when tables are adopted */
+	__u32 mtu; /* largest IP packet on the way, the tunnel's header included */
+	__u32 weight;
 	__u32 upper_threshold; /* connections from which on it takes no new ones; 0: no bound */
 	__u32 lower_threshold; /* below this it takes them again; 0: three quarters of the upper */
-	__u32 mtu; /* largest IP packet on the way, the tunnel's header included */
-	__u32 last_weight; /* user space's: the last that was not 0, or that it was added with */
-	__be32 source; /* this machine's address there, if it has one: where a tunnel begins */
 	__be16 tunnel_port;
 	__u8 tunnel;
 	__u8 tunnel_flags;
+	__u32 unused_hot[2];
+	/* The second: */
+	struct wide_address source; /* this machine's address there, or zero: where a tunnel begins */
+	struct wide_address service; /* user space's from here on: whose destination it is... */
+	__be16 service_port;
+	__u8 service_protocol;
+	__u8 unused_service;
+	__u32 position;	   /* ... orders the members when tables are adopted... */
+	__u32 last_weight; /* ... the last weight that was not 0, or that it was added with */
+	__u32 unused[5];
 };
+
+_Static_assert(offsetof(struct destination, source) == 64, "the hot part is one cache line");
+_Static_assert(sizeof(struct destination) == 128, "two cache lines");
 
 struct load {
 	__u32 active;
@@ -238,6 +247,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, DESTINATIONS_MAX);
+	__uint(map_flags, BPF_F_MMAPABLE); /* for its values' alignment */
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 	__type(key, __u32);
 	__type(value, struct destination);
@@ -288,6 +298,12 @@ static __always_inline void count(__u32 which)
 static __always_inline struct destination *destination_at(__u32 index)
 {
 	return bpf_map_lookup_elem(&destinations, &index);
+}
+
+/* Its address, if it is of this family. */
+static __always_inline address_t server_address(const struct destination *destination)
+{
+	return narrowed(&destination->address);
 }
 
 static __always_inline int is_available(const struct destination *destination)

@@ -6,18 +6,18 @@
 #include "packet.h"
 
 /* Whether this director is master of a virtual address. */
-static __always_inline int gate_is_open(__be32 address)
+static __always_inline int gate_is_open(address_t address)
 {
-	struct gate_key key = { .prefix = { 0, 0, bpf_htonl(0xffff) }, .address = address };
+	struct gate_key key = { .address = widened(address) };
 	__u32 *open = bpf_map_lookup_elem(&gate, &key);
 
 	return !open || *open;
 }
 
 /* Interfaces see frames for other machines when the wire floods them. */
-static __always_inline int is_for_us(struct xdp_md *ctx, const struct packet *packet)
+static __always_inline int is_for_us(frame_t *ctx, const struct packet *packet)
 {
-	__u32 ifindex = ctx->ingress_ifindex;
+	__u32 ifindex = frame_ingress(ctx);
 	struct interface *interface;
 	const __u16 *mine, *its = (const __u16 *)packet->ethernet->h_dest;
 

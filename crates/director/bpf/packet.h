@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Parsing and rewriting of one frame by direct access (XDP). */
+/* Parsing and rewriting of one frame by direct access. packet4.h and packet6.h have what each family
+ * does its own way: parse, parse_error, rewrite_side, decrement_ttl and the fields of the header. */
 #ifndef EVENKEEL_PACKET_H
 #define EVENKEEL_PACKET_H
 
@@ -7,6 +8,7 @@
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/tcp.h>
 #include <linux/udp.h>
 #include <bpf/bpf_endian.h>
@@ -14,27 +16,7 @@
 
 #include "checksum.h"
 #include "conn.h"
-
-#define DONT_FRAGMENT bpf_htons(0x4000)
-#define MORE_FRAGMENTS bpf_htons(0x2000)
-#define FRAGMENT_OFFSET bpf_htons(0x1fff)
-#define FRAGMENT_BITS (MORE_FRAGMENTS | FRAGMENT_OFFSET)
-
-/* linux/icmp.h needs the C library. */
-struct icmphdr {
-	__u8 type;
-	__u8 code;
-	__sum16 checksum;
-	__be16 unused;
-	__be16 mtu; /* ICMP_FRAG_NEEDED */
-};
-
-#define ICMP_DEST_UNREACH 3
-#define ICMP_FRAG_NEEDED 4 /* a code of it */
-#define ICMP_SOURCE_QUENCH 4
-#define ICMP_TIME_EXCEEDED 11
-#define ICMP_EXC_TTL 0 /* a code of it */
-#define ICMP_PARAMETERPROB 12
+#include "hook.h"
 
 struct ports {
 	__be16 from;
@@ -48,11 +30,31 @@ enum carried {
 	CARRIES_ERROR,    /* of ICMP, which quotes such a packet */
 };
 
+/* linux/icmp.h needs the C library. */
+struct icmphdr {
+	__u8 type;
+	__u8 code;
+	__sum16 checksum;
+	union {
+		struct {
+			__be16 unused;
+			__be16 mtu; /* ICMP_FRAG_NEEDED */
+		};
+		__be32 mtu6; /* ICMPV6_PKT_TOOBIG */
+	};
+};
+
+#if FAMILY == 4
+typedef struct iphdr ip_header_t;
+#else
+typedef struct ipv6hdr ip_header_t;
+#endif
+
 struct packet {
 	struct ethhdr *ethernet;
-	struct iphdr *ip;
+	ip_header_t *ip;
 	struct icmphdr *icmp; /* of an error... */
-	struct iphdr *quoted; /* ... and the header it quotes */
+	ip_header_t *quoted;  /* ... and the header it quotes */
 	struct ports *ports;  /* in an error: those quoted */
 	__sum16 *checksum;    /* of TCP or UDP; in an error: the one quoted, if... */
 	__u8 has_checksum;    /* ... it is there */
@@ -60,154 +62,24 @@ struct packet {
 	__u8 tcp_flags; /* 0 for UDP */
 	__u8 is_tcp;    /* in an error: the packet it quotes */
 	__u8 is_first;  /* others of the same datagram follow */
-	__u16 bytes;    /* of the IP packet */
+#if FAMILY == 6
+	__u8 protocol;	      /* behind the extension headers... */
+	__u8 quoted_protocol; /* ... and behind those that an error quotes */
+#endif
+	__u16 bytes; /* of the IP packet */
+#if FAMILY == 6
+	__u16 upper;	  /* where what they precede begins in the frame */
+	__be32 fragment_id; /* of a fragment */
+#endif
 };
 
 enum parsed {
 	PARSED,   /* it has ports */
 	FRAGMENT, /* a later one of TCP or UDP */
 	ICMP,
-	LOOPBACK, /* to 127.0.0.0/8 */
+	LOOPBACK, /* to the loopback's own addresses */
 	NOT_OURS,
 };
-
-/* 127.0.0.0/8 */
-static __always_inline int is_loopback(__be32 address)
-{
-	return (address & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
-}
-
-/* Where the IP header ends; its options pass through unchanged. */
-static __always_inline void *after_header(struct iphdr *ip)
-{
-	return (void *)ip + ip->ihl * 4;
-}
-
-static __always_inline enum parsed parse(struct packet *packet, void *data, void *end)
-{
-	struct ethhdr *ethernet = data;
-	struct iphdr *ip = (void *)(ethernet + 1);
-	struct tcphdr *tcp;
-	struct udphdr *udp;
-
-	if ((void *)(ip + 1) > end)
-		return NOT_OURS;
-	if (ethernet->h_proto != bpf_htons(ETH_P_IP) || ip->version != 4 || ip->ihl < 5)
-		return NOT_OURS;
-	packet->ethernet = ethernet;
-	packet->ip = ip;
-	packet->quoted = ip; /* only an error quotes another one */
-	packet->bytes = bpf_ntohs(ip->tot_len);
-	packet->ports = (void *)(ip + 1);
-	packet->carries = CARRIES_SEGMENT;
-	packet->has_checksum = 1;
-	packet->is_first = 0;
-	if (is_loopback(ip->daddr))
-		return LOOPBACK;
-	udp = after_header(ip);
-	tcp = (void *)udp;
-	if (ip->frag_off & FRAGMENT_BITS) {
-		if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
-			return NOT_OURS;
-		if (ip->frag_off & FRAGMENT_OFFSET)
-			return FRAGMENT;
-		packet->is_first = 1;
-	}
-	if (ip->protocol == IPPROTO_TCP) {
-		if ((void *)(tcp + 1) > end)
-			return NOT_OURS;
-		packet->is_tcp = 1;
-		packet->tcp_flags = ((__u8 *)tcp)[13];
-		packet->checksum = &tcp->check;
-	} else if (ip->protocol == IPPROTO_UDP) {
-		if ((void *)(udp + 1) > end)
-			return NOT_OURS;
-		packet->is_tcp = 0;
-		packet->tcp_flags = 0;
-		packet->checksum = &udp->check;
-	} else {
-		return ip->protocol == IPPROTO_ICMP ? ICMP : NOT_OURS;
-	}
-	packet->ports = (void *)udp;
-	return PARSED;
-}
-
-/* Which ICMP messages are about a packet that somebody sent. */
-static __always_inline int is_error(__u8 type)
-{
-	return type == ICMP_DEST_UNREACH || type == ICMP_SOURCE_QUENCH ||
-	       type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETERPROB;
-}
-
-/* An ICMP packet after parse(): whether it is an error about TCP or UDP, with what it takes to
- * know the connection. Routers quote at least eight bytes after the header (RFC 792): the ports,
- * and UDP's checksum. TCP's may be missing. */
-static __always_inline int parse_error(struct packet *packet, void *end)
-{
-	struct icmphdr *icmp = after_header(packet->ip);
-	struct iphdr *quoted = (void *)(icmp + 1);
-	struct udphdr *udp;
-	struct tcphdr *tcp;
-	__u32 before;
-
-	if ((void *)(quoted + 1) > end)
-		return 0;
-	if (!is_error(icmp->type) || quoted->version != 4 || quoted->ihl < 5)
-		return 0;
-	if (quoted->frag_off & FRAGMENT_OFFSET || quoted->saddr != packet->ip->daddr)
-		return 0;
-	udp = after_header(quoted);
-	tcp = (void *)udp;
-	if ((void *)(udp + 1) > end)
-		return 0;
-	packet->carries = CARRIES_ERROR;
-	packet->icmp = icmp;
-	packet->quoted = quoted;
-	packet->ports = (void *)udp;
-	packet->tcp_flags = 0;
-	if (quoted->protocol == IPPROTO_UDP) {
-		packet->is_tcp = 0;
-		packet->checksum = &udp->check;
-		return 1;
-	}
-	if (quoted->protocol != IPPROTO_TCP)
-		return 0;
-	packet->is_tcp = 1;
-	before = (packet->ip->ihl + quoted->ihl) * 4 + sizeof(*icmp);
-	packet->has_checksum = 0;
-	if ((void *)(&tcp->check + 1) <= end &&
-	    before + offsetof(struct tcphdr, check) + sizeof(tcp->check) <= packet->bytes) {
-		packet->checksum = &tcp->check;
-		packet->has_checksum = 1;
-	}
-	return 1;
-}
-
-static __always_inline struct conn_key packet_key(const struct packet *packet)
-{
-	struct conn_key key = {
-		.from = packet->ip->saddr,
-		.to = packet->ip->daddr,
-		.from_port = packet->ports->from,
-		.to_port = packet->ports->to,
-		.protocol = packet->ip->protocol,
-	};
-	return key;
-}
-
-/* Of an error: the key of the packets that go the other way than the one it quotes, which is the
- * way it goes itself. */
-static __always_inline struct conn_key error_key(const struct packet *packet)
-{
-	struct conn_key key = {
-		.from = packet->quoted->daddr,
-		.to = packet->quoted->saddr,
-		.from_port = packet->ports->to,
-		.to_port = packet->ports->from,
-		.protocol = packet->quoted->protocol,
-	};
-	return key;
-}
 
 /* TCP's or UDP's, after a change of what it covers. Returns how it changed itself. */
 static __always_inline __u32 change_upper_checksum(struct packet *packet, __u32 change)
@@ -226,59 +98,68 @@ static __always_inline __u32 change_upper_checksum(struct packet *packet, __u32 
 	return change_of_port(old, new);
 }
 
-/* Changes one side of what a packet says about its connection: an address and a port. In an error
- * they stand in the quoted packet too, and ICMP's checksum covers that. */
-static __always_inline void
-rewrite_side(struct packet *packet, __be32 *address, __be32 *quoted, __be16 *port,
-	     __be32 new_address, __be16 new_port)
-{
-	__u32 change = change_of_address(*address, new_address);
-	__u32 upper, icmp;
-	__u16 before;
+#if FAMILY == 4
+#include "packet4.h"
+#else
+#include "packet6.h"
+#endif
 
-	change_checksum(&packet->ip->check, change);
-	*address = new_address;
-	if (packet->carries == CARRIES_FRAGMENT)
-		return;
-	if (packet->carries == CARRIES_SEGMENT) {
-		change_upper_checksum(packet, change + change_of_port(*port, new_port));
-		*port = new_port;
-		return;
-	}
-	change = change_of_address(*quoted, new_address);
-	upper = change + change_of_port(*port, new_port);
-	before = packet->quoted->check;
-	change_checksum(&packet->quoted->check, change);
-	icmp = upper + change_of_port(before, packet->quoted->check);
-	*quoted = new_address;
-	*port = new_port;
-	icmp += change_upper_checksum(packet, upper);
-	change_checksum(&packet->icmp->checksum, icmp);
+static __always_inline struct conn_key packet_key(const struct packet *packet)
+{
+	struct conn_key key = {
+		.from = header_from(packet->ip),
+		.to = header_to(packet->ip),
+		.from_port = packet->ports->from,
+		.to_port = packet->ports->to,
+		.protocol = packet_protocol(packet),
+	};
+	return key;
 }
 
+/* Of an error: the key of the packets that go the other way than the one it quotes, which is the
+ * way it goes itself. */
+static __always_inline struct conn_key error_key(const struct packet *packet)
+{
+	struct conn_key key = {
+		.from = header_to(packet->quoted),
+		.to = header_from(packet->quoted),
+		.from_port = packet->ports->to,
+		.to_port = packet->ports->from,
+		.protocol = quoted_protocol(packet),
+	};
+	return key;
+}
+
+/* Of an ICMP packet's kinds those that the program makes itself. */
+#if FAMILY == 4
+#define PROTOCOL_OF_ERRORS IPPROTO_ICMP
+#define ERROR_TOO_BIG ICMP_DEST_UNREACH
+#define CODE_TOO_BIG ICMP_FRAG_NEEDED
+#define ERROR_TIME_EXCEEDED ICMP_TIME_EXCEEDED
+#define CODE_NO_HOP_LEFT ICMP_EXC_TTL
+#else
+#define PROTOCOL_OF_ERRORS IPPROTO_ICMPV6
+#define ERROR_TOO_BIG ICMPV6_PKT_TOOBIG
+#define CODE_TOO_BIG 0
+#define ERROR_TIME_EXCEEDED ICMPV6_TIME_EXCEED
+#define CODE_NO_HOP_LEFT ICMPV6_EXC_HOPLIMIT
+#endif
+
 /* Towards the server. An error is about an answer: the server is whom it quotes as its sender. */
-static __always_inline void rewrite_destination(struct packet *packet, __be32 address, __be16 port)
+static __always_inline void
+rewrite_destination(struct packet *packet, address_t address, __be16 port)
 {
 	__be16 *here = packet->carries == CARRIES_ERROR ? &packet->ports->from : &packet->ports->to;
 
-	rewrite_side(packet, &packet->ip->daddr, &packet->quoted->saddr, here, address, port);
+	rewrite_side(packet, field_to(packet->ip), field_from(packet->quoted), here, address, port);
 }
 
 /* Towards the client. An error is about a request: the server is where it was sent. */
-static __always_inline void rewrite_source(struct packet *packet, __be32 address, __be16 port)
+static __always_inline void rewrite_source(struct packet *packet, address_t address, __be16 port)
 {
 	__be16 *here = packet->carries == CARRIES_ERROR ? &packet->ports->to : &packet->ports->from;
 
-	rewrite_side(packet, &packet->ip->saddr, &packet->quoted->daddr, here, address, port);
-}
-
-static __always_inline void decrement_ttl(struct packet *packet)
-{
-	/* The TTL is the high byte of its word: the sum grows by what the word loses. */
-	__u32 sum = packet->ip->check + (__u32)bpf_htons(0x0100);
-
-	packet->ip->check = sum + (sum >= 0xffff);
-	packet->ip->ttl--;
+	rewrite_side(packet, field_from(packet->ip), field_to(packet->quoted), here, address, port);
 }
 
 static __always_inline void set_macs(struct packet *packet, const __u8 *to, const __u8 *from)

@@ -5,8 +5,6 @@
 
 #include "packet.h"
 
-#define AF_INET 2
-
 /* What is to be done with a packet besides XDP's own verdicts: the rest of its way, which begins
  * with a stack of its own. */
 enum further {
@@ -53,21 +51,49 @@ static __always_inline void account_out(__u32 destination, __u16 bytes)
 /* What of a packet routes may depend on, in one word. */
 static __always_inline __u32 route_hints(const struct packet *packet)
 {
-	return packet->bytes | (__u32)packet->ip->tos << 16 | (__u32)packet->ip->protocol << 24;
+	return packet->bytes | (__u32)header_class(packet->ip) << 16 |
+	       (__u32)packet_protocol(packet) << 24;
 }
+
+#if FAMILY == 4
+
+static __always_inline void set_class(struct bpf_fib_lookup *found, __u8 traffic_class)
+{
+	found->tos = traffic_class;
+}
+
+static __always_inline void set_ends(struct bpf_fib_lookup *found, address_t from, address_t to)
+{
+	found->ipv4_src = from;
+	found->ipv4_dst = to;
+}
+
+#else
+
+static __always_inline void set_class(struct bpf_fib_lookup *found, __u8 traffic_class)
+{
+	found->flowinfo = bpf_htonl((__u32)traffic_class << 20);
+}
+
+static __always_inline void set_ends(struct bpf_fib_lookup *found, address_t from, address_t to)
+{
+	__builtin_memcpy(found->ipv6_src, &from, sizeof(from));
+	__builtin_memcpy(found->ipv6_dst, &to, sizeof(to));
+}
+
+#endif
 
 /* By the kernel's routes and neighbours. Returns bpf_fib_lookup's answer. */
 static __always_inline long
-route(struct xdp_md *ctx, __u32 hints, __be32 from, __be32 to, struct bpf_fib_lookup *found)
+route(frame_t *ctx, __u32 hints, address_t from, address_t to, struct bpf_fib_lookup *found)
 {
 	__builtin_memset(found, 0, sizeof(*found));
-	found->family = AF_INET;
-	found->tos = hints >> 16;
+	found->family = FAMILY_NUMBER;
+	set_class(found, hints >> 16);
 	found->l4_protocol = hints >> 24;
 	found->tot_len = hints;
-	found->ifindex = ctx->ingress_ifindex;
-	found->ipv4_src = from;
-	found->ipv4_dst = to;
+	found->ifindex = frame_ingress(ctx);
+	set_ends(found, from, to);
 	return bpf_fib_lookup(ctx, found, sizeof(*found), 0);
 }
 

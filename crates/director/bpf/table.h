@@ -54,10 +54,12 @@
 
 union addresses {
 	struct {
-		__be32 client;
-		__be32 virtual;
+		address_t client;
+		address_t virtual;
 	};
+#if FAMILY == 4
 	__u64 both;
+#endif
 };
 
 struct slot {
@@ -66,7 +68,12 @@ struct slot {
 	__u32 template; /* reference to its template; in a template: connections made through it */
 	__u32 seen;     /* ticks: the last packet; in a template: when its time is over */
 	union addresses addresses;
+#if FAMILY == 6
+	__u64 unused;
+#endif
 };
+
+_Static_assert(sizeof(struct slot) == (FAMILY == 4 ? 32 : 64), "no slot in two cache lines");
 
 struct bucket {
 	struct slot slots[SLOTS];
@@ -139,13 +146,111 @@ static __always_inline __be16 tag_virtual_port(__u64 tag)
 	return tag >> 16;
 }
 
+#if FAMILY == 4
+
+/* Two addresses as functions get them that are verified on their own. */
+typedef __u64 addresses_t;
+#define PASS_ADDRESSES(addresses) ((addresses).both)
+
+static __always_inline union addresses passed_addresses(addresses_t passed)
+{
+	union addresses addresses = { .both = passed };
+
+	return addresses;
+}
+
+/* Of a slot, which others may be writing: the tag says whether what was read is whole. */
+static __always_inline union addresses slot_addresses(const struct slot *slot)
+{
+	union addresses addresses = { .both = LOOK(slot->addresses.both) };
+
+	return addresses;
+}
+
+static __always_inline address_t slot_client(const struct slot *slot)
+{
+	return LOOK(slot->addresses.client);
+}
+
+static __always_inline int addresses_are_equal(union addresses one, union addresses other)
+{
+	return one.both == other.both;
+}
+
+static __always_inline __u64 address_mixed(address_t address)
+{
+	return (__u64)address << 32;
+}
+
+static __always_inline __u64 address_spread(address_t address)
+{
+	return address;
+}
+
+#else
+
+typedef const union addresses *addresses_t;
+#define PASS_ADDRESSES(addresses) (&(addresses))
+
+static __always_inline union addresses passed_addresses(addresses_t passed)
+{
+	union addresses none = {};
+
+	return passed ? *passed : none;
+}
+
+static __always_inline address_t address_looked_at(const address_t *address)
+{
+	address_t seen = { .half = { LOOK(address->half[0]), LOOK(address->half[1]) } };
+
+	return seen;
+}
+
+static __always_inline union addresses slot_addresses(const struct slot *slot)
+{
+	union addresses addresses = {
+		.client = address_looked_at(&slot->addresses.client),
+		.virtual = address_looked_at(&slot->addresses.virtual),
+	};
+
+	return addresses;
+}
+
+static __always_inline address_t slot_client(const struct slot *slot)
+{
+	return address_looked_at(&slot->addresses.client);
+}
+
+static __always_inline int addresses_are_equal(union addresses one, union addresses other)
+{
+	return address_is_equal(one.client, other.client) &&
+	       address_is_equal(one.virtual, other.virtual);
+}
+
+/* Both halves by the seed, so that nobody outside knows which addresses meet. */
+static __always_inline __u64 address_mixed(address_t address)
+{
+	__u64 mixed = (address.half[0] ^ hash_seed) * 0x9e3779b97f4a7c15ULL;
+
+	mixed = (mixed ^ mixed >> 32 ^ address.half[1]) * (hash_seed | 1);
+	return (mixed ^ mixed >> 32) << 24;
+}
+
+static __always_inline __u64 address_spread(address_t address)
+{
+	return address_mixed(address) >> 24;
+}
+
+#endif
+
 /* Of the client's side; of everything for a template, since many share a client. */
 static __always_inline __u64 hash_of(union addresses addresses, __u64 tag)
 {
-	__u64 hash = (__u64)addresses.client << 32 | (__u64)(__u16)tag << 8 | (__u8)(tag >> 32);
+	__u64 hash = address_mixed(addresses.client) | (__u64)(__u16)tag << 8 | (__u8)(tag >> 32);
 
 	if (tag & TAG_TEMPLATE)
-		hash ^= (addresses.virtual ^ (__u64)tag_virtual_port(tag) << 32) *
+		hash ^= (address_spread(addresses.virtual) ^
+			 (__u64)tag_virtual_port(tag) << 32) *
 			0x9e3779b97f4a7c15ULL;
 	hash = (hash ^ 0x2545f4914f6cdd1dULL) * (hash_seed | 1);
 	hash ^= hash >> 32;

@@ -16,7 +16,7 @@
 
 /* What a packet is translated to, and how it gets there. */
 struct target {
-	__be32 address;
+	address_t address;
 	__be16 port;
 	__u8 forwarding;
 	__u8 unused;
@@ -24,10 +24,10 @@ struct target {
 };
 
 struct trail_key {
-	__be32 from;
-	__be32 to;
-	__be16 id;
-	__u16 protocol;
+	address_t from;
+	address_t to;
+	fragment_id_t id;
+	protocol_t protocol;
 };
 
 enum towards { TO_SERVER, TO_CLIENT };
@@ -36,6 +36,9 @@ struct trail {
 	__u64 left; /* CLOCK_MONOTONIC_COARSE */
 	struct target target;
 	__u32 towards;
+#if FAMILY == 6
+	__u32 unused;
+#endif
 };
 
 /* Losing one costs one datagram: the oldest make room. */
@@ -61,10 +64,10 @@ static __always_inline struct target conn_target(const struct conn *conn)
 static __always_inline struct trail_key trail_key(const struct packet *packet)
 {
 	struct trail_key key = {
-		.from = packet->ip->saddr,
-		.to = packet->ip->daddr,
-		.id = packet->ip->id,
-		.protocol = packet->ip->protocol,
+		.from = header_from(packet->ip),
+		.to = header_to(packet->ip),
+		.id = packet_fragment_id(packet),
+		.protocol = packet_protocol(packet),
 	};
 	return key;
 }

@@ -23,7 +23,7 @@ static __always_inline int is_ready(const struct destination *server, __u32 byte
 }
 
 /* A function of its own: it has the packet in registers and no room for anything on the stack. */
-static __noinline int handle_usual(struct xdp_md *ctx)
+static __noinline int handle_usual(frame_t *ctx)
 {
 	struct packet packet;
 	struct conn_key key;
@@ -31,9 +31,9 @@ static __noinline int handle_usual(struct xdp_md *ctx)
 	__u32 now;
 	int nat;
 
-	if (parse(&packet, (void *)(long)ctx->data, (void *)(long)ctx->data_end) != PARSED)
+	if (parse(&packet, frame_data(ctx), frame_end(ctx)) != PARSED)
 		return NO_SEGMENT;
-	if (packet.is_first || packet.ip->ttl <= 1 ||
+	if (packet.is_first || header_hops(packet.ip) <= 1 ||
 	    packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) || !is_for_us(ctx, &packet))
 		return UNUSUAL;
 	key = packet_key(&packet);

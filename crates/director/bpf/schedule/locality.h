@@ -177,9 +177,9 @@ keep(struct locality *draft, const struct locality_key *where, __u32 chosen, int
 static __noinline __u32
 schedule_local(const struct service *service, const struct conn_key *key)
 {
+	struct wide_address to = widened(key->to);
 	struct locality_key where = {
-		.prefix = { 0, 0, bpf_htonl(0xffff) },
-		.address = key->to,
+		.address = { to.word[0], to.word[1], to.word[2], to.word[3] },
 		.service = service->index,
 	};
 	struct locality *kept, *draft = locality_draft();

@@ -21,16 +21,6 @@ struct search {
 	__u32 chosen;
 };
 
-/* One word of an address, as it is, or of its four folded. */
-static __always_inline __u32 folded(const __be32 *words, int count)
-{
-	__be32 all = 0;
-
-	for (int word = 0; word < count; word++)
-		all ^= words[word];
-	return bpf_ntohl(all);
-}
-
 static __always_inline __u32 multiplied(__u32 value)
 {
 	return value * GOLDEN_RATIO_32 >> 24;
@@ -94,7 +84,7 @@ static __always_inline __u32 client_value(const struct service *service, const s
 {
 	__u32 port = service->hash_flags & HASH_PORT ? bpf_ntohs(key->from_port) : 0;
 
-	return folded(&key->from, 1) + port;
+	return address_folded(key->from) + port;
 }
 
 static long any_open(__u32 step, struct search *search)
@@ -136,7 +126,7 @@ static __noinline __u32
 schedule_by_destination(const struct service *service, const struct conn_key *key)
 {
 	return in_slot(service->row, service->count, service->table,
-		       multiplied(folded(&key->to, 1)));
+		       multiplied(address_folded(key->to)));
 }
 
 static __noinline __u32

@@ -1,7 +1,7 @@
 //! The layouts of the maps: Rust's side of bpf/maps.h. Addresses and ports are in
 //! network byte order, everything else in the machine's.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use model::layer4::{Endpoint, Forwarding, HashFlags, Protocol, Scheduler, ServiceKey, Tunnel};
 use model::vrrp::Family;
@@ -9,7 +9,7 @@ use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Directory of the pinned maps below that of the pins; a new name whenever a layout changes.
-pub const LAYOUT: &str = "v5";
+pub const LAYOUT: &str = "v6";
 
 pub(crate) const SERVICES_MAX: u32 = model::layer4::VIRTUAL_SERVERS_MAX as u32;
 pub(crate) const MEMBERS_MAX: usize = model::layer4::REAL_SERVERS_MAX;
@@ -19,10 +19,34 @@ pub(crate) const DESTINATIONS_MAX: u32 = model::layer4::REAL_SERVERS_TOTAL_MAX a
 pub(crate) const TABLES_MAX: u32 = 512;
 pub(crate) const SLOTS_MAX: usize = 4096;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
+/// An address of either family, IPv4 mapped into IPv6.
+pub(crate) type WideAddress = [u8; 16];
+
+/// A key of the map `services`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
-pub(crate) struct RawServiceKey {
+pub(crate) struct RawServiceKey4 {
     pub(crate) address: [u8; 4],
+    pub(crate) port: U16,
+    pub(crate) protocol: u8,
+    pub(crate) unused: u8,
+}
+
+/// A key of the map `services6`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct RawServiceKey6 {
+    pub(crate) address: [u8; 16],
+    pub(crate) port: U16,
+    pub(crate) protocol: u8,
+    pub(crate) unused: [u8; 5],
+}
+
+/// Whose destination it is, whatever the family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct RawServiceName {
+    pub(crate) address: WideAddress,
     pub(crate) port: U16,
     pub(crate) protocol: u8,
     pub(crate) unused: u8,
@@ -85,29 +109,32 @@ pub(crate) const LOCAL: u8 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub(crate) struct RawDestination {
-    pub(crate) address: [u8; 4],
+    pub(crate) address: WideAddress,
     pub(crate) port: U16,
     pub(crate) forwarding: u8,
     pub(crate) flags: u8,
-    pub(crate) weight: u32,
     pub(crate) ifindex: u32,
     pub(crate) mac: [u8; 6],
     pub(crate) source_mac: [u8; 6],
-    pub(crate) service: RawServiceKey,
-    /// Grows with each addition: orders a service's destinations when tables are adopted.
-    pub(crate) position: u32,
-    pub(crate) upper_threshold: u32,
-    pub(crate) lower_threshold: u32,
     /// Largest IP packet on the way, a tunnel's header included; meaningful while RESOLVED.
     pub(crate) mtu: u32,
-    /// The last weight that was not 0, or the one it was added with: Maglev's tables are made of
-    /// these.
-    pub(crate) last_weight: u32,
-    /// This machine's address there, or zeros; meaningful while RESOLVED.
-    pub(crate) source: [u8; 4],
+    pub(crate) weight: u32,
+    pub(crate) upper_threshold: u32,
+    pub(crate) lower_threshold: u32,
     pub(crate) tunnel_port: U16,
     pub(crate) tunnel: u8,
     pub(crate) tunnel_flags: u8,
+    /// The end of what every packet needs.
+    pub(crate) unused_hot: [u32; 2],
+    /// This machine's address there, or zeros; meaningful while RESOLVED.
+    pub(crate) source: WideAddress,
+    pub(crate) service: RawServiceName,
+    /// Grows with each addition: orders a service's destinations when tables are adopted.
+    pub(crate) position: u32,
+    /// The last weight that was not 0, or the one it was added with: Maglev's tables are made of
+    /// these.
+    pub(crate) last_weight: u32,
+    pub(crate) unused: [u32; 5],
 }
 
 #[derive(
@@ -138,12 +165,17 @@ pub(crate) struct RawInterface {
     pub(crate) takes_part: u16,
 }
 
-/// The octets of an IPv4 address; `None` for IPv6, which this engine does not forward.
-pub(crate) fn octets(address: IpAddr) -> Option<[u8; 4]> {
+/// An address as maps of both families have it.
+pub(crate) fn wide(address: IpAddr) -> WideAddress {
     match address {
-        IpAddr::V4(address) => Some(address.octets()),
-        IpAddr::V6(_) => None,
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
     }
+}
+
+/// The address again.
+pub(crate) fn narrow(address: WideAddress) -> IpAddr {
+    Ipv6Addr::from(address).to_canonical()
 }
 
 pub(crate) fn protocol_of(number: u8) -> Protocol {
@@ -153,62 +185,133 @@ pub(crate) fn protocol_of(number: u8) -> Protocol {
 /// The protocol of a service of a firewall mark, whose address is the mark (IPVS: IPPROTO_IP).
 pub(crate) const MARKED: u8 = 0;
 
+/// A service's key in the map of its family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RawServiceKey {
+    V4(RawServiceKey4),
+    V6(RawServiceKey6),
+}
+
 impl RawServiceKey {
-    pub(crate) fn of(key: &ServiceKey) -> Option<RawServiceKey> {
-        match *key {
-            ServiceKey::Address { address, port, protocol } => Some(RawServiceKey {
-                address: octets(address)?,
-                port: port.into(),
-                protocol: protocol.number(),
-                unused: 0,
-            }),
-            ServiceKey::Mark { mark, family: Family::Ipv4 } => Some(RawServiceKey {
-                address: mark.to_be_bytes(),
-                port: 0.into(),
-                protocol: MARKED,
-                unused: 0,
-            }),
-            ServiceKey::Mark { family: Family::Ipv6, .. } => None,
+    pub(crate) fn of(key: &ServiceKey) -> RawServiceKey {
+        let name = RawServiceName::of(key);
+        let RawServiceName { address, port, protocol, .. } = name;
+        match family_of(key) {
+            Family::Ipv4 => {
+                let [.., a, b, c, d] = address;
+                RawServiceKey::V4(RawServiceKey4 {
+                    address: [a, b, c, d],
+                    port,
+                    protocol,
+                    unused: 0,
+                })
+            }
+            Family::Ipv6 => {
+                RawServiceKey::V6(RawServiceKey6 { address, port, protocol, unused: [0; 5] })
+            }
         }
     }
 
-    pub(crate) fn key(&self) -> ServiceKey {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            RawServiceKey::V4(key) => key.as_bytes(),
+            RawServiceKey::V6(key) => key.as_bytes(),
+        }
+    }
+}
+
+/// The family whose program forwards a service's packets.
+pub(crate) fn family_of(key: &ServiceKey) -> Family {
+    match key {
+        ServiceKey::Address { address, .. } => Family::of(*address),
+        ServiceKey::Mark { family, .. } => *family,
+    }
+}
+
+/// What keys of the maps of services say.
+pub(crate) trait NamesService {
+    fn service(&self) -> ServiceKey;
+}
+
+impl NamesService for RawServiceKey4 {
+    fn service(&self) -> ServiceKey {
+        let address = wide(IpAddr::from(self.address));
+        RawServiceName { address, port: self.port, protocol: self.protocol, unused: 0 }.service()
+    }
+}
+
+impl NamesService for RawServiceKey6 {
+    fn service(&self) -> ServiceKey {
+        let RawServiceKey6 { address, port, protocol, .. } = *self;
+        RawServiceName { address, port, protocol, unused: 0 }.service()
+    }
+}
+
+impl RawServiceName {
+    pub(crate) fn of(key: &ServiceKey) -> RawServiceName {
+        match *key {
+            ServiceKey::Address { address, port, protocol } => RawServiceName {
+                address: wide(address),
+                port: port.into(),
+                protocol: protocol.number(),
+                unused: 0,
+            },
+            ServiceKey::Mark { mark, family } => {
+                // The last word, as an address of its family has it.
+                let address = match family {
+                    Family::Ipv4 => IpAddr::V4(mark.into()),
+                    Family::Ipv6 => IpAddr::V6(u128::from(mark).into()),
+                };
+                RawServiceName {
+                    address: wide(address),
+                    port: U16::ZERO,
+                    protocol: MARKED,
+                    unused: 0,
+                }
+            }
+        }
+    }
+}
+
+impl NamesService for RawServiceName {
+    fn service(&self) -> ServiceKey {
+        let address = narrow(self.address);
         if self.protocol == MARKED {
-            let mark = u32::from_be_bytes(self.address);
-            return ServiceKey::Mark { mark, family: Family::Ipv4 };
+            let [.., a, b, c, d] = self.address;
+            let mark = u32::from_be_bytes([a, b, c, d]);
+            return ServiceKey::Mark { mark, family: Family::of(address) };
         }
-        ServiceKey::Address {
-            address: Ipv4Addr::from(self.address).into(),
-            port: self.port.get(),
-            protocol: protocol_of(self.protocol),
-        }
+        let protocol = protocol_of(self.protocol);
+        ServiceKey::Address { address, port: self.port.get(), protocol }
     }
 }
 
 impl RawDestination {
     pub(crate) const EMPTY: RawDestination = RawDestination {
-        address: [0; 4],
+        address: [0; 16],
         port: U16::ZERO,
         forwarding: 0,
         flags: 0,
-        weight: 0,
         ifindex: 0,
         mac: [0; 6],
         source_mac: [0; 6],
-        service: RawServiceKey { address: [0; 4], port: U16::ZERO, protocol: 0, unused: 0 },
-        position: 0,
+        mtu: 0,
+        weight: 0,
         upper_threshold: 0,
         lower_threshold: 0,
-        mtu: 0,
-        last_weight: 0,
-        source: [0; 4],
         tunnel_port: U16::ZERO,
         tunnel: 0,
         tunnel_flags: 0,
+        unused_hot: [0; 2],
+        source: [0; 16],
+        service: RawServiceName { address: [0; 16], port: U16::ZERO, protocol: 0, unused: 0 },
+        position: 0,
+        last_weight: 0,
+        unused: [0; 5],
     };
 
     pub(crate) fn endpoint(&self) -> Endpoint {
-        Endpoint { address: Ipv4Addr::from(self.address).into(), port: self.port.get() }
+        Endpoint { address: narrow(self.address), port: self.port.get() }
     }
 
     /// The same, forwarded to like this.
@@ -328,12 +431,33 @@ mod tests {
     }
 
     #[test]
+    fn services_of_both_families_are_read_back_from_the_names_they_have_in_the_maps() {
+        let at = |address: &str| ServiceKey::Address {
+            address: address.parse().unwrap(),
+            port: 80,
+            protocol: Protocol::Udp,
+        };
+        let marked = |family| ServiceKey::Mark { mark: 0xfffe_0001, family };
+        let addresses = [at("192.0.2.1"), at("2001:db8::1")];
+        for key in addresses.into_iter().chain([Family::Ipv4, Family::Ipv6].map(marked)) {
+            assert_eq!(RawServiceName::of(&key).service(), key);
+            let read = match RawServiceKey::of(&key) {
+                RawServiceKey::V4(raw) => raw.service(),
+                RawServiceKey::V6(raw) => raw.service(),
+            };
+            assert_eq!(read, key);
+        }
+    }
+
+    #[test]
     fn the_sizes_are_those_of_the_c_side() {
-        assert_eq!(size_of::<RawServiceKey>(), 8);
+        assert_eq!(size_of::<RawServiceKey4>(), 8);
+        assert_eq!(size_of::<RawServiceKey6>(), 24);
         assert_eq!(size_of::<RawService>(), 40);
         assert_eq!(size_of::<RawLocalityKey>(), 20);
         assert_eq!(size_of::<RawLocality>(), 24 + 2 * MEMBERS_MAX);
-        assert_eq!(size_of::<RawDestination>(), 64);
+        assert_eq!(size_of::<RawDestination>(), 128);
+        assert_eq!(std::mem::offset_of!(RawDestination, source), 64, "one line is hot");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The connections and counters, for listings.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use model::Time;
 use model::layer4::{Endpoint, ServiceKey};
@@ -9,12 +9,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::layout::protocol_of;
 use super::object::{Maps, Object};
-use super::slots::{Slot, ticks};
+use super::slots::{Slot, Slots, ticks};
 use super::tables::TableState;
-
-fn endpoint(address: [u8; 4], port: u16) -> Endpoint {
-    Endpoint { address: Ipv4Addr::from(address).into(), port }
-}
 
 /// The named counters, summed over the processors.
 pub(crate) fn data_plane(maps: &Maps) -> Vec<(String, u64)> {
@@ -37,20 +33,19 @@ pub(crate) fn data_plane(maps: &Maps) -> Vec<(String, u64)> {
 pub(crate) fn connections(maps: &Maps, state: &TableState, now: Time) -> Vec<ConnectionStatus> {
     let now = ticks(now);
     let status = |slot: Slot| {
-        let port = slot.port();
-        let server = state.destination(slot.destination()).map(|found| found.raw.endpoint());
-        let server = server.unwrap_or_else(|| endpoint([0; 4], 0));
+        let Slot { head, client, address } = slot;
+        let port = head.port();
+        let server = state.destination(head.destination()).map(|found| found.raw.endpoint());
+        let nobody = Endpoint { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 };
+        let server = server.unwrap_or(nobody);
         ConnectionStatus {
-            service: ServiceKey::Address {
-                address: Ipv4Addr::from(slot.address).into(),
-                port,
-                protocol: protocol_of(slot.protocol()),
-            },
-            client: endpoint(slot.client, slot.client_port()),
+            service: ServiceKey::Address { address, port, protocol: protocol_of(head.protocol()) },
+            client: Endpoint { address: client, port: head.client_port() },
             server: Endpoint { port: if server.port == 0 { port } else { server.port }, ..server },
-            state: slot.state_name().to_owned(),
-            expires_seconds: slot.seconds_left(&maps.timeouts, now),
+            state: head.state_name().to_owned(),
+            expires_seconds: head.seconds_left(&maps.timeouts, now),
         }
     };
-    (0..maps.slots.count()).filter_map(|number| maps.slots.read(number)).map(status).collect()
+    let all = |slots| (0..Slots::count(slots)).filter_map(|number| Slots::read(slots, number));
+    maps.tables_of_connections().flat_map(all).map(status).collect()
 }

@@ -30,17 +30,19 @@ use model::layer4::{Endpoint, ServiceKey};
 use model::status::{ConnectionStatus, Counters};
 
 pub use self::layout::LAYOUT;
-use self::layout::{LOCAL, RESOLVED, RawDestination, octets};
+use self::layout::{LOCAL, RESOLVED, RawDestination, wide};
 use self::localities::Localities;
 use self::next_hops::{NextHops, Reach};
 use self::object::Object;
-use self::sweep::Sweep;
+use self::sweep::Sweeps;
 use self::tables::TableState;
 use crate::{DestinationLoad, Engine, EngineError, TableChange, Tables};
 use loopback::Loopback;
 
 /// Connections and templates the table has room for unless told otherwise: 36 MiB.
 pub const CONNECTIONS_DEFAULT: u32 = 1 << 19;
+/// The same of IPv6: 36 MiB, which are taken only with a virtual server of IPv6.
+pub const CONNECTIONS6_DEFAULT: u32 = 1 << 18;
 /// Where [`XdpEngine::test_next_hop`] lets tunnels begin.
 pub const TEST_SOURCE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
 /// How often places of servers that left are looked over.
@@ -58,6 +60,9 @@ pub struct XdpOptions {
     /// Connections and templates that the table is to have room for, if it does not exist yet:
     /// rounded up to a power of two, 64 at least and 2^24 at most. Each takes 72 bytes.
     pub connections_max: u32,
+    /// The same of IPv6, whose table is made when the first virtual server of IPv6 comes. Each
+    /// takes 144 bytes.
+    pub connections6_max: u32,
 }
 
 impl XdpOptions {
@@ -67,6 +72,7 @@ impl XdpOptions {
             pin_directory: pin_directory.into(),
             mode: XdpMode::Auto,
             connections_max: CONNECTIONS_DEFAULT,
+            connections6_max: CONNECTIONS6_DEFAULT,
         }
     }
 }
@@ -76,7 +82,7 @@ pub struct XdpEngine {
     object: Object,
     state: TableState,
     next_hops: NextHops,
-    sweep: Sweep,
+    sweep: Sweeps,
     localities: Localities,
     /// Interfaces asked for by name.
     wanted: BTreeSet<String>,
@@ -94,7 +100,7 @@ impl XdpEngine {
     /// tables, connections and attached interfaces. Forwards in the network namespace of the
     /// calling thread.
     pub fn start(options: &XdpOptions) -> Result<XdpEngine, EngineError> {
-        let object = Object::load(&options.pin_directory, options.mode, options.connections_max)?;
+        let object = Object::load(options)?;
         let next_hops = NextHops::open().map_err(EngineError::system("open netlink"))?;
         let mut state = TableState::new();
         let adopted = state.adopt(&object.maps)?;
@@ -103,7 +109,7 @@ impl XdpEngine {
             object,
             state,
             next_hops,
-            sweep: Sweep::default(),
+            sweep: Sweeps::default(),
             localities: Localities::new(now),
             wanted: BTreeSet::new(),
             failed: BTreeSet::new(),
@@ -274,7 +280,7 @@ fn set_reach(raw: &mut RawDestination, reach: Reach) {
         Reach::Frame { interface, to, from, mtu, source } => {
             raw.flags |= RESOLVED;
             (raw.ifindex, raw.mac, raw.source_mac, raw.mtu) = (interface, to, from, mtu);
-            raw.source = source.and_then(octets).unwrap_or_default();
+            raw.source = source.map(wide).unwrap_or_default();
         }
         Reach::Local => raw.flags |= LOCAL,
         Reach::Unknown => {}
@@ -365,7 +371,11 @@ impl Engine for XdpEngine {
     }
 
     fn next_deadline(&self) -> Time {
-        let own = self.sweep.next_deadline().min(self.localities.next_deadline()).min(self.tidy);
+        let own = self
+            .sweep
+            .next_deadline(&self.object)
+            .min(self.localities.next_deadline())
+            .min(self.tidy);
         self.next_hops.next_deadline(self.now).min(own)
     }
 
@@ -391,7 +401,7 @@ impl Engine for XdpEngine {
 
     fn data_plane(&self) -> Vec<(String, u64)> {
         let mut counters = list::data_plane(&self.object.maps);
-        counters.push(("swept_connections".to_owned(), self.sweep.removed));
+        counters.push(("swept_connections".to_owned(), self.sweep.removed()));
         counters
     }
 

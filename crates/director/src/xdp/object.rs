@@ -1,9 +1,13 @@
-//! The BPF object: its maps, pinned by name, and its programs, attached and pinned.
+//! The BPF objects: their maps, pinned by name, and their programs, attached and pinned.
+//!
+//! There is one for each address family, compiled from the same source. IPv4's is attached and hands
+//! frames of IPv6 over to the other one's by tail call; that one is loaded, and its tables take
+//! memory, from the first virtual server of IPv6 on.
 
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 use aya::programs::links::{FdLink, PinnedLink};
@@ -14,13 +18,17 @@ use edge::bpf::{Map, TestRun, test_run};
 use edge::gate::GATE_NAME;
 use edge::netlink::neighbour::{Interface, Mac};
 use model::control::XdpMode;
+use model::layer4::ServiceKey;
+use model::vrrp::Family;
 use zerocopy::IntoBytes;
 
-use super::layout::{INTERFACES_LOW, LAYOUT, RawInterface};
-use super::slots::{Geometry, Slots, Timeouts};
+use super::XdpOptions;
+use super::layout::{INTERFACES_LOW, LAYOUT, RawInterface, family_of};
+use super::slots::{Geometry, Slots, Timeouts, table_name};
 use crate::EngineError;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/evenkeel.bpf.o"));
+static OBJECT6: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/evenkeel6.bpf.o"));
 /// The counters' names: the very file the programs are compiled with.
 const COUNTERS: &str = include_str!("../../bpf/counters.h");
 
@@ -28,6 +36,8 @@ const FORWARD: &str = "evenkeel_xdp";
 const REWRITE: &str = "evenkeel_tc";
 const REAP: &str = "evenkeel_reap";
 const LINKS: &str = "links";
+/// Program arrays by which IPv4's programs reach IPv6's: of which program, and the map.
+const HANDED_OVER: [(&str, &str); 2] = [(FORWARD, "other_family"), (REWRITE, "other_leaving")];
 const LOAD_TRIES: usize = 10;
 /// Where our filter stands among a device's egress filters.
 const TC_OPTIONS: NlOptions =
@@ -47,12 +57,43 @@ pub(crate) struct Maps {
     pub(crate) overloads: Map,
     pub(crate) statistics: Map,
     pub(crate) counters: Map,
-    pub(crate) slots: Slots,
+    slots: Slots,
     /// As the program has them.
     pub(crate) timeouts: Timeouts,
+    pub(crate) six: Option<Maps6>,
+}
+
+/// Those that IPv6 has for itself.
+pub(crate) struct Maps6 {
+    pub(crate) services: Map,
+    slots: Slots,
 }
 
 impl Maps {
+    /// The map of the services of a key's family.
+    pub(crate) fn services_of(&self, key: &ServiceKey) -> Result<&Map, EngineError> {
+        match (family_of(key), &self.six) {
+            (Family::Ipv4, _) => Ok(&self.services),
+            (Family::Ipv6, Some(six)) => Ok(&six.services),
+            (Family::Ipv6, None) => {
+                Err(EngineError::NotInTables(format!("{key}: IPv6's program is not loaded, which")))
+            }
+        }
+    }
+
+    /// A family's connections, if its program is loaded.
+    pub(crate) fn slots(&self, family: Family) -> Option<&Slots> {
+        match family {
+            Family::Ipv4 => Some(&self.slots),
+            Family::Ipv6 => self.six.as_ref().map(|six| &six.slots),
+        }
+    }
+
+    /// The tables of connections that there are.
+    pub(crate) fn tables_of_connections(&self) -> impl Iterator<Item = &Slots> {
+        [Family::Ipv4, Family::Ipv6].into_iter().filter_map(|family| self.slots(family))
+    }
+
     /// Says which MAC address makes a frame ours on an interface; none when it takes no part.
     pub(crate) fn set_interface(&self, index: u32, mac: Option<Mac>) -> io::Result<()> {
         let raw =
@@ -67,12 +108,15 @@ impl Maps {
     }
 }
 
-/// The loaded object.
+/// The loaded objects.
 pub(crate) struct Object {
     ebpf: Ebpf,
+    /// IPv6's.
+    six: Option<Ebpf>,
     pub(crate) maps: Maps,
     pins: PathBuf,
     mode: XdpMode,
+    connections6_max: u32,
     links: HashMap<u32, Attached>,
 }
 
@@ -122,11 +166,8 @@ fn load_patiently(
 
 impl Object {
     /// Loads the programs over the maps pinned in `pins`, creating those that are not there.
-    pub(crate) fn load(
-        pins: &Path,
-        mode: XdpMode,
-        connections_max: u32,
-    ) -> Result<Object, EngineError> {
+    pub(crate) fn load(options: &XdpOptions) -> Result<Object, EngineError> {
+        let pins = options.pin_directory.as_path();
         edge::gate::ensure_gate(pins)
             .map_err(EngineError::system(format!("pin directory {}", pins.display())))?;
         let directory = pins.join(LAYOUT);
@@ -134,25 +175,8 @@ impl Object {
             fs::create_dir_all(directory)
                 .map_err(EngineError::system(format!("create {}", directory.display())))?;
         }
-        let geometry = Geometry::of(&directory, connections_max)
-            .map_err(EngineError::system("the connection table"))?;
-        let mut ebpf = EbpfLoader::new()
-            .default_map_pin_directory(&directory)
-            .map_pin_path("gate", pins.join(GATE_NAME))
-            .map_max_entries("connections", geometry.buckets())
-            .override_global("buckets_log2", &geometry.buckets_log2, true)
-            .override_global("hash_seed", &geometry.seed, true)
-            .load(OBJECT)
-            .map_err(|error| bpf_error("load the BPF object", &error))?;
-        for name in [FORWARD, REAP] {
-            let program: &mut Xdp = program(&mut ebpf, name);
-            load_patiently(name, || program.load())?;
-        }
-        let rewrite: &mut SchedClassifier = program(&mut ebpf, REWRITE);
-        load_patiently(REWRITE, || rewrite.load())?;
-        let open = |name: &str| {
-            Map::open(&directory.join(name)).map_err(EngineError::system(format!("map {name}")))
-        };
+        let ebpf = load_family(Family::Ipv4, pins, options.connections_max)?;
+        let open = |name: &str| open_map(pins, name);
         let maps = Maps {
             interfaces: open("interfaces")?,
             low_interfaces: open("low_interfaces")?,
@@ -166,14 +190,48 @@ impl Object {
             overloads: open("overloads")?,
             statistics: open("statistics")?,
             counters: open("counters")?,
-            slots: Slots::over(&open("connections")?)
-                .map_err(EngineError::system("map the connection table"))?,
+            slots: open_slots(Family::Ipv4, pins)?,
             timeouts: Timeouts::default(),
+            six: None,
         };
         open("timeouts")?
             .update(0u32.as_bytes(), maps.timeouts.as_bytes())
             .map_err(EngineError::system("write the timeouts map"))?;
-        Ok(Object { ebpf, maps, pins: pins.to_path_buf(), mode, links: HashMap::new() })
+        let mut object = Object {
+            ebpf,
+            six: None,
+            maps,
+            pins: pins.to_path_buf(),
+            mode: options.mode,
+            connections6_max: options.connections6_max,
+            links: HashMap::new(),
+        };
+        if directory.join(table_name(Family::Ipv6)).exists() {
+            object.load_six()?;
+        }
+        Ok(object)
+    }
+
+    /// Loads IPv6's programs, if they are not there, over their own tables and those that are
+    /// shared, and has IPv4's hand its frames over.
+    pub(crate) fn load_six(&mut self) -> Result<(), EngineError> {
+        if self.six.is_some() {
+            return Ok(());
+        }
+        let six = load_family(Family::Ipv6, &self.pins, self.connections6_max)?;
+        self.maps.six = Some(Maps6 {
+            services: open_map(&self.pins, "services6")?,
+            slots: open_slots(Family::Ipv6, &self.pins)?,
+        });
+        for (name, map) in HANDED_OVER {
+            let program = six.program(name).and_then(|program| program.fd().ok());
+            let descriptor = program.map_or(-1, |program| program.as_fd().as_raw_fd());
+            open_map(&self.pins, map)?
+                .update(0u32.as_bytes(), descriptor.as_bytes())
+                .map_err(EngineError::system(format!("write the {map} map")))?;
+        }
+        self.six = Some(six);
+        Ok(())
     }
 
     /// Attaches to an interface, or takes over what an earlier director attached there: its
@@ -284,19 +342,17 @@ impl Object {
     }
 
     /// Runs the program that removes connections whose time is over on the numbers of slots.
-    pub(crate) fn reap(&self, packet: &[u8]) -> io::Result<TestRun> {
-        self.run(REAP, packet, 1)
+    pub(crate) fn reap(&self, family: Family, packet: &[u8]) -> io::Result<TestRun> {
+        let of_it = match family {
+            Family::Ipv4 => Some(&self.ebpf),
+            Family::Ipv6 => self.six.as_ref(),
+        };
+        run(of_it, REAP, packet, 1)
     }
 
     /// Runs the forwarding program on a packet, as if it had come in by the loopback interface.
     pub(crate) fn forward(&self, packet: &[u8], repeat: u32) -> io::Result<TestRun> {
-        self.run(FORWARD, packet, repeat)
-    }
-
-    fn run(&self, name: &str, packet: &[u8], repeat: u32) -> io::Result<TestRun> {
-        let program = self.ebpf.program(name).and_then(|program| program.fd().ok());
-        let program = program.ok_or_else(|| io::Error::other("the program is not loaded"))?;
-        test_run(program.as_fd(), packet, repeat)
+        run(Some(&self.ebpf), FORWARD, packet, repeat)
     }
 
     /// Names of the counters, in the order of their map.
@@ -335,6 +391,49 @@ impl Object {
 }
 
 const EBUSY: i32 = 16;
+
+fn run(ebpf: Option<&Ebpf>, name: &str, packet: &[u8], repeat: u32) -> io::Result<TestRun> {
+    let program = ebpf.and_then(|ebpf| ebpf.program(name)?.fd().ok());
+    let program = program.ok_or_else(|| io::Error::other("the program is not loaded"))?;
+    test_run(program.as_fd(), packet, repeat)
+}
+
+/// Opens a pinned map.
+fn open_map(pins: &Path, name: &str) -> Result<Map, EngineError> {
+    Map::open(&pins.join(LAYOUT).join(name)).map_err(EngineError::system(format!("map {name}")))
+}
+
+/// Maps a family's connections into this process.
+fn open_slots(family: Family, pins: &Path) -> Result<Slots, EngineError> {
+    Slots::over(family, &open_map(pins, table_name(family))?)
+        .map_err(EngineError::system("map the connection table"))
+}
+
+/// Loads the programs of a family over the maps pinned in `pins`.
+fn load_family(family: Family, pins: &Path, connections_max: u32) -> Result<Ebpf, EngineError> {
+    let directory = pins.join(LAYOUT);
+    let geometry = Geometry::of(family, &directory, connections_max)
+        .map_err(EngineError::system("the connection table"))?;
+    let object = match family {
+        Family::Ipv4 => OBJECT,
+        Family::Ipv6 => OBJECT6,
+    };
+    let mut ebpf = EbpfLoader::new()
+        .default_map_pin_directory(&directory)
+        .map_pin_path("gate", pins.join(GATE_NAME))
+        .map_max_entries(table_name(family), geometry.buckets())
+        .override_global("buckets_log2", &geometry.buckets_log2, true)
+        .override_global("hash_seed", &geometry.seed, true)
+        .load(object)
+        .map_err(|error| bpf_error("load the BPF object", &error))?;
+    for name in [FORWARD, REAP] {
+        let program: &mut Xdp = program(&mut ebpf, name);
+        load_patiently(name, || program.load())?;
+    }
+    let rewrite: &mut SchedClassifier = program(&mut ebpf, REWRITE);
+    load_patiently(REWRITE, || rewrite.load())?;
+    Ok(ebpf)
+}
 
 /// A program of the object, which has exactly those named at the top of this file.
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut P

@@ -1,22 +1,25 @@
-//! The connection table as user space sees it: Rust's side of bpf/table.h.
+//! The connection tables as user space sees them: Rust's side of bpf/table.h. One for each family,
+//! which differ in the size of their slots.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 use edge::bpf::{Map, MapKind};
 use edge::mapped::MappedArray;
 use model::Time;
+use model::vrrp::Family;
 use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Slots of a bucket.
 pub(crate) const SLOTS: u32 = 4;
-const SLOT_WORDS: usize = 4;
+/// Words of 64 bits that every slot begins with: tag, word, template and the last packet's time.
+const HEAD_WORDS: usize = 3;
 /// Least and most buckets of homes, as powers of two. References to slots have 26 bits.
 const BUCKETS_LOG2: std::ops::RangeInclusive<u32> = 5..=23;
-const CONNECTIONS: &str = "connections";
 const SEED: &str = "seed";
 
 const USED: u64 = 1 << 40;
@@ -74,12 +77,16 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
-    /// That of the table pinned in `directory`; of a new one with room for so many connections if
-    /// there is none. Twice as many slots: then less than one in twenty-five connections is away
+    /// That of a family's table pinned in `directory`; of a new one with room for so many
+    /// connections if there is none. Twice as many slots: then less than one in twenty-five connections is away
     /// from its home in a table that is as full as it should be.
-    pub(crate) fn of(directory: &Path, connections_max: u32) -> io::Result<Geometry> {
+    pub(crate) fn of(
+        family: Family,
+        directory: &Path,
+        connections_max: u32,
+    ) -> io::Result<Geometry> {
         let seed = seed(&directory.join(SEED))?;
-        let path = directory.join(CONNECTIONS);
+        let path = directory.join(table_name(family));
         let buckets_log2 = match path.exists() {
             true => Map::open(&path)?.max_entries().max(1).ilog2(),
             false => homes_log2(connections_max),
@@ -90,6 +97,22 @@ impl Geometry {
     /// Buckets of homes, and an eighth as many for those away.
     pub(crate) fn buckets(&self) -> u32 {
         (1 << self.buckets_log2) + (1 << (self.buckets_log2 - 3))
+    }
+}
+
+/// The map that holds a family's connections.
+pub(crate) const fn table_name(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "connections",
+        Family::Ipv6 => "connections6",
+    }
+}
+
+/// Words of a slot.
+const fn slot_words(family: Family) -> usize {
+    match family {
+        Family::Ipv4 => 4,
+        Family::Ipv6 => 8,
     }
 }
 
@@ -120,55 +143,104 @@ fn seed(path: &Path) -> io::Result<u64> {
     }
 }
 
-/// The table, mapped for reading.
+/// A family's table, mapped for reading.
 #[derive(Debug)]
 pub(crate) struct Slots {
     mapped: MappedArray,
+    family: Family,
 }
 
 impl Slots {
-    pub(crate) fn over(map: &Map) -> io::Result<Slots> {
-        MappedArray::over(map).map(|mapped| Slots { mapped })
+    pub(crate) fn over(family: Family, map: &Map) -> io::Result<Slots> {
+        MappedArray::over(map).map(|mapped| Slots { mapped, family })
     }
 
     /// How many slots there are.
     pub(crate) fn count(&self) -> u32 {
-        (self.mapped.len() / SLOT_WORDS) as u32
+        (self.mapped.len() / slot_words(self.family)) as u32
+    }
+
+    /// The head of a slot, if somebody has it completely.
+    pub(crate) fn read_head(&self, number: u32) -> Option<Head> {
+        let words = self.whole::<HEAD_WORDS>(number)?;
+        Head::read_from_bytes(words.as_bytes()).ok()
     }
 
     /// Who has a slot, if anybody and completely.
     pub(crate) fn read(&self, number: u32) -> Option<Slot> {
-        let at = number as usize * SLOT_WORDS;
-        let words: [u64; SLOT_WORDS] = self.mapped.load(at)?;
-        let [tag, word, ..] = words;
+        match self.family {
+            Family::Ipv4 => {
+                let raw = RawSlot4::read_from_bytes(self.whole::<4>(number)?.as_bytes()).ok()?;
+                Some(Slot {
+                    head: raw.head,
+                    client: raw.client.into(),
+                    address: raw.address.into(),
+                })
+            }
+            Family::Ipv6 => {
+                let raw = RawSlot6::read_from_bytes(self.whole::<8>(number)?.as_bytes()).ok()?;
+                Some(Slot {
+                    head: raw.head,
+                    client: raw.client.into(),
+                    address: raw.address.into(),
+                })
+            }
+        }
+    }
+
+    /// The first words of a slot, all of the same owner.
+    fn whole<const WORDS: usize>(&self, number: u32) -> Option<[u64; WORDS]> {
+        let at = number as usize * slot_words(self.family);
+        let words: [u64; WORDS] = self.mapped.load(at)?;
+        let (tag, word) = (words[0], words[1]);
         if tag & (USED | BUSY) != USED || (word >> 32) & 0xff == DEAD {
             return None;
         }
         let [again] = self.mapped.load(at)?;
-        if (again ^ tag) & !OF_BUCKET != 0 {
-            return None;
-        }
-        Slot::read_from_bytes(words.as_bytes()).ok()
+        ((again ^ tag) & !OF_BUCKET == 0).then_some(words)
     }
 }
 
-/// One connection or template.
+/// What every slot begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
-pub(crate) struct Slot {
+pub(crate) struct Head {
     tag: u64,
     word: u64,
     template: u32,
     seen: u32,
-    pub(crate) client: [u8; 4],
-    pub(crate) address: [u8; 4],
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct RawSlot4 {
+    head: Head,
+    client: [u8; 4],
+    address: [u8; 4],
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct RawSlot6 {
+    head: Head,
+    client: [u8; 16],
+    address: [u8; 16],
+    unused: u64,
+}
+
+/// One connection or template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) head: Head,
+    pub(crate) client: IpAddr,
+    pub(crate) address: IpAddr,
 }
 
 fn port(bits: u64) -> u16 {
     U16::from_bytes((bits as u16).to_ne_bytes()).get()
 }
 
-impl Slot {
+impl Head {
     pub(crate) fn client_port(&self) -> u16 {
         port(self.tag)
     }
@@ -214,14 +286,15 @@ impl Slot {
 mod tests {
     use super::*;
 
-    fn slot(tag: u64, state: u64, seen: u32) -> Slot {
-        let (client, address) = ([198, 51, 100, 7], [192, 0, 2, 1]);
-        Slot { tag, word: state << 32, template: 0, seen, client, address }
+    fn slot(tag: u64, state: u64, seen: u32) -> Head {
+        Head { tag, word: state << 32, template: 0, seen }
     }
 
     #[test]
-    fn a_slot_is_as_large_as_on_the_c_side() {
-        assert_eq!(size_of::<Slot>(), SLOT_WORDS * 8);
+    fn slots_are_as_large_as_on_the_c_side() {
+        assert_eq!(size_of::<Head>(), HEAD_WORDS * 8);
+        assert_eq!(size_of::<RawSlot4>(), slot_words(Family::Ipv4) * 8);
+        assert_eq!(size_of::<RawSlot6>(), slot_words(Family::Ipv6) * 8);
     }
 
     #[test]

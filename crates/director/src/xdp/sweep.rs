@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use edge::clock;
 use model::Time;
+use model::vrrp::Family;
 use zerocopy::IntoBytes;
 
 use super::object::Object;
-use super::slots::ticks;
+use super::slots::{Slots, ticks};
 
 /// Slots looked at between two looks at the clock: 128 KiB.
 const SLICE: u32 = 4096;
@@ -21,21 +22,21 @@ const ROUND_EVERY: Duration = Duration::from_secs(1);
 /// Pause between two slices that used up their budget.
 const SLICE_EVERY: Duration = Duration::from_millis(5);
 
-/// Where the sweep stands.
-#[derive(Debug, Default)]
-pub(crate) struct Sweep {
-    /// The next slot to look at.
-    at: u32,
-    next: Time,
-    /// Slots whose time seems to be over.
-    over: Vec<u32>,
-    /// Connections and templates removed since start.
-    pub(crate) removed: u64,
+/// The sweeps over the tables of both families.
+#[derive(Debug)]
+pub(crate) struct Sweeps([Sweep; 2]);
+
+impl Default for Sweeps {
+    fn default() -> Sweeps {
+        Sweeps([Family::Ipv4, Family::Ipv6].map(Sweep::over))
+    }
 }
 
-impl Sweep {
-    pub(crate) fn next_deadline(&self) -> Time {
-        self.next
+impl Sweeps {
+    /// Of those over tables that are there.
+    pub(crate) fn next_deadline(&self, object: &Object) -> Time {
+        let there = self.0.iter().filter(|sweep| object.maps.slots(sweep.family).is_some());
+        there.map(|sweep| sweep.next).min().unwrap_or(Time::NEVER)
     }
 
     /// Sweeps for about `budget`, if it is time.
@@ -45,15 +46,46 @@ impl Sweep {
         now: Time,
         budget: Duration,
     ) -> io::Result<()> {
+        let share = budget / self.0.len() as u32;
+        self.0.iter_mut().try_for_each(|sweep| sweep.handle_timeout(object, now, share))
+    }
+
+    /// Connections and templates removed since start.
+    pub(crate) fn removed(&self) -> u64 {
+        self.0.iter().map(|sweep| sweep.removed).sum()
+    }
+}
+
+/// Where the sweep over one table stands.
+#[derive(Debug)]
+struct Sweep {
+    family: Family,
+    /// The next slot to look at.
+    at: u32,
+    next: Time,
+    /// Slots whose time seems to be over.
+    over: Vec<u32>,
+    /// Connections and templates removed since start.
+    removed: u64,
+}
+
+impl Sweep {
+    fn over(family: Family) -> Sweep {
+        Sweep { family, at: 0, next: Time::default(), over: Vec::new(), removed: 0 }
+    }
+
+    /// Sweeps for about `budget`, if it is time and there is a table.
+    fn handle_timeout(&mut self, object: &Object, now: Time, budget: Duration) -> io::Result<()> {
+        let Some(slots) = object.maps.slots(self.family) else { return Ok(()) };
         if now < self.next {
             return Ok(());
         }
         let begun = clock::now();
+        let end = slots.count();
         loop {
-            let end = object.maps.slots.count();
             let slice = self.at..self.at.saturating_add(SLICE).min(end);
             self.at = slice.end;
-            self.sweep(object, slice, ticks(now))?;
+            self.sweep(object, slots, slice, ticks(now))?;
             if self.at >= end {
                 self.reap(object, 1)?;
                 self.at = 0;
@@ -67,11 +99,16 @@ impl Sweep {
         }
     }
 
-    fn sweep(&mut self, object: &Object, slots: std::ops::Range<u32>, now: u32) -> io::Result<()> {
-        let maps = &object.maps;
-        for number in slots {
-            let slot = maps.slots.read(number);
-            if slot.is_some_and(|slot| slot.left(&maps.timeouts, now) == 0) {
+    fn sweep(
+        &mut self,
+        object: &Object,
+        slots: &Slots,
+        slice: std::ops::Range<u32>,
+        now: u32,
+    ) -> io::Result<()> {
+        for number in slice {
+            let head = slots.read_head(number);
+            if head.is_some_and(|head| head.left(&object.maps.timeouts, now) == 0) {
                 self.over.push(number);
                 self.reap(object, REAP_MAX)?;
             }
@@ -88,7 +125,7 @@ impl Sweep {
         packet.extend_from_slice((self.over.len() as u32).as_bytes());
         packet.extend_from_slice(self.over.as_bytes());
         self.over.clear();
-        self.removed += u64::from(object.reap(&packet)?.action);
+        self.removed += u64::from(object.reap(self.family, &packet)?.action);
         Ok(())
     }
 }

@@ -117,7 +117,11 @@ impl Bed {
     }
 
     pub(crate) fn with_room(pins: PathBuf, connections_max: u32) -> Bed {
-        let options = XdpOptions { connections_max, ..XdpOptions::new(&pins) };
+        let options = XdpOptions {
+            connections_max,
+            connections6_max: connections_max,
+            ..XdpOptions::new(&pins)
+        };
         let engine = XdpEngine::start(&options).unwrap();
         engine.test_interface(HERE, OURS).unwrap();
         Bed { engine, pins }

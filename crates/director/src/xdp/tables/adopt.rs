@@ -7,8 +7,8 @@ use model::status::Counters;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::super::layout::{
-    IN_USE, MEMBERS_MAX, REMOVED, RawDestination, RawMember, RawService, RawServiceKey,
-    scheduler_of,
+    IN_USE, MEMBERS_MAX, NamesService, REMOVED, RawDestination, RawMember, RawService,
+    RawServiceKey4, RawServiceKey6, scheduler_of,
 };
 use super::super::object::Maps;
 use super::{DestinationSlot, ServiceSlot, TableState, Weights};
@@ -17,7 +17,7 @@ use crate::{Destination, EngineError, ServiceSettings};
 impl TableState {
     /// Reads back what an earlier director left in the maps. True when there was anything.
     pub(crate) fn adopt(&mut self, maps: &Maps) -> Result<bool, EngineError> {
-        for (key, raw) in read_all::<RawServiceKey, RawService>(&maps.services)? {
+        for (key, raw) in read_services(maps)? {
             let settings = ServiceSettings {
                 scheduler: scheduler_of(raw.scheduler, raw.hash_flags),
                 persistence: (raw.persistence_seconds > 0).then(|| Persistence {
@@ -25,7 +25,6 @@ impl TableState {
                     prefix_len: raw.persistence_bits as u8,
                 }),
             };
-            let key = key.key();
             self.free_services.remove(&raw.index);
             let mut row = <[RawMember; MEMBERS_MAX]>::new_zeroed();
             maps.members
@@ -53,7 +52,7 @@ impl TableState {
             }
             self.free_destinations.remove(&index);
             self.next_position = self.next_position.max(raw.position);
-            let service = raw.service.key();
+            let service = raw.service.service();
             self.by_endpoint.insert((service, raw.endpoint()), index);
             let slot = DestinationSlot { service, raw };
             self.at.entry(slot.address()).or_default().push(index);
@@ -93,6 +92,20 @@ impl TableState {
         });
         Ok(())
     }
+}
+
+/// The services of both families.
+fn read_services(maps: &Maps) -> Result<Vec<(ServiceKey, RawService)>, EngineError> {
+    fn named<K: NamesService>((key, raw): (K, RawService)) -> (ServiceKey, RawService) {
+        (key.service(), raw)
+    }
+    let four = read_all::<RawServiceKey4, RawService>(&maps.services)?;
+    let mut all: Vec<_> = four.into_iter().map(named).collect();
+    if let Some(six) = &maps.six {
+        let six = read_all::<RawServiceKey6, RawService>(&six.services)?;
+        all.extend(six.into_iter().map(named));
+    }
+    Ok(all)
 }
 
 fn read_all<K: FromBytes, V: FromBytes>(map: &edge::bpf::Map) -> Result<Vec<(K, V)>, EngineError> {

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 
 use model::layer4::{Endpoint, ServiceKey};
 use model::status::Counters;
+use model::vrrp::Family;
 use zerocopy::IntoBytes;
 
 use self::counts::{add, read_counters, read_load};
@@ -22,7 +23,8 @@ use self::schedulers::{Weights, first_cursor};
 
 use super::layout::{
     DESTINATIONS_MAX, IN_USE, LIMITED, MEMBERS_MAX, REMOVED, RawDestination, RawMember, RawService,
-    RawServiceKey, SERVICES_MAX, TABLES_MAX, hash_flags_number, octets, scheduler_number,
+    RawServiceKey, RawServiceName, SERVICES_MAX, TABLES_MAX, family_of, hash_flags_number,
+    scheduler_number, wide,
 };
 use super::localities;
 use super::object::Maps;
@@ -89,10 +91,12 @@ fn full(what: impl Into<String>, most: u32) -> EngineError {
     EngineError::Full { what: what.into(), most }
 }
 
-fn raw_key(key: &ServiceKey) -> Result<RawServiceKey, EngineError> {
-    RawServiceKey::of(key).ok_or_else(|| {
-        EngineError::Unsupported(format!("virtual server {key}: XDP forwards IPv4 only"))
-    })
+/// What XDP forwards.
+fn check_family(what: &str, family: Family) -> Result<(), EngineError> {
+    match family {
+        Family::Ipv4 => Ok(()),
+        Family::Ipv6 => Err(EngineError::Unsupported(format!("{what}: XDP forwards IPv4 only"))),
+    }
 }
 
 impl TableState {
@@ -145,7 +149,7 @@ impl TableState {
         if self.services.contains_key(&key) {
             return Err(EngineError::AlreadyInTables(format!("virtual server {key}")));
         }
-        raw_key(&key)?;
+        check_family(&format!("virtual server {key}"), family_of(&key))?;
         let full = || full("virtual servers", SERVICES_MAX);
         let index = *self.free_services.first().ok_or_else(full)?;
         let table = self.take_table(settings.scheduler)?;
@@ -188,7 +192,9 @@ impl TableState {
         let slot = self.services.remove(&key).ok_or_else(|| not_there(&key, None))?;
         self.dirty.remove(&key);
         let table = self.tables.remove(&key).unwrap_or_default();
-        maps.services.delete(raw_key(&key)?.as_bytes()).map_err(write("services"))?;
+        maps.services_of(&key)?
+            .delete(RawServiceKey::of(&key).as_bytes())
+            .map_err(write("services"))?;
         self.free_table(slot.table);
         if table.settings.scheduler.keeps_localities() {
             localities::forget_service(maps, slot.index)?;
@@ -216,9 +222,7 @@ impl TableState {
         if service.members.len() == MEMBERS_MAX {
             return Err(full(format!("real servers of {key}"), MEMBERS_MAX as u32));
         }
-        let address = octets(endpoint.address).ok_or_else(|| {
-            EngineError::Unsupported(format!("real server {endpoint}: XDP forwards IPv4 only"))
-        })?;
+        check_family(&format!("real server {endpoint}"), Family::of(endpoint.address))?;
         let index = match known {
             Some(returning) => returning,
             None => self.take_place(endpoint.address)?,
@@ -226,14 +230,14 @@ impl TableState {
         self.next_position += 1;
         let before = self.destinations.get(&index).map_or(RawDestination::EMPTY, |slot| slot.raw);
         let raw = RawDestination {
-            address,
+            address: wide(endpoint.address),
             port: endpoint.port.into(),
             flags: (before.flags | IN_USE) & !REMOVED,
             weight: destination.weight,
             upper_threshold: destination.upper_threshold,
             lower_threshold: destination.lower_threshold,
             last_weight: destination.weight,
-            service: raw_key(&key)?,
+            service: RawServiceName::of(&key),
             position: self.next_position,
             ..before.forwarded_by(destination.forwarding)
         };
@@ -400,11 +404,15 @@ impl TableState {
             persistence_seconds: settings.persistence.map_or(0, |persistence| {
                 u32::try_from(persistence.timeout.as_secs()).unwrap_or(u32::MAX).max(1)
             }),
-            persistence_bits: settings.persistence.map_or(0, |p| u32::from(p.prefix_len.min(32))),
+            persistence_bits: settings
+                .persistence
+                .map_or(0, |p| u32::from(p.prefix_len.min(address_bits(family_of(key))))),
             hash_flags: hash_flags_number(settings.scheduler),
             table: service.table.unwrap_or_default(),
         };
-        maps.services.update(raw_key(key)?.as_bytes(), raw.as_bytes()).map_err(write("services"))
+        maps.services_of(key)?
+            .update(RawServiceKey::of(key).as_bytes(), raw.as_bytes())
+            .map_err(write("services"))
     }
 
     /// Frees the places of destinations that left and have no connections any more. Returns
@@ -440,6 +448,14 @@ impl TableState {
             freed.push(slot.address());
         }
         freed
+    }
+}
+
+/// Bits of an address of this family.
+fn address_bits(family: Family) -> u8 {
+    match family {
+        Family::Ipv4 => 32,
+        Family::Ipv6 => 128,
     }
 }
 
