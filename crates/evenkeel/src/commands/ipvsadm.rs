@@ -45,11 +45,7 @@ fn service_table(report: &DirectorReport) -> String {
         let _ = write!(text, "{} {}", name(service.key), service.scheduler);
         if let Some(persistence) = service.persistence {
             let _ = write!(text, " persistent {}", persistence.timeout.as_secs());
-            if persistence.prefix_len < 32 {
-                let mask =
-                    u32::MAX.checked_shl(32 - u32::from(persistence.prefix_len)).unwrap_or(0);
-                let _ = write!(text, " mask {}", std::net::Ipv4Addr::from(mask));
-            }
+            text.push_str(&mask(service.key.family(), persistence.prefix_len));
         }
         text.push('\n');
         for server in service.servers.iter().filter(|server| server.in_table) {
@@ -78,6 +74,18 @@ fn service_table(report: &DirectorReport) -> String {
         }
     }
     text
+}
+
+/// ` mask 255.255.255.0`, of IPv6 ` mask 64`; nothing when clients are told apart by all bits.
+fn mask(family: Family, prefix_len: u8) -> String {
+    match family {
+        Family::Ipv4 if prefix_len < 32 => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix_len)).unwrap_or(0);
+            format!(" mask {}", Ipv4Addr::from_bits(mask))
+        }
+        Family::Ipv6 if prefix_len < 128 => format!(" mask {prefix_len}"),
+        Family::Ipv4 | Family::Ipv6 => String::new(),
+    }
 }
 
 fn statistics(report: &DirectorReport) -> String {
@@ -177,6 +185,29 @@ mod tests {
     use std::time::Duration;
 
     #[test]
+    fn connections_of_ipv6_stand_in_brackets() {
+        let end = |text: &str, port| Endpoint { address: text.parse().unwrap(), port };
+        let service = ServiceKey::Address {
+            address: "2001:db8::1".parse().unwrap(),
+            port: 80,
+            protocol: Protocol::Tcp,
+        };
+        let connection = ConnectionStatus {
+            service,
+            client: end("2001:db8:7::7", 40_000),
+            server: end("2001:db8:0:1::11", 8080),
+            state: "ESTABLISHED".into(),
+            expires_seconds: 899,
+        };
+        let text = connection_table(&[connection]);
+        assert_eq!(
+            text.lines().last().unwrap(),
+            "TCP 14:59  ESTABLISHED [2001:db8:7::7]:40000 [2001:db8::1]:80   \
+             [2001:db8:0:1::11]:8080"
+        );
+    }
+
+    #[test]
     fn the_table_is_ipvsadms() {
         let endpoint = Endpoint { address: "10.0.2.11".parse().unwrap(), port: 8080 };
         let address = "10.0.1.100".parse().unwrap();
@@ -219,6 +250,21 @@ mod tests {
              TCP  10.0.1.100:80 wrr persistent 60 mask 255.255.255.0\n\
              \x20 -> 10.0.2.11:8080               Masq    3      1          20        \n"
         );
+        let address = "2001:db8::1".parse().unwrap();
+        report.services[0].key = ServiceKey::Address { address, port: 80, protocol: Protocol::Tcp };
+        report.services[0].servers[0].endpoint.address = "2001:db8:0:1::11".parse().unwrap();
+        for (prefix_len, mask) in [(64, " mask 64"), (128, "")] {
+            let timeout = Duration::from_secs(60);
+            report.services[0].persistence = Some(Persistence { timeout, prefix_len });
+            let listed = format!(
+                "\nTCP  [2001:db8::1]:80 wrr persistent 60{mask}\n\
+                 \x20 -> [2001:db8:0:1::11]:8080      Masq    3      1          20        \n"
+            );
+            assert!(service_table(&report).ends_with(&listed), "{}", service_table(&report));
+        }
+        report.services[0].key = key;
+        report.services[0].persistence =
+            Some(Persistence { timeout: Duration::from_secs(60), prefix_len: 24 });
         let flags = HashFlags { fallback: true, port: true };
         report.services[0].scheduler = Scheduler::SourceHashing(flags);
         let listed = "\nTCP  10.0.1.100:80 sh (sh-fallback,sh-port) persistent 60 mask";

@@ -6,6 +6,21 @@ use model::status::{CheckerStatus, DirectorReport, RealServerStatus, ServiceStat
 
 use super::{Paint, bytes, duration};
 
+/// Least width of the column of addresses: those of IPv4 fit.
+const WIDTH: usize = 30;
+/// Real servers stand that much further right than their virtual server.
+const INDENT: usize = 2;
+
+/// Of the column of addresses: the longest fits, as those of IPv6 may be.
+fn width(report: &DirectorReport) -> usize {
+    let services = report.services.iter().map(|one| one.key.to_string().len());
+    let servers = report.services.iter().flat_map(|one| &one.servers);
+    // Only those of IPv6 may be longer, and writing forty thousand others down takes its time.
+    let servers = servers.filter(|one| one.endpoint.address.is_ipv6());
+    let servers = servers.map(|one| one.endpoint.to_string().len() + INDENT);
+    services.chain(servers).max().unwrap_or(0).max(WIDTH)
+}
+
 /// Appends everything about layer 4: a line for each real server and a second one where there is
 /// more to say, or all of it with `verbose`.
 pub(super) fn show(text: &mut String, report: &DirectorReport, paint: Paint, verbose: bool) {
@@ -13,9 +28,10 @@ pub(super) fn show(text: &mut String, report: &DirectorReport, paint: Paint, ver
         [] => "no interface".to_owned(),
         interfaces => interfaces.join(", "),
     };
+    let wide = width(report);
     let _ = writeln!(
         text,
-        "\n{} ({} on {interfaces})\n  {:<30} {:<8} {:>7} {:>7} {:>8} {:>10} {:>10}  LAST CHECK",
+        "\n{} ({} on {interfaces})\n  {:<wide$} {:<8} {:>7} {:>7} {:>8} {:>10} {:>10}  LAST CHECK",
         paint.heading("LAYER 4"),
         report.engine,
         "VIRTUAL / REAL SERVER",
@@ -27,14 +43,14 @@ pub(super) fn show(text: &mut String, report: &DirectorReport, paint: Paint, ver
         "BYTES IN"
     );
     for service in &report.services {
-        service_lines(text, service, paint);
+        service_lines(text, service, paint, wide);
         for server in &service.servers {
-            server_lines(text, server, paint, verbose);
+            server_lines(text, server, paint, verbose, wide);
         }
     }
 }
 
-fn service_lines(text: &mut String, service: &ServiceStatus, paint: Paint) {
+fn service_lines(text: &mut String, service: &ServiceStatus, paint: Paint, wide: usize) {
     let flags = match service.scheduler.flag_names() {
         "" => String::new(),
         flags => format!("  {flags}"),
@@ -50,7 +66,7 @@ fn service_lines(text: &mut String, service: &ServiceStatus, paint: Paint) {
     };
     let _ = writeln!(
         text,
-        "  {name:<30} {:<8} {:>7} {:>7} {:>8} {:>10} {:>10}{group}{flags}{persistent}",
+        "  {name:<wide$} {:<8} {:>7} {:>7} {:>8} {:>10} {:>10}{group}{flags}{persistent}",
         service.scheduler.name(),
         "",
         sum(|one| one.active),
@@ -87,7 +103,13 @@ fn service_lines(text: &mut String, service: &ServiceStatus, paint: Paint) {
     }
 }
 
-fn server_lines(text: &mut String, server: &RealServerStatus, paint: Paint, verbose: bool) {
+fn server_lines(
+    text: &mut String,
+    server: &RealServerStatus,
+    paint: Paint,
+    verbose: bool,
+    wide: usize,
+) {
     let state = match (server.up, server.in_table) {
         (true, true) => paint.good("up      "),
         (true, false) => "up, out ".to_owned(),
@@ -105,9 +127,10 @@ fn server_lines(text: &mut String, server: &RealServerStatus, paint: Paint, verb
         Some(checker) => last_check(checker),
         None => server.last_result.clone().unwrap_or_default(),
     };
+    let wide = wide - INDENT;
     let _ = writeln!(
         text,
-        "    {:<28} {state} {weight:>7} {:>7} {:>8} {:>10} {:>10}  {last}",
+        "    {:<wide$} {state} {weight:>7} {:>7} {:>8} {:>10} {:>10}  {last}",
         server.endpoint.to_string(),
         server.active,
         server.inactive,
@@ -240,6 +263,18 @@ mod tests {
         assert!(lines[2].ends_with("connection refused, 2.1 s ago, next in 3.9 s"), "{text}");
         assert_eq!(lines[3], "drain, 12 s left; 3 changes, down 1m15s ago: connection refused");
         assert_eq!(lines.len(), 4);
+    }
+
+    #[test]
+    fn long_addresses_leave_the_columns_where_they_belong() {
+        let mut long = server();
+        long.endpoint.address = "2001:db8:85a3:1319:8a2e:370:7344:7334".parse().unwrap();
+        let mut text = String::new();
+        show(&mut text, &report(vec![server(), long]), Paint(false), false);
+        let servers: Vec<&str> = text.lines().filter(|line| line.contains("down   ")).collect();
+        let places: Vec<_> = servers.iter().map(|line| line.find("down   ").unwrap()).collect();
+        assert_eq!(places[0], places[1], "{text}");
+        assert_eq!(text.lines().nth(2).unwrap().find("STATE"), Some(places[0]), "{text}");
     }
 
     #[test]

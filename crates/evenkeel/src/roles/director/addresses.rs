@@ -4,15 +4,20 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use edge::netlink::link::{GROUPS, Interfaces};
 use edge::netlink::{Socket, route};
 use model::layer4::{Layer4Plan, ServiceKey};
+use model::vrrp::Family;
 
-/// Nobody's address (RFC 7600 section 4.8): what leads there leads to the rest of the world.
-const NOBODY: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 8);
+/// Nobody's addresses (RFC 7600 section 4.8, RFC 6666): what leads there leads to the rest of the
+/// world.
+const NOBODY: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 8)),
+    IpAddr::V6(Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1)),
+];
 
 /// A plan asks for the addresses of this machine.
 pub(super) fn are_asked_for(plan: &Layer4Plan) -> bool {
@@ -78,13 +83,21 @@ impl AddressWatch {
     }
 
     fn arrivals(&mut self, addresses: &BTreeSet<IpAddr>) -> Vec<String> {
-        let away = route::lookup(&mut self.requests, NOBODY.into()).ok();
-        let away = away.and_then(|route| self.interfaces.by_index(route.interface));
+        // Firewall marks alone have no addresses.
+        let is_served = |family: Family| {
+            addresses.iter().any(|one| Family::of(*one) == family)
+                || (addresses.is_empty() && family == Family::Ipv4)
+        };
+        let mut away = Vec::new();
+        for nobody in NOBODY.into_iter().filter(|one| is_served(Family::of(*one))) {
+            let route = route::lookup(&mut self.requests, nobody).ok();
+            away.extend(route.and_then(|route| self.interfaces.by_index(route.interface)));
+        }
         let has_one = |index: u32| self.of(index).any(|address| addresses.contains(&address));
         // Routers lead clients to an address on the loopback by whichever way they like.
         let by_any = self.interfaces.links().any(|it| it.mac.is_none() && has_one(it.index));
         let with_one = self.interfaces.links().filter(|link| {
-            let is_used = by_any && self.of(link.index).any(|address| address.is_ipv4());
+            let is_used = by_any && self.of(link.index).any(|one| is_served(Family::of(one)));
             link.mac.is_some() && (is_used || has_one(link.index))
         });
         let names: BTreeSet<&String> = with_one.chain(away).map(|link| &link.name).collect();
