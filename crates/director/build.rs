@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Objects: name, source, macros to define. All but the first two are for benchmarks and tests.
-const OBJECTS: [(&str, &str, &[&str]); 5] = [
+const OBJECTS: [(&str, &str, &[&str]); 7] = [
     ("evenkeel", "evenkeel", &["FAMILY=4"]),
     ("evenkeel6", "evenkeel", &["FAMILY=6"]),
     ("bench", "bench", &["FAMILY=4"]),
     ("bench_hash", "bench", &["FAMILY=4", "BENCH_KERNEL_HASH"]),
     ("drill", "drill", &["FAMILY=4"]),
+    ("padded", "evenkeel", &["FAMILY=4", "LAYOUT_PADDED"]),
+    ("padded6", "evenkeel", &["FAMILY=6", "LAYOUT_PADDED"]),
 ];
 
 fn main() {

@@ -135,19 +135,19 @@ __noinline int handle_tunnel_error(frame_t *ctx)
 	struct icmphdr icmp;
 
 	if (parse(&packet, frame_data(ctx), end) != ICMP)
-		return pass(COUNT_passed_not_ours);
+		return pass_unknown(COUNT_passed_not_ours);
 	packet.icmp = icmp_of(&packet, frame_data(ctx));
 	quoted = (void *)(packet.icmp + 1);
 	if ((void *)(quoted + 1) > end || !is_error(packet.icmp->type) ||
 	    !is_whole_header(quoted) ||
 	    !address_is_equal(header_from(quoted), header_to(packet.ip)))
-		return pass(COUNT_passed_not_ours);
+		return pass_unknown(COUNT_passed_not_ours);
 	before = before_inner(quoted, end);
 	if (!before)
-		return pass(COUNT_passed_not_ours);
+		return pass_unknown(COUNT_passed_not_ours);
 	destination = server_inside(quoted, (void *)quoted + before, end);
 	if (!destination)
-		return pass(COUNT_passed_not_ours);
+		return pass_unknown(COUNT_passed_not_ours);
 	icmp = *packet.icmp;
 	if (icmp.type == ERROR_TOO_BIG && icmp.code == CODE_TOO_BIG) {
 		mtu = told_mtu(&icmp);
@@ -177,7 +177,7 @@ __noinline int handle_icmp(frame_t *ctx)
 	struct conn conn;
 
 	if (parse(&packet, frame_data(ctx), end) != ICMP)
-		return pass(COUNT_passed_not_ours);
+		return pass_unknown(COUNT_passed_not_ours);
 	if (!parse_error(&packet, frame_data(ctx), end))
 		return ABOUT_TUNNEL;
 	key = error_key(&packet);

@@ -18,6 +18,10 @@
 #include "errors.h"
 #include "fragments.h"
 #include "leaving.h"
+#ifndef BENCH_KERNEL_HASH
+#include "handover.h"
+#include "take.h"
+#endif
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -121,6 +125,24 @@ static __always_inline __u32 about(const struct packet *packet)
 	return packet->bytes | (__u32)packet->tcp_flags << 16 | (packet->is_tcp ? ABOUT_TCP : 0);
 }
 
+/* Whether another layout's program opens this connection. */
+static __always_inline int
+is_left_to_former(const struct conn_key *key, const struct service *service)
+{
+#ifndef BENCH_KERNEL_HASH
+	struct conn_key template_key = {};
+	__u32 phase = handover_phase();
+
+	if (phase != HANDOVER_OPENS && phase != HANDOVER_KNOWS)
+		return 0;
+	if (service->persistence_seconds)
+		template_key = template_key_of(key, service);
+	return is_opened_by_former(key, &template_key);
+#else
+	return 0;
+#endif
+}
+
 /* Verified on its own: the way of the usual packets stays short. */
 __noinline int
 handle_new(const struct conn_key *key, const struct service *service, __u32 now, __u32 about)
@@ -138,8 +160,10 @@ handle_new(const struct conn_key *key, const struct service *service, __u32 now,
 		return TO_DO(pass(COUNT_passed_gate_closed));
 	if (about & ABOUT_TCP && (flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN) {
 		way = conn_is_stateless(key) ? go_without_entry(bytes, key, service, now) : -1;
-		return way < 0 ? TO_DO(pass(COUNT_passed_no_connection)) : way;
+		return way < 0 ? TO_DO(pass_unknown(COUNT_passed_no_connection)) : way;
 	}
+	if (is_left_to_former(key, service))
+		return TO_DO(LEFT_TO_FORMER);
 	request.now = now;
 	request.service = service->index;
 	if (service->persistence_seconds) {
@@ -275,7 +299,7 @@ static __noinline int handle_segment(frame_t *ctx, int is_unknown)
 		if (!is_syn)
 			service = service_of(&key);
 		if (!service)
-			return pass(COUNT_passed_not_ours);
+			return pass_unknown(COUNT_passed_not_ours);
 	}
 	if (action == TO_NOBODY)
 		action = handle_new(&key, service, now, about(&packet));
@@ -328,6 +352,25 @@ static __always_inline int handle_frame(frame_t *ctx)
 	return verdict >= 0 ? verdict : handle_unusual(ctx, verdict);
 }
 
+#ifndef BENCH_KERNEL_HASH
+
+/* What nobody here knows is another layout's, while there is one. Usually there is none. */
+static __always_inline int ask_former(frame_t *ctx, int verdict)
+{
+	if (verdict != LEFT_TO_FORMER)
+		return verdict;
+	bpf_tail_call(ctx, &former, 0);
+	return XDP_PASS;
+}
+
+static __always_inline int ask_former_leaving(struct __sk_buff *skb, int verdict)
+{
+	if (verdict != LEFT_TO_FORMER)
+		return verdict;
+	bpf_tail_call(skb, &former_leaving, 0);
+	return TC_ACT_OK;
+}
+
 #if FAMILY == 4
 
 /* IPv6's programs, when they are loaded: this one is attached, and hands over what is theirs. */
@@ -364,7 +407,7 @@ int evenkeel_xdp(frame_t *ctx)
 		return verdict;
 	if (verdict == NO_SEGMENT && is_of_other_family(ctx))
 		bpf_tail_call(ctx, &other_family, 0);
-	return handle_unusual(ctx, verdict);
+	return ask_former(ctx, handle_unusual(ctx, verdict));
 }
 
 SEC("classifier")
@@ -372,7 +415,7 @@ int evenkeel_tc(struct __sk_buff *skb)
 {
 	if (skb->protocol == bpf_htons(ETH_P_IPV6))
 		bpf_tail_call(skb, &other_leaving, 0);
-	return handle_leaving(skb);
+	return ask_former_leaving(skb, handle_leaving(skb));
 }
 
 #else
@@ -380,15 +423,16 @@ int evenkeel_tc(struct __sk_buff *skb)
 SEC("xdp")
 int evenkeel_xdp(frame_t *ctx)
 {
-	return handle_frame(ctx);
+	return ask_former(ctx, handle_frame(ctx));
 }
 
 SEC("classifier")
 int evenkeel_tc(struct __sk_buff *skb)
 {
-	return handle_leaving(skb);
+	return ask_former_leaving(skb, handle_leaving(skb));
 }
 
+#endif
 #endif
 
 #define REAP_HEADER 16

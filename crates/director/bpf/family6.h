@@ -15,6 +15,7 @@ typedef __u32 protocol_t;
 #define connections connections6
 #define services services6
 #define trails trails6
+#define relayed relayed6
 
 static __always_inline int address_is_equal(address_t one, address_t other)
 {

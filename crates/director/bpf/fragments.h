@@ -16,11 +16,11 @@ __noinline int handle_fragment(frame_t *ctx)
 	struct trail *trail;
 
 	if (parse(&packet, frame_data(ctx), end) != FRAGMENT)
-		return pass(COUNT_passed_fragment);
+		return pass_unknown(COUNT_passed_fragment);
 	packet.carries = CARRIES_FRAGMENT;
 	trail = follow_trail(&packet);
 	if (!trail)
-		return pass(COUNT_passed_fragment);
+		return pass_unknown(COUNT_passed_fragment);
 	target = trail->target;
 	if (trail->towards == TO_CLIENT)
 		return send_to_client(ctx, &packet, &target);

@@ -41,7 +41,7 @@ static __always_inline int error_leaving(struct __sk_buff *skb)
 		return TC_ACT_OK;
 	key = error_key(&packet);
 	if (!conn_find_answer(&key, &conn))
-		return TC_ACT_OK;
+		return LEFT_TO_FORMER;
 	target = conn_target(&conn);
 	account_out(target.destination, packet.bytes);
 	count(COUNT_errors_to_client);
@@ -107,7 +107,7 @@ static __always_inline int fragment_leaving(struct __sk_buff *skb, const struct 
 	struct trail *trail = follow_trail(packet);
 
 	if (!trail || trail->towards != TO_CLIENT)
-		return TC_ACT_OK;
+		return LEFT_TO_FORMER;
 	account_out(trail->target.destination, packet->bytes);
 	count(COUNT_forwarded_by_kernel);
 	rewrite_source_address(skb, header_from(packet->ip), trail->target.address);
@@ -173,7 +173,7 @@ static __always_inline int handle_leaving(struct __sk_buff *skb)
 	}
 	key = packet_key(&packet);
 	if (!conn_find_answer(&key, &conn))
-		return TC_ACT_OK;
+		return LEFT_TO_FORMER;
 	target = conn_target(&conn);
 	if (packet.is_first)
 		leave_trail(&packet, &target, TO_CLIENT);

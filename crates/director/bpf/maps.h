@@ -12,6 +12,15 @@
 
 #include "family.h"
 
+/* Tests compile a second layout, in which everything stands elsewhere. */
+#ifdef LAYOUT_PADDED
+#define PADDING __u64 padding;
+#define PADDED 8
+#else
+#define PADDING
+#define PADDED 0
+#endif
+
 #define SERVICES_MAX 2048
 #define MEMBERS_MAX 256
 #define DESTINATIONS_MAX 65536
@@ -66,6 +75,7 @@ enum scheduler {
 /* Replaced as a whole, so that the program always sees one consistent list of members and the
  * table that was made for it. */
 struct service {
+	PADDING
 	__u32 index; /* in `cursors` */
 	__u32 row;   /* in `members`: 2 * index, or the one after it */
 	__u32 count; /* members in that row */
@@ -121,6 +131,7 @@ enum tunnel { TUNNEL_IPIP, TUNNEL_GRE, TUNNEL_GUE };
 
 /* Two cache lines: every packet needs the first, few need the second. */
 struct destination {
+	PADDING
 	struct wide_address address; /* of another family than the client's only with a tunnel */
 	__be16 port; /* 0: the port the client used */
 	__u8 forwarding;
@@ -147,8 +158,8 @@ struct destination {
 	__u32 unused[5];
 };
 
-_Static_assert(offsetof(struct destination, source) == 64, "the hot part is one cache line");
-_Static_assert(sizeof(struct destination) == 128, "two cache lines");
+_Static_assert(offsetof(struct destination, source) == 64 + PADDED, "the hot part is one cache line");
+_Static_assert(sizeof(struct destination) == 128 + PADDED, "two cache lines");
 
 struct load {
 	__u32 active;

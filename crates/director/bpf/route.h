@@ -13,12 +13,20 @@ enum further {
 	INTO_TUNNEL = 1 << 16,  /* to this destination */
 	TELL_TOO_BIG = 2 << 16, /* the sender: this is what fits */
 	TELL_NO_HOP_LEFT = 3 << 16,
+	LEFT_TO_FORMER = 4 << 16, /* nobody here knows it: to the program of another layout */
 };
 
 static __always_inline int pass(__u32 why)
 {
 	count(why);
 	return XDP_PASS;
+}
+
+/* The same, unless another layout's program is there to know more about it (handover.h). */
+static __always_inline int pass_unknown(__u32 why)
+{
+	count(why);
+	return LEFT_TO_FORMER;
 }
 
 static __always_inline int drop(__u32 why)

@@ -63,6 +63,7 @@ union addresses {
 };
 
 struct slot {
+	PADDING
 	__u64 tag;
 	__u64 word;
 	__u32 template; /* reference to its template; in a template: connections made through it */
@@ -73,7 +74,7 @@ struct slot {
 #endif
 };
 
-_Static_assert(sizeof(struct slot) == (FAMILY == 4 ? 32 : 64), "no slot in two cache lines");
+_Static_assert(sizeof(struct slot) == (FAMILY == 4 ? 32 : 64) + PADDED, "no slot in two cache lines");
 
 struct bucket {
 	struct slot slots[SLOTS];

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod engine;
+mod variant;
 pub mod xdp;
 
 pub use engine::{

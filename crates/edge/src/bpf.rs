@@ -64,6 +64,7 @@ pub struct Map {
     /// Bytes user space exchanges per element: for per-CPU maps, of all CPUs together.
     value_size: usize,
     max_entries: u32,
+    number: u32,
 }
 
 #[repr(C)]
@@ -263,6 +264,7 @@ impl Map {
             key_size: info.key_size as usize,
             value_size,
             max_entries: info.max_entries,
+            number: info.id,
         })
     }
 
@@ -279,6 +281,11 @@ impl Map {
     /// Bytes per element in user space; of all CPUs together for a per-CPU map.
     pub fn value_size(&self) -> usize {
         self.value_size
+    }
+
+    /// Its number, by which programs that use it are known.
+    pub fn number(&self) -> u32 {
+        self.number
     }
 
     /// Pins it.

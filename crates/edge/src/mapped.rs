@@ -59,10 +59,15 @@ impl MappedArray {
     /// The words from `first` on, read in their order, each of them after the one before it.
     /// `None` beyond the end.
     pub fn load<const COUNT: usize>(&self, first: usize) -> Option<[u64; COUNT]> {
-        if first.checked_add(COUNT)? > self.words {
-            return None;
-        }
         let mut words = [0; COUNT];
+        self.load_into(first, &mut words).then_some(words)
+    }
+
+    /// The same for as many words as there is room. False, and nothing read, beyond the end.
+    pub fn load_into(&self, first: usize, words: &mut [u64]) -> bool {
+        if first.checked_add(words.len()).is_none_or(|end| end > self.words) {
+            return false;
+        }
         for (offset, word) in words.iter_mut().enumerate() {
             // SAFETY: `first + offset` is below the number of words of the mapping, which is
             // aligned to a page and lives as long as `self`. A relaxed load of eight bytes does
@@ -70,7 +75,7 @@ impl MappedArray {
             *word = unsafe { self.at.add(first + offset).as_ref() }.load(Ordering::Relaxed);
             fence(Ordering::Acquire);
         }
-        Some(words)
+        true
     }
 }
 
@@ -98,6 +103,9 @@ mod tests {
         map.update(&4u32.to_ne_bytes(), &value).unwrap();
         assert_eq!(mapped.load(11), Some([0, 7, 8, 9]));
         assert_eq!(mapped.load::<4>(12), None);
+        let mut two = [0; 2];
+        assert!(mapped.load_into(12, &mut two) && two == [7, 8]);
+        assert!(!mapped.load_into(14, &mut two) && two == [7, 8]);
         assert_eq!(mapped.load::<1>(usize::MAX), None);
     }
 

@@ -8,8 +8,10 @@ use model::vrrp::Family;
 use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::variant::PADDING;
+
 /// Directory of the pinned maps below that of the pins; a new name whenever a layout changes.
-pub const LAYOUT: &str = "v6";
+pub const LAYOUT: &str = if PADDING == 0 { "v6" } else { "padded" };
 
 pub(crate) const SERVICES_MAX: u32 = model::layer4::VIRTUAL_SERVERS_MAX as u32;
 pub(crate) const MEMBERS_MAX: usize = model::layer4::REAL_SERVERS_MAX;
@@ -57,6 +59,7 @@ pub(crate) struct RawServiceName {
 )]
 #[repr(C)]
 pub(crate) struct RawService {
+    pub(crate) padding: [u8; PADDING],
     pub(crate) index: u32,
     pub(crate) row: u32,
     pub(crate) count: u32,
@@ -109,6 +112,7 @@ pub(crate) const LOCAL: u8 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub(crate) struct RawDestination {
+    pub(crate) padding: [u8; PADDING],
     pub(crate) address: WideAddress,
     pub(crate) port: U16,
     pub(crate) forwarding: u8,
@@ -288,6 +292,7 @@ impl NamesService for RawServiceName {
 
 impl RawDestination {
     pub(crate) const EMPTY: RawDestination = RawDestination {
+        padding: [0; PADDING],
         address: [0; 16],
         port: U16::ZERO,
         forwarding: 0,
@@ -357,8 +362,13 @@ const TUNNEL: u8 = 2;
 const IPIP: u8 = 0;
 const GRE: u8 = 1;
 const GUE: u8 = 2;
+/// What the numbers are called in a manifest.
+pub(crate) const FORWARDING_NAMES: [(u64, &str); 3] =
+    [(NAT as u64, "nat"), (DIRECT as u64, "direct"), (TUNNEL as u64, "tunnel")];
+pub(crate) const TUNNEL_NAMES: [(u64, &str); 3] =
+    [(IPIP as u64, "ipip"), (GRE as u64, "gre"), (GUE as u64, "gue")];
 /// In `tunnel_flags`.
-const CHECKSUM: u8 = 1;
+pub(crate) const CHECKSUM: u8 = 1;
 
 pub(crate) const fn scheduler_number(scheduler: Scheduler) -> u32 {
     match scheduler {
@@ -379,8 +389,8 @@ pub(crate) const fn scheduler_number(scheduler: Scheduler) -> u32 {
     }
 }
 
-const HASH_FALLBACK: u32 = 1;
-const HASH_PORT: u32 = 2;
+pub(crate) const HASH_FALLBACK: u32 = 1;
+pub(crate) const HASH_PORT: u32 = 2;
 
 pub(crate) const fn hash_flags_number(scheduler: Scheduler) -> u32 {
     let flags = scheduler.hash_flags();
@@ -453,11 +463,11 @@ mod tests {
     fn the_sizes_are_those_of_the_c_side() {
         assert_eq!(size_of::<RawServiceKey4>(), 8);
         assert_eq!(size_of::<RawServiceKey6>(), 24);
-        assert_eq!(size_of::<RawService>(), 40);
+        assert_eq!(size_of::<RawService>(), 40 + PADDING);
         assert_eq!(size_of::<RawLocalityKey>(), 20);
         assert_eq!(size_of::<RawLocality>(), 24 + 2 * MEMBERS_MAX);
-        assert_eq!(size_of::<RawDestination>(), 128);
-        assert_eq!(std::mem::offset_of!(RawDestination, source), 64, "one line is hot");
+        assert_eq!(size_of::<RawDestination>(), 128 + PADDING);
+        assert_eq!(std::mem::offset_of!(RawDestination, source), 64 + PADDING, "one line is hot");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! maps. A director that dies leaves forwarding running; the next one takes the maps over, gives
 //! the links its own program and goes on.
 
+mod handover;
 mod layout;
 mod list;
 mod localities;
@@ -28,7 +29,9 @@ use model::Time;
 use model::control::XdpMode;
 use model::layer4::{Endpoint, ServiceKey};
 use model::status::{ConnectionStatus, Counters};
+use model::vrrp::Family;
 
+use self::handover::{Former, FoundDestination, FoundService, Handover, Phase};
 pub use self::layout::LAYOUT;
 use self::layout::{LOCAL, RESOLVED, RawDestination, wide};
 use self::localities::Localities;
@@ -36,7 +39,7 @@ use self::next_hops::{NextHops, Reach};
 use self::object::Object;
 use self::sweep::Sweeps;
 use self::tables::TableState;
-use crate::{DestinationLoad, Engine, EngineError, TableChange, Tables};
+use crate::{Destination, DestinationLoad, Engine, EngineError, TableChange, Tables};
 use loopback::Loopback;
 
 /// Connections and templates the table has room for unless told otherwise: 36 MiB.
@@ -93,6 +96,8 @@ pub struct XdpEngine {
     log: VecDeque<(u8, String)>,
     tidy: Time,
     now: Time,
+    /// While connections of another layout are being copied.
+    handover: Option<Handover>,
 }
 
 impl XdpEngine {
@@ -100,7 +105,14 @@ impl XdpEngine {
     /// tables, connections and attached interfaces. Forwards in the network namespace of the
     /// calling thread.
     pub fn start(options: &XdpOptions) -> Result<XdpEngine, EngineError> {
-        let object = Object::load(options)?;
+        let former = Former::find(&options.pin_directory)
+            .map_err(EngineError::system("look for maps of other layouts"))?;
+        let options = &XdpOptions {
+            connections_max: options.connections_max.max(former.room(Family::Ipv4)),
+            connections6_max: options.connections6_max.max(former.room(Family::Ipv6)),
+            ..options.clone()
+        };
+        let object = Object::load(options, !former.is_empty())?;
         let next_hops = NextHops::open().map_err(EngineError::system("open netlink"))?;
         let mut state = TableState::new();
         let adopted = state.adopt(&object.maps)?;
@@ -118,7 +130,11 @@ impl XdpEngine {
             log: VecDeque::new(),
             tidy: now,
             now,
+            handover: None,
         };
+        for reason in &former.unreadable {
+            engine.warn(reason.clone());
+        }
         let addresses: Vec<IpAddr> =
             engine.state.places().map(|(_, slot)| slot.address()).collect();
         engine.next_hops.look_ahead(addresses.iter().copied());
@@ -129,9 +145,100 @@ impl XdpEngine {
         for address in &addresses {
             engine.write_reach(*address);
         }
-        engine.attach_wanted();
-        engine.object.remove_other_layouts();
+        if !former.is_empty() && engine.phase()? != Phase::Done {
+            engine.take_over(former)?;
+        } else {
+            engine.attach_wanted();
+            engine.object.remove_other_layouts();
+        }
         Ok(engine)
+    }
+
+    fn phase(&self) -> Result<Phase, EngineError> {
+        self.object.maps.phase().map_err(EngineError::system("read the handover map"))
+    }
+
+    /// Gets between the packets and the program of another layout, and begins to copy what it has.
+    fn take_over(&mut self, former: Former) -> Result<(), EngineError> {
+        let engaged = former.engage(&self.object);
+        let engaged = engaged.map_err(EngineError::system("pass on to the former program"))?;
+        let phase = match (self.phase()?, engaged) {
+            // As far as an earlier director of ours got, the notes are still there.
+            (Phase::FormerKnows, true) => Phase::FormerKnows,
+            (Phase::Finish, true) => Phase::Finish,
+            (Phase::None | Phase::FormerOpens | Phase::Done, true) => Phase::FormerOpens,
+            (_, false) => Phase::Finish,
+        };
+        self.object.maps.set_phase(phase).map_err(EngineError::system("write a map"))?;
+        let tables = former.tables().map_err(EngineError::Bpf)?;
+        self.take_tables(&tables.0, &tables.1)?;
+        // Each of them at once: half of them would not know what the others open.
+        for index in self.object.linked() {
+            if let Some(interface) = self.next_hops.interface(index).cloned() {
+                self.attach(&interface);
+            }
+        }
+        self.attach_wanted();
+        self.adopted = true;
+        self.log.push_back((NOTICE, "taking over the connections of another layout".to_owned()));
+        self.handover = Some(Handover::new(former, phase, clock::now()));
+        Ok(())
+    }
+
+    /// Services and destinations of another layout, as far as they are not here yet.
+    fn take_tables(
+        &mut self,
+        services: &[FoundService],
+        destinations: &[FoundDestination],
+    ) -> Result<(), EngineError> {
+        let mut changes = Vec::new();
+        for found in services.iter().filter(|found| !self.tables().contains_key(&found.key)) {
+            changes.push(TableChange::AddService(found.key, found.settings));
+        }
+        for found in destinations {
+            let (key, wanted) = (found.service, found.destination);
+            let listed = services.iter().any(|service| service.key == key);
+            if !listed || self.state.index_of(key, wanted.endpoint).is_some() {
+                continue;
+            }
+            let first = Destination { weight: found.last_weight.max(wanted.weight), ..wanted };
+            changes.push(TableChange::AddDestination(key, first));
+            if first != wanted {
+                changes.push(TableChange::UpdateDestination(key, wanted));
+            }
+            if found.removed {
+                changes.push(TableChange::RemoveDestination(key, wanted.endpoint));
+            }
+        }
+        self.apply(&changes)
+    }
+
+    /// Goes on with the copying. Failures do not end it: the former program still answers.
+    fn hand_over(&mut self, now: Time, budget: Duration) {
+        let Some(handover) = &mut self.handover else { return };
+        let done = handover.handle_timeout(&self.object, &self.state, now, budget);
+        match done {
+            Ok(false) => {}
+            Ok(true) => {
+                let (moved, lost) = (handover.moved, handover.lost);
+                let seconds = now.since(handover.begun).as_secs_f32();
+                let text = format!(
+                    "took over {moved} connections of another layout in {seconds:.1} s; {lost} \
+                     found no room or server"
+                );
+                self.log.push_back((NOTICE, text));
+                self.handover = None;
+            }
+            Err(error) => {
+                handover.put_off(now);
+                self.warn(format!("connections of another layout: {error}"));
+            }
+        }
+    }
+
+    /// Whether connections of another layout are still being copied.
+    pub fn is_taking_over(&self) -> bool {
+        self.handover.is_some()
     }
 
     /// Runs the forwarding program on a packet as if it had come in by the loopback interface:
@@ -264,6 +371,10 @@ impl XdpEngine {
     }
 
     fn tidy(&mut self) {
+        // Those to come count at servers that left, too.
+        if self.handover.is_some() {
+            return;
+        }
         for address in self.state.free_drained(&self.object.maps) {
             self.next_hops.remove_server(address);
         }
@@ -358,6 +469,7 @@ impl Engine for XdpEngine {
             }
             self.attach_wanted();
         }
+        self.hand_over(now, budget);
         if let Err(error) = self.sweep.handle_timeout(&self.object, now, budget) {
             self.warn(format!("sweep of the connections: {error}"));
         }
@@ -376,7 +488,8 @@ impl Engine for XdpEngine {
             .next_deadline(&self.object)
             .min(self.localities.next_deadline())
             .min(self.tidy);
-        self.next_hops.next_deadline(self.now).min(own)
+        let handover = self.handover.as_ref().map_or(own, Handover::next_deadline);
+        self.next_hops.next_deadline(self.now).min(own).min(handover)
     }
 
     fn poll_log(&mut self) -> Option<(u8, String)> {

@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::tc::{NlOptions, TcAttachOptions, TcAttachType};
+use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcAttachType};
 use aya::programs::{ProgramError, SchedClassifier, Xdp, XdpMode as AyaXdpMode, tc, xdp};
 use aya::{Ebpf, EbpfLoader};
 use edge::bpf::{Map, TestRun, test_run};
@@ -23,19 +23,21 @@ use model::vrrp::Family;
 use zerocopy::IntoBytes;
 
 use super::XdpOptions;
+use super::handover::{self, PROGRAMS, Phase};
 use super::layout::{INTERFACES_LOW, LAYOUT, RawInterface, family_of};
 use super::slots::{Geometry, Slots, Timeouts, table_name};
 use crate::EngineError;
+use crate::variant::{OBJECT, OBJECT6};
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/evenkeel.bpf.o"));
-static OBJECT6: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/evenkeel6.bpf.o"));
 /// The counters' names: the very file the programs are compiled with.
 const COUNTERS: &str = include_str!("../../bpf/counters.h");
 
 const FORWARD: &str = "evenkeel_xdp";
 const REWRITE: &str = "evenkeel_tc";
 const REAP: &str = "evenkeel_reap";
-const LINKS: &str = "links";
+const TAKE: &str = "evenkeel_take";
+/// Directory of the pinned links.
+pub(crate) const LINKS: &str = "links";
 /// Program arrays by which IPv4's programs reach IPv6's: of which program, and the map.
 const HANDED_OVER: [(&str, &str); 2] = [(FORWARD, "other_family"), (REWRITE, "other_leaving")];
 const LOAD_TRIES: usize = 10;
@@ -57,6 +59,10 @@ pub(crate) struct Maps {
     pub(crate) overloads: Map,
     pub(crate) statistics: Map,
     pub(crate) counters: Map,
+    /// Who opens new connections while another layout is being left.
+    handover: Map,
+    /// Whose connections its program opened meanwhile.
+    relayed: Map,
     slots: Slots,
     /// As the program has them.
     pub(crate) timeouts: Timeouts,
@@ -66,6 +72,7 @@ pub(crate) struct Maps {
 /// Those that IPv6 has for itself.
 pub(crate) struct Maps6 {
     pub(crate) services: Map,
+    relayed: Map,
     slots: Slots,
 }
 
@@ -106,6 +113,33 @@ impl Maps {
             None => self.interfaces.delete(index.as_bytes()).map(drop),
         }
     }
+
+    /// How far the leaving of another layout is.
+    pub(crate) fn phase(&self) -> io::Result<Phase> {
+        let mut phase = 0u32;
+        self.handover.lookup(0u32.as_bytes(), phase.as_mut_bytes())?;
+        Ok(Phase::of(phase))
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) -> io::Result<()> {
+        self.handover.update(0u32.as_bytes(), (phase as u32).as_bytes())
+    }
+
+    /// Forgets about so many connections that were noted. True when there are none any more.
+    pub(crate) fn forget_relayed(&self, count: usize) -> io::Result<bool> {
+        for map in [Some(&self.relayed), self.six.as_ref().map(|six| &six.relayed)] {
+            let Some(map) = map else { continue };
+            let mut cursor = None;
+            let batch = map.lookup_batch(&mut cursor, count)?;
+            for (key, _) in batch.iter() {
+                map.delete(key)?;
+            }
+            if cursor.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
 }
 
 /// The loaded objects.
@@ -117,6 +151,7 @@ pub(crate) struct Object {
     pins: PathBuf,
     mode: XdpMode,
     connections6_max: u32,
+    takes_over: bool,
     links: HashMap<u32, Attached>,
 }
 
@@ -166,7 +201,8 @@ fn load_patiently(
 
 impl Object {
     /// Loads the programs over the maps pinned in `pins`, creating those that are not there.
-    pub(crate) fn load(options: &XdpOptions) -> Result<Object, EngineError> {
+    /// `takes_over`: connections of another layout are to come.
+    pub(crate) fn load(options: &XdpOptions, takes_over: bool) -> Result<Object, EngineError> {
         let pins = options.pin_directory.as_path();
         edge::gate::ensure_gate(pins)
             .map_err(EngineError::system(format!("pin directory {}", pins.display())))?;
@@ -175,7 +211,12 @@ impl Object {
             fs::create_dir_all(directory)
                 .map_err(EngineError::system(format!("create {}", directory.display())))?;
         }
-        let ebpf = load_family(Family::Ipv4, pins, options.connections_max)?;
+        handover::write_manifest(&directory, &handover::our_manifest())
+            .map_err(EngineError::system("write the manifest"))?;
+        let ebpf = load_family(Family::Ipv4, pins, options.connections_max, takes_over)?;
+        for (pin, name) in PROGRAMS {
+            pin_program(&ebpf, name, &directory.join(pin))?;
+        }
         let open = |name: &str| open_map(pins, name);
         let maps = Maps {
             interfaces: open("interfaces")?,
@@ -190,6 +231,8 @@ impl Object {
             overloads: open("overloads")?,
             statistics: open("statistics")?,
             counters: open("counters")?,
+            handover: open("handover")?,
+            relayed: open("relayed")?,
             slots: open_slots(Family::Ipv4, pins)?,
             timeouts: Timeouts::default(),
             six: None,
@@ -204,6 +247,7 @@ impl Object {
             pins: pins.to_path_buf(),
             mode: options.mode,
             connections6_max: options.connections6_max,
+            takes_over,
             links: HashMap::new(),
         };
         if directory.join(table_name(Family::Ipv6)).exists() {
@@ -218,9 +262,10 @@ impl Object {
         if self.six.is_some() {
             return Ok(());
         }
-        let six = load_family(Family::Ipv6, &self.pins, self.connections6_max)?;
+        let six = load_family(Family::Ipv6, &self.pins, self.connections6_max, self.takes_over)?;
         self.maps.six = Some(Maps6 {
             services: open_map(&self.pins, "services6")?,
+            relayed: open_map(&self.pins, "relayed6")?,
             slots: open_slots(Family::Ipv6, &self.pins)?,
         });
         for (name, map) in HANDED_OVER {
@@ -315,10 +360,24 @@ impl Object {
 
     fn attach_rewrite(&mut self, name: &str) -> Result<(), EngineError> {
         let what = format!("egress program of {name}");
-        // Whether the qdisc was there already, and an earlier director's filter in it, is all one.
+        // Whether the qdisc was there already is all one.
         let _ = tc::qdisc_add_clsact(name);
-        let _ = tc::qdisc_detach_program(name, TcAttachType::Egress, REWRITE);
         let program: &mut SchedClassifier = program(&mut self.ebpf, REWRITE);
+        // An earlier director's filter gets our program: no packet meets neither.
+        let there = SchedClassifierLink::attached(
+            name,
+            TcAttachType::Egress,
+            TC_OPTIONS.priority,
+            TC_OPTIONS.handle,
+            TC_OPTIONS.classid,
+        );
+        if let Ok(there) = there
+            && let Ok(id) = program.attach_to_link(there)
+        {
+            let link = program.take_link(id).map_err(|error| bpf_error(&what, &error))?;
+            std::mem::forget(link);
+            return Ok(());
+        }
         let options = TcAttachOptions::Netlink(TC_OPTIONS);
         let id = program
             .attach_with_options(name, TcAttachType::Egress, options)
@@ -355,12 +414,51 @@ impl Object {
         run(Some(&self.ebpf), FORWARD, packet, repeat)
     }
 
+    /// Runs the program that takes in connections of another layout.
+    pub(crate) fn take(&self, family: Family, packet: &[u8]) -> io::Result<TestRun> {
+        let of_it = match family {
+            Family::Ipv4 => Some(&self.ebpf),
+            Family::Ipv6 => self.six.as_ref(),
+        };
+        run(of_it, TAKE, packet, 1)
+    }
+
+    /// Says whom our programs pass on to what they do not know.
+    pub(crate) fn set_former(
+        &self,
+        forward: Option<BorrowedFd<'_>>,
+        rewrite: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let directory = self.pins.join(LAYOUT);
+        for (name, program) in [("former", forward), ("former_leaving", rewrite)] {
+            let map = Map::open(&directory.join(name))?;
+            match program {
+                Some(program) => {
+                    let number = program.as_raw_fd().cast_unsigned();
+                    map.update(0u32.as_bytes(), number.as_bytes())?;
+                }
+                None => {
+                    map.delete(0u32.as_bytes())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Interfaces that have a pinned link, perhaps of an earlier director.
+    pub(crate) fn linked(&self) -> Vec<u32> {
+        let Ok(entries) = fs::read_dir(self.pins.join(LINKS)) else { return Vec::new() };
+        let name = |entry: fs::DirEntry| entry.file_name().into_string().ok();
+        let index = |name: String| name.split('-').next()?.parse().ok();
+        entries.flatten().filter_map(name).filter_map(index).collect()
+    }
+
     /// Names of the counters, in the order of their map.
     pub(crate) fn counter_names() -> impl Iterator<Item = &'static str> {
         COUNTERS.lines().filter_map(|line| line.strip_prefix("COUNTER(")?.split(')').next())
     }
 
-    /// Removes maps of other layouts: their programs have been replaced.
+    /// Removes maps of other layouts: nobody needs them any more.
     pub(crate) fn remove_other_layouts(&self) {
         let Ok(entries) = fs::read_dir(&self.pins) else { return };
         for entry in entries.flatten() {
@@ -391,6 +489,17 @@ impl Object {
 }
 
 const EBUSY: i32 = 16;
+/// As in bpf/handover.h.
+const RELAYED_MAX: u32 = 1 << 18;
+
+/// Pins a program beside its maps, for versions of other layouts that take over from it.
+fn pin_program(ebpf: &Ebpf, name: &str, path: &Path) -> Result<(), EngineError> {
+    let program = ebpf.program(name).and_then(|program| program.fd().ok());
+    let Some(program) = program else { return Ok(()) };
+    let _ = fs::remove_file(path);
+    edge::bpf::pin(program.as_fd(), path)
+        .map_err(EngineError::system(format!("pin {}", path.display())))
+}
 
 fn run(ebpf: Option<&Ebpf>, name: &str, packet: &[u8], repeat: u32) -> io::Result<TestRun> {
     let program = ebpf.and_then(|ebpf| ebpf.program(name)?.fd().ok());
@@ -410,23 +519,29 @@ fn open_slots(family: Family, pins: &Path) -> Result<Slots, EngineError> {
 }
 
 /// Loads the programs of a family over the maps pinned in `pins`.
-fn load_family(family: Family, pins: &Path, connections_max: u32) -> Result<Ebpf, EngineError> {
+fn load_family(
+    family: Family,
+    pins: &Path,
+    connections_max: u32,
+    takes_over: bool,
+) -> Result<Ebpf, EngineError> {
     let directory = pins.join(LAYOUT);
     let geometry = Geometry::of(family, &directory, connections_max)
         .map_err(EngineError::system("the connection table"))?;
-    let object = match family {
-        Family::Ipv4 => OBJECT,
-        Family::Ipv6 => OBJECT6,
+    let (object, relayed) = match family {
+        Family::Ipv4 => (OBJECT, "relayed"),
+        Family::Ipv6 => (OBJECT6, "relayed6"),
     };
     let mut ebpf = EbpfLoader::new()
         .default_map_pin_directory(&directory)
         .map_pin_path("gate", pins.join(GATE_NAME))
         .map_max_entries(table_name(family), geometry.buckets())
+        .map_max_entries(relayed, if takes_over { RELAYED_MAX } else { 1 })
         .override_global("buckets_log2", &geometry.buckets_log2, true)
         .override_global("hash_seed", &geometry.seed, true)
         .load(object)
         .map_err(|error| bpf_error("load the BPF object", &error))?;
-    for name in [FORWARD, REAP] {
+    for name in [FORWARD, REAP, TAKE] {
         let program: &mut Xdp = program(&mut ebpf, name);
         load_patiently(name, || program.load())?;
     }

@@ -14,6 +14,8 @@ use model::vrrp::Family;
 use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::variant::PADDING;
+
 /// Slots of a bucket.
 pub(crate) const SLOTS: u32 = 4;
 /// Words of 64 bits that every slot begins with: tag, word, template and the last packet's time.
@@ -29,7 +31,7 @@ const OF_BUCKET: u64 = 0x1f << 46;
 const DEAD: u64 = 0xff;
 
 /// 2^21 ns, modulo 2^32.
-const TICK_SHIFT: u32 = 21;
+pub(crate) const TICK_SHIFT: u32 = 21;
 const SECOND: u64 = 1_000_000_000;
 
 /// IPVS's names and timeouts in seconds, by the numbers of bpf/states.h.
@@ -47,6 +49,19 @@ const STATES: [(&str, u32); 12] = [
     ("SYNACK", 120),
     ("UDP", 300),
 ];
+
+/// The number of a state by its name: that of a template's too.
+pub(crate) fn state_number(name: &str) -> Option<u8> {
+    let at = STATES.iter().position(|(found, _)| *found == name);
+    let at = at.or((name == "TEMPLATE").then_some(STATES.len()))?;
+    u8::try_from(at).ok()
+}
+
+/// Every state's number and name.
+pub(crate) fn state_names() -> impl Iterator<Item = (u64, &'static str)> {
+    let names = STATES.iter().map(|(name, _)| *name).chain(["TEMPLATE"]);
+    names.enumerate().map(|(number, name)| (number as u64, name))
+}
 
 /// Ticks without a packet after which a connection's time is over, by state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -109,10 +124,10 @@ pub(crate) const fn table_name(family: Family) -> &'static str {
 }
 
 /// Words of a slot.
-const fn slot_words(family: Family) -> usize {
+pub(crate) const fn slot_words(family: Family) -> usize {
     match family {
-        Family::Ipv4 => 4,
-        Family::Ipv6 => 8,
+        Family::Ipv4 => 4 + PADDING / 8,
+        Family::Ipv6 => 8 + PADDING / 8,
     }
 }
 
@@ -190,7 +205,7 @@ impl Slots {
 
     /// The first words of a slot, all of the same owner.
     fn whole<const WORDS: usize>(&self, number: u32) -> Option<[u64; WORDS]> {
-        let at = number as usize * slot_words(self.family);
+        let at = number as usize * slot_words(self.family) + PADDING / 8;
         let words: [u64; WORDS] = self.mapped.load(at)?;
         let (tag, word) = (words[0], words[1]);
         if tag & (USED | BUSY) != USED || (word >> 32) & 0xff == DEAD {
@@ -205,26 +220,26 @@ impl Slots {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub(crate) struct Head {
-    tag: u64,
-    word: u64,
-    template: u32,
-    seen: u32,
+    pub(crate) tag: u64,
+    pub(crate) word: u64,
+    pub(crate) template: u32,
+    pub(crate) seen: u32,
 }
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
-struct RawSlot4 {
-    head: Head,
-    client: [u8; 4],
-    address: [u8; 4],
+pub(crate) struct RawSlot4 {
+    pub(crate) head: Head,
+    pub(crate) client: [u8; 4],
+    pub(crate) address: [u8; 4],
 }
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
-struct RawSlot6 {
-    head: Head,
-    client: [u8; 16],
-    address: [u8; 16],
+pub(crate) struct RawSlot6 {
+    pub(crate) head: Head,
+    pub(crate) client: [u8; 16],
+    pub(crate) address: [u8; 16],
     unused: u64,
 }
 
@@ -305,7 +320,7 @@ mod tests {
             assert_eq!(homes_log2(connections), log2, "{connections} connections");
         }
         let million = Geometry { buckets_log2: 19, seed: 0 };
-        assert_eq!(million.buckets() * SLOTS * 32, 72 << 20, "bytes");
+        assert_eq!(million.buckets() * SLOTS * 32, 72 << 20, "bytes, without padding");
     }
 
     #[test]

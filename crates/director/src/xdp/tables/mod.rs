@@ -125,6 +125,11 @@ impl TableState {
         self.by_endpoint.get(&(key, endpoint)).copied()
     }
 
+    /// The index of a service.
+    pub(crate) fn service_index(&self, key: ServiceKey) -> Option<u32> {
+        self.services.get(&key).map(|slot| slot.index)
+    }
+
     /// Every destination that holds a place.
     pub(crate) fn places(&self) -> impl Iterator<Item = (u32, &DestinationSlot)> {
         self.destinations.iter().map(|(index, slot)| (*index, slot))
@@ -395,6 +400,7 @@ impl TableState {
         }
         let (most, divisor) = service.weights.of(settings.scheduler);
         let raw = RawService {
+            padding: Default::default(),
             index: service.index,
             row: service.row,
             count: members.len() as u32,

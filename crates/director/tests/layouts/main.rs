@@ -1,0 +1,17 @@
+//! From one layout of the maps to another and back, under traffic: the engine is compiled a second
+//! time here, over maps in which everything stands elsewhere.
+
+mod stream;
+mod upgrade;
+mod variant;
+#[path = "../network/world.rs"]
+#[allow(dead_code, reason = "the tests of the network use the rest")]
+mod world;
+#[path = "../../src/xdp/mod.rs"]
+#[allow(dead_code, reason = "the director's engine again: its interface is not needed whole")]
+mod xdp;
+
+// What the engine takes from the crate that it is part of.
+use director::{
+    Destination, DestinationLoad, Engine, EngineError, ServiceSettings, TableChange, Tables,
+};
