@@ -174,7 +174,8 @@ impl XdpEngine {
         self.take_tables(&tables.0, &tables.1)?;
         // Each of them at once: half of them would not know what the others open.
         for index in self.object.linked() {
-            if let Some(interface) = self.next_hops.interface(index).cloned() {
+            let attached = self.object.attached().contains_key(&index);
+            if let (false, Some(interface)) = (attached, self.next_hops.interface(index).cloned()) {
                 self.attach(&interface);
             }
         }

@@ -123,8 +123,12 @@ impl Flow {
             Channel::Stream(stream, _) => stream.write_all(&message),
         };
         if let Err(error) = done {
-            self.failure.get_or_insert(format!("send: {error}"));
+            self.fail(format!("send: {error}"));
         }
+    }
+
+    fn fail(&mut self, how: String) {
+        self.failure.get_or_insert(how);
     }
 
     fn receive(&mut self) {
@@ -135,12 +139,10 @@ impl Flow {
                 Channel::Stream(stream, _) => stream.read(&mut room),
             };
             let count = match read {
-                Ok(0) => return drop(self.failure.get_or_insert("closed".to_owned())),
+                Ok(0) => return self.fail("closed".to_owned()),
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    return drop(self.failure.get_or_insert(format!("receive: {error}")));
-                }
+                Err(error) => return self.fail(format!("receive: {error}")),
             };
             match &mut self.channel {
                 Channel::Datagrams(_) => self.take(room[MESSAGE]),

@@ -330,7 +330,7 @@ impl Connections {
             reference_check: table.field("reference_check"),
             reference_bits: table.field("reference_bits"),
         };
-        if table.record % size_of::<u64>() != 0 {
+        if !table.record.is_multiple_of(size_of::<u64>()) {
             return Err(format!("a connection has {} bytes", table.record));
         }
         let here = |number: u64| {
