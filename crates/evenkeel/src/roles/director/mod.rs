@@ -250,7 +250,7 @@ impl Director {
         self.outside.configure(now, &self.health.plan().outside);
         let plan = self.health.plan();
         let missing = self.addresses.as_mut().and_then(|watch| watch.missing(plan));
-        for text in self.forwarding.handle_plan(plan).into_iter().chain(missing) {
+        for text in self.forwarding.handle_plan(plan).chain(missing) {
             self.tables.note(4, text);
         }
         if let Some(found) = found {
