@@ -54,7 +54,7 @@ fn veth(index: u32, name: &str, address: [u8; 4]) -> Interface {
     };
     Interface {
         device,
-        addresses: vec![(address.into(), 24)],
+        addresses: vec![(address.into(), 24), (of_ipv6(address), 64)],
         driver: "veth".into(),
         features: [("rx-gro", ON), ("rx-lro", OFF)].map(|(name, it)| (name.to_owned(), it)).into(),
         xdp: Some(XdpFeatures { basic: true, redirect: true, transmit: true, fragments: true }),
@@ -63,7 +63,14 @@ fn veth(index: u32, name: &str, address: [u8; 4]) -> Interface {
     }
 }
 
-/// A director with clients at eth0 (192.0.2.0/24) and real servers at eth1 (10.0.0.0/24).
+/// An address of IPv6 for each of IPv4: its own network for each of theirs.
+fn of_ipv6([a, b, c, d]: [u8; 4]) -> IpAddr {
+    let network = u16::from_be_bytes([a, b]) ^ u16::from(c) << 4;
+    std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, network, 0, 0, 0, d.into()).into()
+}
+
+/// A director with clients at eth0 (192.0.2.0/24) and real servers at eth1 (10.0.0.0/24), and with
+/// addresses of IPv6 beside them.
 pub(super) fn machine() -> Facts {
     let lo = Device {
         index: 1,
@@ -83,6 +90,10 @@ pub(super) fn machine() -> Facts {
         let next_hop = IpAddr::from(address);
         (next_hop, Some(Route { interface, next_hop, source: None, local: false, mtu: None }))
     };
+    let way_v6 = |interface, address: [u8; 4]| {
+        let next_hop = of_ipv6(address);
+        (next_hop, Some(Route { interface, next_hop, source: None, local: false, mtu: None }))
+    };
     let mut sysctls = std::collections::BTreeMap::new();
     for interface in ["all", "lo", "eth0", "eth1"] {
         for (parameter, value) in [
@@ -94,6 +105,11 @@ pub(super) fn machine() -> Facts {
             ("promote_secondaries", "0"),
         ] {
             sysctls.insert(format!("net/ipv4/conf/{interface}/{parameter}"), value.to_owned());
+        }
+        for (parameter, value) in
+            [("forwarding", "1"), ("accept_ra", "0"), ("accept_dad", "0"), ("disable_ipv6", "0")]
+        {
+            sysctls.insert(format!("net/ipv6/conf/{interface}/{parameter}"), value.to_owned());
         }
     }
     for (key, value) in [
@@ -112,8 +128,11 @@ pub(super) fn machine() -> Facts {
             way(3, [10, 0, 0, 22]),
             way(2, [192, 0, 2, 21]),
             way(2, [192, 0, 2, 22]),
+            way_v6(3, [10, 0, 0, 21]),
+            way_v6(3, [10, 0, 0, 22]),
         ]
         .into(),
+        defaults_v6: vec![("eth0".into(), false)],
         elsewhere: Some(2),
         kernel: Kernel {
             release: "6.18.0".into(),
@@ -139,17 +158,20 @@ impl Facts {
 }
 
 fn plan(servers: [[u8; 4]; 2], forwarding: Forwarding) -> Plan {
-    let address = [192, 0, 2, 10].into();
+    plan_at([192, 0, 2, 10].into(), 24, servers.map(IpAddr::from), forwarding)
+}
+
+fn plan_at(address: IpAddr, length: u8, servers: [IpAddr; 2], forwarding: Forwarding) -> Plan {
     let mut plan = Plan { has_keepalived: true, ..Plan::default() };
     let router = VirtualRouterId::try_from(51).unwrap();
     let mut instance = VrrpInstance::new("WEB", "eth0", router);
-    instance.addresses = vec![VirtualAddress::new(address, 24)];
+    instance.addresses = vec![VirtualAddress::new(address, length)];
     plan.vrrp.instances = vec![instance];
     let key = ServiceKey::Address { address, port: 80, protocol: Protocol::Tcp };
     let mut service = VirtualServer::new(key);
     service.real_servers = servers
         .map(|address| {
-            let endpoint = Endpoint { address: address.into(), port: 80 };
+            let endpoint = Endpoint { address, port: 80 };
             RealServer { forwarding, ..RealServer::new(endpoint) }
         })
         .to_vec()
@@ -162,6 +184,12 @@ fn plan(servers: [[u8; 4]; 2], forwarding: Forwarding) -> Plan {
 /// A service by NAT for [`machine`], its real servers at eth1.
 pub(super) fn nat_plan() -> Plan {
     plan([[10, 0, 0, 21], [10, 0, 0, 22]], Forwarding::Nat)
+}
+
+/// The same over IPv6.
+pub(super) fn nat_plan_v6() -> Plan {
+    let servers = [[10, 0, 0, 21], [10, 0, 0, 22]].map(of_ipv6);
+    plan_at(of_ipv6([192, 0, 2, 10]), 64, servers, Forwarding::Nat)
 }
 
 /// A service by direct routing, its real servers beside the clients.

@@ -93,6 +93,12 @@ impl Remedy {
         Remedy::Sysctl { key, value: value.to_owned() }
     }
 
+    /// The same of IPv6.
+    pub(super) fn conf_v6(interface: &str, parameter: &str, value: &str) -> Remedy {
+        let key = format!("net/ipv6/conf/{interface}/{parameter}");
+        Remedy::Sysctl { key, value: value.to_owned() }
+    }
+
     /// A switch of an interface of this network namespace.
     pub(super) fn switch(interface: &str, switch: Switch) -> Remedy {
         Remedy::Switch { interface: interface.to_owned(), namespace: None, switch }

@@ -23,15 +23,18 @@ const ASKED_MAX: usize = 256;
 /// How long they have to answer.
 const ANSWER_WITHIN: Duration = Duration::from_millis(400);
 /// Parameters of the whole namespace.
-const GLOBAL: [&str; 6] = [
+const GLOBAL: [&str; 7] = [
     "net/ipv4/ip_forward",
     "net/ipv4/ip_nonlocal_bind",
     "net/ipv4/neigh/default/gc_thresh3",
+    "net/ipv6/neigh/default/gc_thresh3",
     "net/core/bpf_jit_enable",
     "net/netfilter/nf_conntrack_max",
     "net/netfilter/nf_conntrack_count",
 ];
-/// Parameters of each interface.
+/// Parameters of each interface, of IPv6.
+const OF_INTERFACES_V6: [&str; 4] = ["forwarding", "accept_ra", "accept_dad", "disable_ipv6"];
+/// Parameters of each interface, of IPv4.
 const OF_INTERFACES: [&str; 6] = [
     "rp_filter",
     "forwarding",
@@ -55,6 +58,7 @@ pub(in super::super) fn gather(plan: &Plan) -> io::Result<Facts> {
     links::describe(&mut socket, &mut facts.interfaces, &taking_part);
     facts.sysctls = sysctls(&taking_part);
     facts.silent = silent(&facts);
+    facts.defaults_v6 = others::default_routes();
     let wants_macvlan = plan.vrrp.instances.iter().any(|one| {
         matches!(one.link, VirtualLink::Macvlan { .. }) || !one.address_links.is_empty()
     });
@@ -90,8 +94,9 @@ fn routes(socket: &mut Socket, plan: &Plan) -> io::Result<BTreeMap<IpAddr, Optio
 
 fn sysctls(interfaces: &BTreeSet<String>) -> BTreeMap<String, String> {
     let of = |name: &str| {
-        let name = name.to_owned();
-        OF_INTERFACES.map(|parameter| format!("net/ipv4/conf/{name}/{parameter}"))
+        let v4 = OF_INTERFACES.map(|parameter| format!("net/ipv4/conf/{name}/{parameter}"));
+        let v6 = OF_INTERFACES_V6.map(|parameter| format!("net/ipv6/conf/{name}/{parameter}"));
+        v4.into_iter().chain(v6)
     };
     let own = interfaces.iter().map(String::as_str).chain(["all", "lo"]).flat_map(of);
     let keys = own.chain(GLOBAL.iter().map(|key| (*key).to_owned()));

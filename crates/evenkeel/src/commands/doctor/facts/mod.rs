@@ -30,6 +30,9 @@ pub(super) struct Facts {
     pub(super) routes: BTreeMap<IpAddr, Option<Route>>,
     /// Index of the interface towards clients of no network of ours.
     pub(super) elsewhere: Option<u32>,
+    /// IPv6's default routes: the name of the interface, and whether a router's advertisement made
+    /// it.
+    pub(super) defaults_v6: Vec<(String, bool)>,
     /// Next hops that were asked for and did not answer.
     pub(super) silent: Vec<(u32, IpAddr)>,
     /// The kernel, and what this process may do.
@@ -161,6 +164,11 @@ impl Facts {
     /// An IPv4 parameter of an interface, or of `all`.
     pub(super) fn conf(&self, interface: &str, parameter: &str) -> Option<i64> {
         self.number(&format!("net/ipv4/conf/{interface}/{parameter}"))
+    }
+
+    /// An IPv6 parameter of an interface, or of `all`.
+    pub(super) fn conf_v6(&self, interface: &str, parameter: &str) -> Option<i64> {
+        self.number(&format!("net/ipv6/conf/{interface}/{parameter}"))
     }
 
     /// An IPv4 parameter of which the greater of `all` and the interface's own counts.

@@ -113,14 +113,37 @@ fn ipvs() -> Option<Vec<ServiceKey>> {
     Some(text.lines().filter_map(service).collect())
 }
 
-/// `TCP  C0000201:0050 wlc`
+/// IPv6's default routes of the main table: interfaces, and whether an advertisement made them.
+pub(super) fn default_routes() -> Vec<(String, bool)> {
+    let text = fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
+    text.lines().filter_map(default_route).collect()
+}
+
+/// In a line of /proc/net/ipv6_route. Kernel: linux/ipv6_route.h.
+const RTF_REJECT: u32 = 0x200;
+const RTF_ADDRCONF: u32 = 0x4_0000;
+
+/// Destination, its length, source, its length, next hop, metric, two counters, flags, interface.
+fn default_route(line: &str) -> Option<(String, bool)> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let [destination, length, .., flags, interface] = fields[..] else { return None };
+    let flags = u32::from_str_radix(flags, 16).ok()?;
+    let is_default = length == "00" && destination.bytes().all(|digit| digit == b'0');
+    (is_default && flags & RTF_REJECT == 0)
+        .then(|| (interface.to_owned(), flags & RTF_ADDRCONF != 0))
+}
+
+/// `TCP  C0000201:0050 wlc`, `TCP  [2001:0db8:0000:0000:0000:0000:0000:0001]:0050 wlc`
 fn service(line: &str) -> Option<ServiceKey> {
     let mut fields = line.split_whitespace();
     let protocol = Protocol::of_name(fields.next()?)?;
-    let (address, port) = fields.next()?.split_once(':')?;
-    let address = Ipv4Addr::from(u32::from_str_radix(address, 16).ok()?);
+    let (address, port) = fields.next()?.rsplit_once(':')?;
+    let address = match address.strip_prefix('[') {
+        None => IpAddr::from(Ipv4Addr::from(u32::from_str_radix(address, 16).ok()?)),
+        Some(address) => IpAddr::V6(address.strip_suffix(']')?.parse().ok()?),
+    };
     let port = u16::from_str_radix(port, 16).ok()?;
-    Some(ServiceKey::Address { address: address.into(), port, protocol })
+    Some(ServiceKey::Address { address, port, protocol })
 }
 
 #[cfg(test)]
@@ -144,6 +167,23 @@ mod tests {
     }
 
     #[test]
+    fn default_routes_are_told_from_others_and_from_refusals() {
+        let line = |destination: &str, length: &str, flags: &str| {
+            let zeros = "0".repeat(32);
+            default_route(&format!(
+                "{destination} {length} {zeros} 00 fe80{zeros:.28} 00000400 00000003 00000000 \
+                 {flags}     eth0"
+            ))
+        };
+        let all = "0".repeat(32);
+        assert_eq!(line(&all, "00", "00450003"), Some(("eth0".into(), true)));
+        assert_eq!(line(&all, "00", "00000003"), Some(("eth0".into(), false)));
+        assert_eq!(line(&all, "00", "00200200"), None, "unreachable");
+        assert_eq!(line("20010db8000000000000000000000000", "20", "00000001"), None);
+        assert_eq!(default_route(""), None);
+    }
+
+    #[test]
     fn services_of_the_kernel_are_read() {
         let expected = ServiceKey::Address {
             address: [192, 0, 2, 1].into(),
@@ -151,6 +191,13 @@ mod tests {
             protocol: Protocol::Tcp,
         };
         assert_eq!(service("TCP  C0000201:0050 wlc  "), Some(expected));
+        let line = "UDP  [2001:0db8:0000:0000:0000:0000:0000:0001]:0035 rr ";
+        let expected = ServiceKey::Address {
+            address: "2001:db8::1".parse().unwrap(),
+            port: 53,
+            protocol: Protocol::Udp,
+        };
+        assert_eq!(service(line), Some(expected));
         assert_eq!(service("  -> 0A000001:0050      Masq    1      0          0"), None);
         assert_eq!(service("IP Virtual Server version 1.2.1 (size=4096)"), None);
     }

@@ -2,6 +2,7 @@
 
 mod attach;
 mod firewall;
+mod ipv6;
 mod kernel;
 mod links;
 mod mtu;
@@ -147,6 +148,7 @@ pub(super) fn examine(plan: &Plan, facts: &Facts) -> Report {
     offloads::examine(case, &mut report);
     mtu::examine(case, &mut report);
     sysctls::examine(case, &mut report);
+    ipv6::examine(case, &mut report);
     servers::examine(case, &mut report);
     firewall::examine(case, &mut report);
     programs::examine(case, &mut report);

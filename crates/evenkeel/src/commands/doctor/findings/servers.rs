@@ -10,6 +10,7 @@ use crate::commands::doctor::parts::listed;
 use crate::commands::doctor::remedy::Remedy;
 
 const NEIGHBOURS: &str = "net/ipv4/neigh/default/gc_thresh3";
+const NEIGHBOURS_V6: &str = "net/ipv6/neigh/default/gc_thresh3";
 
 /// Who uses a real server, and how.
 #[derive(Default)]
@@ -169,25 +170,30 @@ fn silence(case: Case<'_>, servers: &BTreeMap<IpAddr, Users>, report: &mut Repor
     }
 }
 
-/// The kernel keeps a neighbour for each next hop.
+/// The kernel keeps a neighbour for each next hop, in a table for each family.
 fn neighbours(case: Case<'_>, report: &mut Report) {
     let ways = case.facts.routes.values().flatten().filter(|way| !way.local);
     let hops: BTreeSet<(u32, IpAddr)> = ways.map(|way| (way.interface, way.next_hop)).collect();
-    let Some(room) = case.facts.number(NEIGHBOURS) else { return };
-    // Clients and others need some too.
-    let wanted = (hops.len() + hops.len() / 2) as i64;
-    if wanted <= room {
-        return;
+    let (v4, v6): (Vec<_>, Vec<_>) = hops.into_iter().partition(|(_, hop)| hop.is_ipv4());
+    for (key, hops) in [(NEIGHBOURS, v4.len()), (NEIGHBOURS_V6, v6.len())] {
+        let Some(room) = case.facts.number(key) else { continue };
+        // Clients and others need some too.
+        let wanted = (hops + hops / 2) as i64;
+        if wanted <= room {
+            continue;
+        }
+        let value = (wanted as u64).next_power_of_two().to_string();
+        let what =
+            format!("the neighbour table has room for {room}, and there are {hops} next hops");
+        report.find(
+            Finding::warning("neighbour-table", key, what)
+                .needed_by("real servers")
+                .otherwise(
+                    "next hops are forgotten and asked for again: packets are lost meanwhile",
+                )
+                .remedy(Remedy::Sysctl { key: key.to_owned(), value }),
+        );
     }
-    let value = (wanted as u64).next_power_of_two().to_string();
-    let what =
-        format!("the neighbour table has room for {room}, and there are {} next hops", hops.len());
-    report.find(
-        Finding::warning("neighbour-table", NEIGHBOURS, what)
-            .needed_by("real servers")
-            .otherwise("next hops are forgotten and asked for again: packets are lost meanwhile")
-            .remedy(Remedy::Sysctl { key: NEIGHBOURS.to_owned(), value }),
-    );
 }
 
 /// What this machine cannot see: how the real servers are set up.
@@ -203,6 +209,9 @@ fn advice(servers: &BTreeMap<IpAddr, Users>, report: &mut Report) {
                 .needed_by(format!("{} (TUN)", listed(&tunnel)))
                 .otherwise("they refuse the packets, or do not know the virtual address")
                 .by_hand("modprobe ipip; ip link set tunl0 up (type gre: gre0; type gue: ip fou)")
+                .by_hand(
+                    "over IPv6: modprobe ip6_tunnel; ip link set ip6tnl0 up (type gre: ip6gre0)",
+                )
                 .by_hand("ip addr add VIRTUAL-ADDRESS/32 dev tunl0")
                 .by_hand("sysctl -w net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.tunl0.rp_filter=0")
                 .by_hand("sysctl -w net.ipv4.conf.all.arp_ignore=1")
@@ -215,7 +224,7 @@ fn advice(servers: &BTreeMap<IpAddr, Users>, report: &mut Report) {
             Finding::note("real-servers-dr", "real servers", "what direct routing needs on them")
                 .needed_by(format!("{} (DR)", listed(&direct)))
                 .otherwise("they refuse the packets, or answer ARP for the virtual address")
-                .by_hand("ip addr add VIRTUAL-ADDRESS/32 dev lo")
+                .by_hand("ip addr add VIRTUAL-ADDRESS/32 dev lo (IPv6: /128, and nothing else)")
                 .by_hand("sysctl -w net.ipv4.conf.all.arp_ignore=1")
                 .by_hand("sysctl -w net.ipv4.conf.all.arp_announce=2"),
         );

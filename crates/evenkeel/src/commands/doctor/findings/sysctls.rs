@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use model::layer4::{Forwarding, ServiceKey};
-use model::vrrp::VirtualLink;
+use model::vrrp::{Family, VirtualLink};
 
 use super::{Case, Finding, Report};
 use crate::commands::doctor::parts::{Uses, client_side, listed};
@@ -26,13 +26,24 @@ pub(super) fn examine(case: Case<'_>, report: &mut Report) {
     secondaries(case, report);
 }
 
-fn nat_services(case: Case<'_>) -> BTreeSet<String> {
-    case.parts.all().flat_map(|(_, uses)| uses.nat_of.iter().cloned()).collect()
+/// Virtual servers of this family with real servers by network address translation.
+pub(super) fn nat_services(case: Case<'_>, family: Family) -> BTreeSet<String> {
+    let servers = case.plan.layer4.virtual_servers.iter();
+    let of_family = servers.filter(|one| one.services.iter().any(|key| key.family() == family));
+    let names: BTreeSet<String> = of_family.map(|one| one.id.to_string()).collect();
+    let nat = case.parts.all().flat_map(|(_, uses)| uses.nat_of.iter());
+    nat.filter(|name| names.contains(*name)).cloned().collect()
+}
+
+/// It has to do with packets of these NAT services.
+pub(super) fn carries(uses: &Uses, services: &BTreeSet<String>) -> bool {
+    let sides = [&uses.nat_of, &uses.clients_of];
+    uses.attached && sides.iter().any(|names| !names.is_disjoint(services))
 }
 
 /// The kernel answers route lookups of the data plane only where it forwards itself.
 fn forwarding(case: Case<'_>, report: &mut Report) {
-    let services = nat_services(case);
+    let services = nat_services(case, Family::Ipv4);
     if services.is_empty() {
         return;
     }
@@ -51,10 +62,7 @@ fn forwarding(case: Case<'_>, report: &mut Report) {
         Some(_) => report.fine(format!("{} is 1", dotted(FORWARD))),
         None => {}
     }
-    let carries = |uses: &Uses| {
-        uses.attached && !(uses.nat_of.is_empty() && uses.clients_of.is_disjoint(&services))
-    };
-    for (name, uses) in case.parts.all().filter(|(_, uses)| carries(uses)) {
+    for (name, uses) in case.parts.all().filter(|(_, uses)| carries(uses, &services)) {
         if case.facts.conf(name, "forwarding") == Some(0) {
             let key = format!("net/ipv4/conf/{name}/forwarding");
             report.find(
@@ -139,6 +147,9 @@ fn loopback_addresses(case: Case<'_>, report: &mut Report) {
         .collect();
     let mut silent = true;
     let virtual_addresses = virtual_addresses(case);
+    // Nobody is told by IPv6 of addresses of another interface: ARP alone has the trap.
+    let virtual_addresses: BTreeSet<IpAddr> =
+        virtual_addresses.into_iter().filter(IpAddr::is_ipv4).collect();
     // One that an instance itself puts there is meant to be answered for.
     let is_meant = |address: &IpAddr| {
         let name = client_side(case.plan, case.facts, *address);
@@ -202,13 +213,15 @@ fn missing_on_loopback(case: Case<'_>, report: &mut Report) {
         let mut missing = missing.filter(|address| case.facts.holder(*address).is_none());
         let Some(address) = missing.next().filter(|_| is_here) else { continue };
         let what = format!("this machine is a real server (DR) of {address} and does not have it");
-        report.find(
-            Finding::warning("self-real-server", "lo", what)
-                .needed_by(server.id.to_string())
-                .otherwise("while another director is master, connections that it sends here fail")
+        let finding = Finding::warning("self-real-server", "lo", what)
+            .needed_by(server.id.to_string())
+            .otherwise("while another director is master, connections that it sends here fail");
+        report.find(match address {
+            IpAddr::V4(_) => finding
                 .by_hand(format!("ip addr add {address}/32 dev lo"))
                 .by_hand("with arp_ignore=1 and arp_announce=2 on the other interfaces"),
-        );
+            IpAddr::V6(_) => finding.by_hand(format!("ip addr add {address}/128 dev lo")),
+        });
     }
 }
 
@@ -219,7 +232,7 @@ fn ours(case: Case<'_>, report: &mut Report) {
     for server in &case.plan.layer4.virtual_servers {
         let sorry = server.quorum.sorry.iter().map(|sorry| sorry.endpoint.address);
         let mut real = server.real_servers.iter().map(|one| one.endpoint.address).chain(sorry);
-        if real.any(|address| address.is_loopback()) {
+        if real.any(|address| address.is_ipv4() && address.is_loopback()) {
             users.insert(format!("the real server at 127.0.0.0/8 of {}", server.id));
         }
     }
