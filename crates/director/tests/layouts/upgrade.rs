@@ -139,16 +139,22 @@ fn wait_until_over(world: &World, layout: Layout) {
     }
 }
 
-/// What the kernel lost, and what it had to say twice.
-fn losses(world: &World) -> u64 {
+/// Counters of everybody's kernel, summed.
+fn counters(world: &World, protocol: &str, names: &[&str]) -> u64 {
     let everybody = world.servers.iter().chain([&world.client]);
-    let of = |namespace| {
-        World::counter(namespace, "Tcp:", "RetransSegs")
-            + World::counter(namespace, "Tcp:", "OutRsts")
-            + World::counter(namespace, "Tcp:", "EstabResets")
-            + World::counter(namespace, "Udp:", "RcvbufErrors")
+    let of = |namespace| -> u64 {
+        names.iter().map(|name| World::counter(namespace, protocol, name)).sum()
     };
     everybody.map(of).sum()
+}
+
+/// What the kernel lost, and segments that were sent again because they had not come: a busy
+/// machine also repeats some that are only late, which the receiver then says it had.
+fn losses(world: &World) -> u64 {
+    let again = counters(world, "Tcp:", &["RetransSegs"]);
+    let twice = counters(world, "TcpExt:", &["TCPDSACKOldSent", "TCPDSACKOfoSent"]);
+    let others = counters(world, "Tcp:", &["OutRsts", "EstabResets", "AttemptFails"]);
+    again.saturating_sub(twice) + others + counters(world, "Udp:", &["RcvbufErrors"])
 }
 
 fn is_whole(account: &Account) {
