@@ -163,6 +163,37 @@ fn is_whole(account: &Account) {
 }
 
 #[test]
+fn a_director_killed_at_any_moment_of_it_is_followed_by_one_that_goes_on() {
+    let Some(world) = World::new("l4kills", Forwarding::Nat) else { return };
+    serve(&world);
+    let first = Director::start(&world, Layout::Plain);
+    let traffic = Traffic::start(&world);
+    thread::sleep(Duration::from_millis(500));
+    let before = losses(&world);
+    first.kill();
+    let mut there = Layout::Plain;
+    for step in 0..10u64 {
+        // Twice the same layout, then the other one; at last both at once were being left.
+        if step % 2 == 0 {
+            there = if there == Layout::Plain { Layout::Padded } else { Layout::Plain };
+        }
+        let next = Director::start(&world, there);
+        thread::sleep(Duration::from_millis(step * 397 % 1100));
+        next.kill();
+    }
+    let last = Director::start(&world, there);
+    wait_until_over(&world, there);
+    let accounts = traffic.end();
+    println!("{accounts:?}");
+    accounts.iter().for_each(is_whole);
+    assert_eq!(losses(&world) - before, 0, "sent again, reset, full buffers");
+    for (counted, listed) in last.kill() {
+        assert!(listed > 20, "{listed}");
+        assert_eq!(counted, listed);
+    }
+}
+
+#[test]
 fn an_upgrade_to_another_layout_and_back_loses_no_packet_and_moves_no_connection() {
     let Some(world) = World::new("l4layout", Forwarding::Nat) else { return };
     serve(&world);
