@@ -102,7 +102,7 @@ static __always_inline void write_header(struct ipv6hdr *ip, address_t from, add
 /* What ICMPv6's checksum covers besides the message. */
 static __always_inline __u32 pseudo_header(const struct ipv6hdr *ip, __u32 bytes)
 {
-	return sum_of_ends(field_from((struct ipv6hdr *)ip), field_to((struct ipv6hdr *)ip)) +
+	return sum_of_ends((const void *)&ip->saddr, (const void *)&ip->daddr) +
 	       bpf_htons(bytes) + bpf_htons(IPPROTO_ICMPV6);
 }
 

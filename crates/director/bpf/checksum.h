@@ -31,8 +31,12 @@ static __always_inline __u32 change_of_address(address_t old, address_t new)
 #if FAMILY == 4
 	return change_of_word(old, new);
 #else
-	return change_of_word(old.word[0], new.word[0]) + change_of_word(old.word[1], new.word[1]) +
-	       change_of_word(old.word[2], new.word[2]) + change_of_word(old.word[3], new.word[3]);
+	__u32 change = 0;
+
+#pragma unroll
+	for (int at = 0; at < 4; at++)
+		change += change_of_word(word_of_address(old, at), word_of_address(new, at));
+	return change;
 #endif
 }
 

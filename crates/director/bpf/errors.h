@@ -185,7 +185,7 @@ __noinline int handle_icmp(frame_t *ctx)
 		if (!conn_find_answer(&key, &conn))
 			return ABOUT_TUNNEL;
 		target = conn_target(&conn);
-		return send_to_client(ctx, &packet, &target);
+		return other_to_client(ctx, &packet, &target);
 	}
 	if (!gate_is_open(key.to))
 		return pass(COUNT_passed_gate_closed);
@@ -193,7 +193,7 @@ __noinline int handle_icmp(frame_t *ctx)
 		return drop(COUNT_dropped_server_removed);
 	target = conn_target(&conn);
 	account_in(target.destination, packet.bytes, 0);
-	return send_to_server(ctx, &packet, &target, conn.server);
+	return other_to_server(ctx, &packet, &target, conn.server);
 }
 
 #endif

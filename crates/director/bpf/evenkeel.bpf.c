@@ -9,6 +9,7 @@
 #include "maps.h"
 #include "states.h"
 #include "conn.h"
+#include "draft.h"
 #include "packet.h"
 #include "schedule.h"
 #include "stateless.h"
@@ -77,6 +78,8 @@ template_key_of(const struct conn_key *key, const struct service *service)
 #define TO_DO(action) (-1 - (action))
 #define TO(destination, forwarding) ((destination) | (forwarding) << 16)
 #define TO_NOBODY TO_DO(0x10000)
+#define NO_SERVICE TO_DO(0x10001)
+#define WITHOUT_ENTRY TO_DO(0x10002)
 
 /* The table has no room at this key: by the key alone, while all members stay the same. NAT
  * cannot, since answers are known by their entries. */
@@ -101,21 +104,6 @@ choose_without_entry(const struct conn_key *key, const struct service *service, 
 	return TO(lead.destination, server->forwarding);
 }
 
-static __always_inline int
-go_without_entry(__u16 bytes, const struct conn_key *key, const struct service *service, __u32 now)
-{
-	__u32 chosen = NOBODY;
-
-	if (is_hashing(service) && !service->persistence_seconds)
-		chosen = schedule(service, key);
-	chosen = choose_without_entry(key, service, now, chosen);
-	if (chosen == NOBODY)
-		return -1;
-	count(COUNT_forwarded_stateless);
-	account_in(chosen & 0xffff, bytes, 0);
-	return chosen;
-}
-
 /* What a new connection's first packet is like. */
 #define ABOUT_TCP 0x1000000U
 #define ABOUT_BYTES 0xffffU
@@ -127,76 +115,96 @@ static __always_inline __u32 about(const struct packet *packet)
 
 /* Whether another layout's program opens this connection. */
 static __always_inline int
-is_left_to_former(const struct conn_key *key, const struct service *service)
+is_left_to_former(const struct conn_key *key, const struct conn_key *template_key)
 {
 #ifndef BENCH_KERNEL_HASH
-	struct conn_key template_key = {};
 	__u32 phase = handover_phase();
 
 	if (phase != HANDOVER_OPENS && phase != HANDOVER_KNOWS)
 		return 0;
-	if (service->persistence_seconds)
-		template_key = template_key_of(key, service);
-	return is_opened_by_former(key, &template_key);
+	return is_opened_by_former(key, template_key);
 #else
 	return 0;
 #endif
+}
+
+/* Whether it may begin a connection. */
+static __always_inline int is_opening(__u32 about)
+{
+	return !(about & ABOUT_TCP) ||
+	       (about >> 16 & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+}
+
+/* A first packet, or one in the middle of a connection, that goes without an entry. */
+static __always_inline int
+go_without_entry(const struct conn_key *key, const struct service *service, __u32 now, __u32 about)
+{
+	__u32 chosen = NOBODY;
+
+	if (is_hashing(service) && !service->persistence_seconds)
+		chosen = schedule(service, key);
+	chosen = choose_without_entry(key, service, now, chosen);
+	if (chosen == NOBODY)
+		return TO_DO(is_opening(about) ? drop(COUNT_dropped_table_full)
+					       : pass_unknown(COUNT_passed_no_connection));
+	count(COUNT_forwarded_stateless);
+	account_in(chosen & 0xffff, about & ABOUT_BYTES, 0);
+	return chosen;
 }
 
 /* Verified on its own: the way of the usual packets stays short. */
 __noinline int
 handle_new(const struct conn_key *key, const struct service *service, __u32 now, __u32 about)
 {
-	struct conn_request request = {};
-	struct conn_key template_key;
 	struct destination *server;
+	struct conn_request *request;
 	__u16 bytes = about & ABOUT_BYTES;
-	__u8 flags = about >> 16;
-	int way;
+	DRAFT(draft);
 
-	if (!key || !service)
+	if (!key || !service || !draft)
 		return TO_DO(drop(COUNT_dropped_race));
+	request = &draft->request;
 	if (!gate_is_open(key->to))
 		return TO_DO(pass(COUNT_passed_gate_closed));
-	if (about & ABOUT_TCP && (flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN) {
-		way = conn_is_stateless(key) ? go_without_entry(bytes, key, service, now) : -1;
-		return way < 0 ? TO_DO(pass_unknown(COUNT_passed_no_connection)) : way;
-	}
-	if (is_left_to_former(key, service))
+	if (!is_opening(about))
+		return conn_is_stateless(key)
+			       ? WITHOUT_ENTRY
+			       : TO_DO(pass_unknown(COUNT_passed_no_connection));
+	if (service->persistence_seconds)
+		draft->template_key = template_key_of(key, service);
+	if (is_left_to_former(key, &draft->template_key))
 		return TO_DO(LEFT_TO_FORMER);
-	request.now = now;
-	request.service = service->index;
+	request->now = now;
+	request->service = service->index;
 	if (service->persistence_seconds) {
-		template_key = template_key_of(key, service);
-		choose_persistent(&request, key, &template_key, service);
+		choose_persistent(request, key, &draft->template_key, service);
 	} else {
-		request.destination = schedule(service, key);
+		request->destination = schedule(service, key);
 	}
-	if (request.destination == NOBODY)
+	if (request->destination == NOBODY)
 		return TO_DO(drop(COUNT_dropped_no_destination));
-	server = destination_at(request.destination);
+	server = destination_at(request->destination);
 	if (!server || !is_available(server))
 		return TO_DO(drop(COUNT_dropped_race));
-	request.key = *key;
-	request.state = about & ABOUT_TCP ? SYN_RECV : UDP_FLOW;
-	switch (conn_create(&request)) {
+	request->key = *key;
+	request->state = about & ABOUT_TCP ? SYN_RECV : UDP_FLOW;
+	switch (conn_create(request)) {
 	case CREATED:
-		account_in(request.destination, bytes, 1);
-		return TO(request.destination, server->forwarding);
+		account_in(request->destination, bytes, 1);
+		return TO(request->destination, server->forwarding);
 	case CREATED_ELSEWHERE:
 		/* The same SYN on another processor: go where that one went. */
-		request.destination = conn_found_destination(&request);
-		server = destination_at(request.destination);
+		request->destination = conn_found_destination(request);
+		server = destination_at(request->destination);
 		if (!server)
 			break;
-		account_in(request.destination, bytes, 0);
-		return TO(request.destination, server->forwarding);
+		account_in(request->destination, bytes, 0);
+		return TO(request->destination, server->forwarding);
 	case CREATE_CLASH:
 		return TO_DO(drop(COUNT_dropped_port_clash));
 	case CREATE_FULL:
 		conn_set_stateless(key);
-		way = go_without_entry(bytes, key, service, now);
-		return way < 0 ? TO_DO(drop(COUNT_dropped_table_full)) : way;
+		return WITHOUT_ENTRY;
 	case CREATE_OPEN:
 	case CREATE_RACE:
 		break;
@@ -244,6 +252,8 @@ target_at(const struct conn_key *key, __u32 to, const struct destination *server
 	return target;
 }
 
+#if FAMILY == 4
+
 /* Functions of their own, for their stacks. The copy tells the compiler what is not in it. */
 static __noinline int
 segment_to_server(frame_t *ctx, const struct packet *packet, const struct target *target,
@@ -264,17 +274,45 @@ segment_to_client(frame_t *ctx, const struct packet *packet, const struct target
 	return send_to_client(ctx, &segment, target);
 }
 
-/* A segment of TCP, a datagram of UDP, or the first fragment of either. */
+#else
+
+/* The stack has no room for a copy. */
+#define segment_to_server other_to_server
+#define segment_to_client other_to_client
+
+#endif
+
+static __always_inline int is_syn(const struct packet *packet)
+{
+	return packet->is_tcp && is_opening(about(packet));
+}
+
+/* The answer of a server, if it is one. */
+static __always_inline int answer_to_client(frame_t *ctx, struct packet *packet,
+					    const struct conn_key *key, __u32 now)
+{
+	struct target target;
+	struct conn conn;
+
+	if (!conn_find_answer(key, &conn))
+		return OPENS_CONNECTION;
+	if (packet->is_tcp)
+		conn_step(&conn, FROM_SERVER, packet->tcp_flags);
+	conn_touch(&conn, now);
+	target = conn_target(&conn);
+	return segment_to_client(ctx, packet, &target);
+}
+
+/* A segment of TCP, a datagram of UDP, or the first fragment of either: what is to be done with it,
+ * or OPENS_CONNECTION if it belongs to none that is known. */
 static __noinline int handle_segment(frame_t *ctx, int is_unknown)
 {
-	struct service *service = 0;
 	struct destination *server;
 	struct packet packet;
 	struct target target;
-	struct conn conn;
 	struct conn_key key;
 	__u32 now;
-	int action = TO_NOBODY, is_syn;
+	int action = TO_NOBODY;
 
 	if (parse(&packet, frame_data(ctx), frame_end(ctx)) != PARSED)
 		return pass(COUNT_passed_not_ours);
@@ -282,27 +320,15 @@ static __noinline int handle_segment(frame_t *ctx, int is_unknown)
 		return pass(COUNT_passed_other_mac);
 	key = packet_key(&packet);
 	now = conn_clock();
-	is_syn = (packet.tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 	if (!is_unknown)
 		action = handle_known(&key, now, about(&packet));
-	/* A SYN to a service is no answer: that spares the look for one. */
-	if (action == TO_NOBODY && is_syn)
-		service = service_of(&key);
-	if (action == TO_NOBODY && !service) {
-		if (conn_find_answer(&key, &conn)) {
-			if (packet.is_tcp)
-				conn_step(&conn, FROM_SERVER, packet.tcp_flags);
-			conn_touch(&conn, now);
-			target = conn_target(&conn);
-			return segment_to_client(ctx, &packet, &target);
-		}
-		if (!is_syn)
-			service = service_of(&key);
-		if (!service)
-			return pass_unknown(COUNT_passed_not_ours);
+	if (action == TO_NOBODY) {
+		/* A SYN to a service is no answer: that spares the look for one. IPv6 looks with a
+		 * stack of its own. */
+		if (FAMILY == 6 || is_syn(&packet))
+			return OPENS_CONNECTION;
+		return answer_to_client(ctx, &packet, &key, now);
 	}
-	if (action == TO_NOBODY)
-		action = handle_new(&key, service, now, about(&packet));
 	if (action < 0)
 		return TO_DO(action);
 	server = destination_at(action & 0xffff);
@@ -310,6 +336,85 @@ static __noinline int handle_segment(frame_t *ctx, int is_unknown)
 		return drop(COUNT_dropped_race);
 	target = target_at(&key, action, server);
 	return segment_to_server(ctx, &packet, &target, server);
+}
+
+/* The functions from here to open_connection have one part of its work each, for their stacks. What
+ * a packet without a connection is to begin, or NO_SERVICE or WITHOUT_ENTRY. */
+static __noinline int choose_for_segment(frame_t *ctx)
+{
+	struct service *service;
+	struct packet packet;
+	struct conn_key key;
+
+	if (parse(&packet, frame_data(ctx), frame_end(ctx)) != PARSED)
+		return TO_DO(pass(COUNT_passed_not_ours));
+	key = packet_key(&packet);
+	service = service_of(&key);
+	return service ? handle_new(&key, service, conn_clock(), about(&packet)) : NO_SERVICE;
+}
+
+static __noinline int segment_without_entry(frame_t *ctx)
+{
+	struct service *service;
+	struct packet packet;
+	struct conn_key key;
+
+	if (parse(&packet, frame_data(ctx), frame_end(ctx)) != PARSED)
+		return TO_DO(pass(COUNT_passed_not_ours));
+	key = packet_key(&packet);
+	service = service_of(&key);
+	if (!service)
+		return TO_DO(pass(COUNT_passed_not_ours));
+	return go_without_entry(&key, service, conn_clock(), about(&packet));
+}
+
+/* The answer of a server, of those that are SYNs or of the others. OPENS_CONNECTION if it is none. */
+static __noinline int segment_that_answers(frame_t *ctx, int syns)
+{
+	struct packet packet;
+	struct conn_key key;
+
+	if (parse(&packet, frame_data(ctx), frame_end(ctx)) != PARSED)
+		return pass(COUNT_passed_not_ours);
+	if (is_syn(&packet) != syns)
+		return OPENS_CONNECTION;
+	key = packet_key(&packet);
+	return answer_to_client(ctx, &packet, &key, conn_clock());
+}
+
+static __noinline int segment_to_chosen(frame_t *ctx, __u32 chosen)
+{
+	struct destination *server = destination_at(chosen & 0xffff);
+	struct packet packet;
+	struct target target;
+	struct conn_key key;
+
+	if (parse(&packet, frame_data(ctx), frame_end(ctx)) != PARSED || !server)
+		return drop(COUNT_dropped_race);
+	key = packet_key(&packet);
+	target = target_at(&key, chosen, server);
+	return segment_to_server(ctx, &packet, &target, server);
+}
+
+/* A packet of a client that belongs to no connection yet. */
+static __always_inline int open_connection(frame_t *ctx)
+{
+	int action, verdict;
+
+	if (FAMILY == 6) {
+		verdict = segment_that_answers(ctx, 0);
+		if (verdict != OPENS_CONNECTION)
+			return verdict;
+	}
+	action = choose_for_segment(ctx);
+	if (action == NO_SERVICE) {
+		/* A SYN may be an answer still: nobody looked yet. */
+		verdict = segment_that_answers(ctx, 1);
+		return verdict == OPENS_CONNECTION ? pass_unknown(COUNT_passed_not_ours) : verdict;
+	}
+	if (action == WITHOUT_ENTRY)
+		action = segment_without_entry(ctx);
+	return action < 0 ? TO_DO(action) : segment_to_chosen(ctx, action);
 }
 
 /* Later fragments and ICMP; and who need not be looked at. */
@@ -341,6 +446,8 @@ static __always_inline int handle_unusual(frame_t *ctx, int verdict)
 			return handle_tunnel_error(ctx);
 	} else {
 		verdict = handle_segment(ctx, verdict == UNKNOWN);
+		if (verdict == OPENS_CONNECTION)
+			verdict = open_connection(ctx);
 	}
 	return go_on(ctx, verdict);
 }

@@ -23,11 +23,6 @@ struct wide_address {
 	};
 };
 
-static __always_inline int wide_is_equal(struct wide_address one, struct wide_address other)
-{
-	return one.half[0] == other.half[0] && one.half[1] == other.half[1];
-}
-
 static __always_inline int wide_is_zero(const struct wide_address *address)
 {
 	return !(address->half[0] | address->half[1]);

@@ -7,7 +7,8 @@
 #define FAMILY_ETHERTYPE bpf_htons(ETH_P_IPV6)
 #define FAMILY_NUMBER AF_INET6
 
-typedef struct wide_address address_t;
+/* A number, which the compiler keeps in registers where it would copy a structure about the stack. */
+typedef unsigned __int128 address_t __attribute__((aligned(8)));
 typedef __be32 fragment_id_t;
 typedef __u32 protocol_t;
 
@@ -17,19 +18,37 @@ typedef __u32 protocol_t;
 #define trails trails6
 #define relayed relayed6
 
+/* Its halves, the first in memory first. */
+static __always_inline __u64 half_of(address_t address, int which)
+{
+	return which ? address >> 64 : address;
+}
+
+static __always_inline __be32 word_of_address(address_t address, int which)
+{
+	return address >> 32 * which;
+}
+
+static __always_inline address_t address_of_halves(__u64 first, __u64 second)
+{
+	return (address_t)second << 64 | first;
+}
+
 static __always_inline int address_is_equal(address_t one, address_t other)
 {
-	return wide_is_equal(one, other);
+	return half_of(one, 0) == half_of(other, 0) && half_of(one, 1) == half_of(other, 1);
 }
 
 static __always_inline address_t narrowed(const struct wide_address *wide)
 {
-	return *wide;
+	return address_of_halves(wide->half[0], wide->half[1]);
 }
 
 static __always_inline struct wide_address widened(address_t address)
 {
-	return address;
+	struct wide_address wide = { .half = { half_of(address, 0), half_of(address, 1) } };
+
+	return wide;
 }
 
 /* The first bits of one half. */
@@ -43,29 +62,28 @@ static __always_inline __u64 half_prefix(__u64 half, __u32 bits)
 /* Its first bits. */
 static __always_inline address_t address_prefix(address_t address, __u32 bits)
 {
-	address.half[0] = half_prefix(address.half[0], bits);
-	address.half[1] = half_prefix(address.half[1], bits > 64 ? bits - 64 : 0);
-	return address;
+	return address_of_halves(half_prefix(half_of(address, 0), bits),
+				 half_prefix(half_of(address, 1), bits > 64 ? bits - 64 : 0));
 }
 
 /* As one word. */
 static __always_inline __be32 address_word(address_t address)
 {
-	return address.word[0] ^ address.word[1] ^ address.word[2] ^ address.word[3];
+	__u64 folded = half_of(address, 0) ^ half_of(address, 1);
+
+	return folded ^ folded >> 32;
 }
 
 /* ::1 */
 static __always_inline int is_loopback(address_t address)
 {
-	return !address.half[0] && address.half[1] == bpf_cpu_to_be64(1);
+	return !half_of(address, 0) && half_of(address, 1) == bpf_cpu_to_be64(1);
 }
 
 /* RFC 4443 2.4 (e): nobody answers what did not come from one machine. */
 static __always_inline int is_one_machine(address_t address)
 {
-	return !wide_is_zero(&address) && !is_loopback(address) &&
-	       (address.half[0] & bpf_cpu_to_be64(0xffULL << 56)) !=
-		       bpf_cpu_to_be64(0xffULL << 56);
+	return address && !is_loopback(address) && (__u8)address != 0xff;
 }
 
 #endif

@@ -156,6 +156,20 @@ send_to_client(frame_t *ctx, struct packet *packet, const struct target *target)
 	return bpf_redirect(found.ifindex, 0);
 }
 
+/* The same as functions of their own, for their stacks: of fragments and errors. */
+static __noinline int other_to_server(frame_t *ctx, struct packet *packet,
+				      const struct target *target,
+				      const struct destination *destination)
+{
+	return send_to_server(ctx, packet, target, destination);
+}
+
+static __noinline int
+other_to_client(frame_t *ctx, struct packet *packet, const struct target *target)
+{
+	return send_to_client(ctx, packet, target);
+}
+
 /* The rest of the way, for verdicts that are not XDP's. */
 static __always_inline int go_on(frame_t *ctx, __u32 verdict)
 {

@@ -23,14 +23,14 @@ __noinline int handle_fragment(frame_t *ctx)
 		return pass_unknown(COUNT_passed_fragment);
 	target = trail->target;
 	if (trail->towards == TO_CLIENT)
-		return send_to_client(ctx, &packet, &target);
+		return other_to_client(ctx, &packet, &target);
 	if (!gate_is_open(header_to(packet.ip)))
 		return pass(COUNT_passed_gate_closed);
 	destination = destination_at(target.destination);
 	if (!destination || !is_available(destination))
 		return drop(COUNT_dropped_server_removed);
 	account_in(target.destination, packet.bytes, 0);
-	return send_to_server(ctx, &packet, &target, destination);
+	return other_to_server(ctx, &packet, &target, destination);
 }
 
 #endif

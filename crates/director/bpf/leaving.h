@@ -85,7 +85,7 @@ rewrite_source_address(struct __sk_buff *skb, address_t old, address_t new)
 static __always_inline void
 change_sum_of_address(struct __sk_buff *skb, __u32 at, address_t old, address_t new, __u64 flags)
 {
-	__s64 change = bpf_csum_diff(old.word, sizeof(old), new.word, sizeof(new), 0);
+	__s64 change = bpf_csum_diff((__be32 *)&old, sizeof(old), (__be32 *)&new, sizeof(new), 0);
 
 	bpf_l4_csum_replace(skb, at, 0, change, flags);
 }

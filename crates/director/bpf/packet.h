@@ -57,8 +57,9 @@ struct packet {
 	ip_header_t *quoted;  /* ... and the header it quotes */
 	struct ports *ports;  /* in an error: those quoted */
 	__sum16 *checksum;    /* of TCP or UDP; in an error: the one quoted, if... */
-	__u8 has_checksum;    /* ... it is there */
-	__u8 carries;
+	/* Whole words, which the verifier follows over the stack: */
+	__u64 has_checksum; /* ... it is there */
+	__u64 carries;
 	__u8 tcp_flags; /* 0 for UDP */
 	__u8 is_tcp;    /* in an error: the packet it quotes */
 	__u8 is_first;  /* others of the same datagram follow */

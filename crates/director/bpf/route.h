@@ -9,6 +9,7 @@
  * with a stack of its own. */
 enum further {
 	ABOUT_TUNNEL = 16, /* perhaps: an ICMP error about no packet of a connection */
+	OPENS_CONNECTION, /* perhaps: it belongs to none */
 	/* With an argument in the lower half. */
 	INTO_TUNNEL = 1 << 16,  /* to this destination */
 	TELL_TOO_BIG = 2 << 16, /* the sender: this is what fits */

@@ -202,9 +202,9 @@ static __always_inline union addresses passed_addresses(addresses_t passed)
 
 static __always_inline address_t address_looked_at(const address_t *address)
 {
-	address_t seen = { .half = { LOOK(address->half[0]), LOOK(address->half[1]) } };
+	const __u64 *halves = (const __u64 *)address;
 
-	return seen;
+	return address_of_halves(LOOK(halves[0]), LOOK(halves[1]));
 }
 
 static __always_inline union addresses slot_addresses(const struct slot *slot)
@@ -231,9 +231,9 @@ static __always_inline int addresses_are_equal(union addresses one, union addres
 /* Both halves by the seed, so that nobody outside knows which addresses meet. */
 static __always_inline __u64 address_mixed(address_t address)
 {
-	__u64 mixed = (address.half[0] ^ hash_seed) * 0x9e3779b97f4a7c15ULL;
+	__u64 mixed = (half_of(address, 0) ^ hash_seed) * 0x9e3779b97f4a7c15ULL;
 
-	mixed = (mixed ^ mixed >> 32 ^ address.half[1]) * (hash_seed | 1);
+	mixed = (mixed ^ mixed >> 32 ^ half_of(address, 1)) * (hash_seed | 1);
 	return (mixed ^ mixed >> 32) << 24;
 }
 

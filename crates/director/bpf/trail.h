@@ -73,7 +73,7 @@ static __always_inline struct trail_key trail_key(const struct packet *packet)
 }
 
 /* Of the first fragment, before it is translated. */
-static __always_inline void
+static __noinline int
 leave_trail(const struct packet *packet, const struct target *target, enum towards towards)
 {
 	struct trail_key key = trail_key(packet);
@@ -83,7 +83,7 @@ leave_trail(const struct packet *packet, const struct target *target, enum towar
 		.towards = towards,
 	};
 
-	bpf_map_update_elem(&trails, &key, &trail, BPF_ANY);
+	return bpf_map_update_elem(&trails, &key, &trail, BPF_ANY);
 }
 
 /* Of a later one. */

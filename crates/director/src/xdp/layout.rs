@@ -200,7 +200,7 @@ impl RawServiceKey {
     pub(crate) fn of(key: &ServiceKey) -> RawServiceKey {
         let name = RawServiceName::of(key);
         let RawServiceName { address, port, protocol, .. } = name;
-        match family_of(key) {
+        match key.family() {
             Family::Ipv4 => {
                 let [.., a, b, c, d] = address;
                 RawServiceKey::V4(RawServiceKey4 {
@@ -221,14 +221,6 @@ impl RawServiceKey {
             RawServiceKey::V4(key) => key.as_bytes(),
             RawServiceKey::V6(key) => key.as_bytes(),
         }
-    }
-}
-
-/// The family whose program forwards a service's packets.
-pub(crate) fn family_of(key: &ServiceKey) -> Family {
-    match key {
-        ServiceKey::Address { address, .. } => Family::of(*address),
-        ServiceKey::Mark { family, .. } => *family,
     }
 }
 

@@ -17,7 +17,7 @@ mod tables;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,6 +48,8 @@ pub const CONNECTIONS_DEFAULT: u32 = 1 << 19;
 pub const CONNECTIONS6_DEFAULT: u32 = 1 << 18;
 /// Where [`XdpEngine::test_next_hop`] lets tunnels begin.
 pub const TEST_SOURCE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
+/// The same of those over IPv6.
+pub const TEST_SOURCE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0xfe);
 /// How often places of servers that left are looked over.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 const WARNING: u8 = 4;
@@ -264,7 +266,10 @@ impl XdpEngine {
         from: [u8; 6],
     ) -> Result<(), EngineError> {
         let Some(index) = self.state.index_of(key, endpoint) else { return Ok(()) };
-        let source = Some(TEST_SOURCE.into());
+        let source = Some(match endpoint.address {
+            IpAddr::V4(_) => IpAddr::V4(TEST_SOURCE),
+            IpAddr::V6(_) => IpAddr::V6(TEST_SOURCE6),
+        });
         let reach = Reach::Frame { interface, to, from, mtu: u32::MAX, source };
         self.state.rewrite(&self.object.maps, index, |raw| set_reach(raw, reach))
     }
@@ -281,6 +286,11 @@ impl XdpEngine {
     }
 
     fn apply_one(&mut self, change: &TableChange) -> Result<(), EngineError> {
+        if let TableChange::AddService(key, _) = change
+            && key.family() == Family::Ipv6
+        {
+            self.object.load_six()?;
+        }
         let maps = &self.object.maps;
         match change {
             TableChange::AddService(key, settings) => self.state.add_service(*key, *settings),

@@ -24,7 +24,7 @@ use zerocopy::IntoBytes;
 
 use super::XdpOptions;
 use super::handover::{self, PROGRAMS, Phase};
-use super::layout::{INTERFACES_LOW, LAYOUT, RawInterface, family_of};
+use super::layout::{INTERFACES_LOW, LAYOUT, RawInterface};
 use super::slots::{Geometry, Slots, Timeouts, table_name};
 use crate::EngineError;
 use crate::variant::{OBJECT, OBJECT6};
@@ -79,7 +79,7 @@ pub(crate) struct Maps6 {
 impl Maps {
     /// The map of the services of a key's family.
     pub(crate) fn services_of(&self, key: &ServiceKey) -> Result<&Map, EngineError> {
-        match (family_of(key), &self.six) {
+        match (key.family(), &self.six) {
             (Family::Ipv4, _) => Ok(&self.services),
             (Family::Ipv6, Some(six)) => Ok(&six.services),
             (Family::Ipv6, None) => {

@@ -4,6 +4,7 @@ mod answers;
 mod audit;
 mod bed;
 mod bounds;
+mod cells;
 mod drill;
 mod errors;
 mod expiry;

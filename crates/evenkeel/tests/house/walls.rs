@@ -45,6 +45,7 @@ const PERMITTED: &[(&str, &[&str], &[&str])] = &[
 const PERMITTED_IN_TESTS: &[&str] = &[
     "director",
     "edge",
+    "etherparse",
     "lab",
     "libc",
     "model",

@@ -12,7 +12,7 @@ mod schedulers;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use model::layer4::{Endpoint, ServiceKey};
+use model::layer4::{Endpoint, Forwarding, ServiceKey};
 use model::status::Counters;
 use model::vrrp::Family;
 use zerocopy::IntoBytes;
@@ -23,8 +23,8 @@ use self::schedulers::{Weights, first_cursor};
 
 use super::layout::{
     DESTINATIONS_MAX, IN_USE, LIMITED, MEMBERS_MAX, REMOVED, RawDestination, RawMember, RawService,
-    RawServiceKey, RawServiceName, SERVICES_MAX, TABLES_MAX, family_of, hash_flags_number,
-    scheduler_number, wide,
+    RawServiceKey, RawServiceName, SERVICES_MAX, TABLES_MAX, hash_flags_number, scheduler_number,
+    wide,
 };
 use super::localities;
 use super::object::Maps;
@@ -91,11 +91,19 @@ fn full(what: impl Into<String>, most: u32) -> EngineError {
     EngineError::Full { what: what.into(), most }
 }
 
-/// What XDP forwards.
-fn check_family(what: &str, family: Family) -> Result<(), EngineError> {
-    match family {
-        Family::Ipv4 => Ok(()),
-        Family::Ipv6 => Err(EngineError::Unsupported(format!("{what}: XDP forwards IPv4 only"))),
+/// Packets change their family in a tunnel only. Kernel: ip_vs_add_dest.
+fn check_family(key: &ServiceKey, destination: &Destination) -> Result<(), EngineError> {
+    let endpoint = destination.endpoint;
+    match destination.forwarding {
+        Forwarding::Tunnel(_) => Ok(()),
+        Forwarding::Nat | Forwarding::DirectRouting
+            if Family::of(endpoint.address) == key.family() =>
+        {
+            Ok(())
+        }
+        Forwarding::Nat | Forwarding::DirectRouting => Err(EngineError::Unsupported(format!(
+            "real server {endpoint} of {key}: another address family takes a tunnel"
+        ))),
     }
 }
 
@@ -154,7 +162,6 @@ impl TableState {
         if self.services.contains_key(&key) {
             return Err(EngineError::AlreadyInTables(format!("virtual server {key}")));
         }
-        check_family(&format!("virtual server {key}"), family_of(&key))?;
         let full = || full("virtual servers", SERVICES_MAX);
         let index = *self.free_services.first().ok_or_else(full)?;
         let table = self.take_table(settings.scheduler)?;
@@ -227,7 +234,7 @@ impl TableState {
         if service.members.len() == MEMBERS_MAX {
             return Err(full(format!("real servers of {key}"), MEMBERS_MAX as u32));
         }
-        check_family(&format!("real server {endpoint}"), Family::of(endpoint.address))?;
+        check_family(&key, destination)?;
         let index = match known {
             Some(returning) => returning,
             None => self.take_place(endpoint.address)?,
@@ -261,6 +268,7 @@ impl TableState {
         destination: &Destination,
     ) -> Result<(), EngineError> {
         let endpoint = destination.endpoint;
+        check_family(&key, destination)?;
         let missing = || not_there(&key, Some(endpoint));
         let index = self.index_of(key, endpoint).ok_or_else(missing)?;
         let table = self.tables.get_mut(&key).ok_or_else(missing)?;
@@ -412,7 +420,7 @@ impl TableState {
             }),
             persistence_bits: settings
                 .persistence
-                .map_or(0, |p| u32::from(p.prefix_len.min(address_bits(family_of(key))))),
+                .map_or(0, |p| u32::from(p.prefix_len.min(address_bits(key.family())))),
             hash_flags: hash_flags_number(settings.scheduler),
             table: service.table.unwrap_or_default(),
         };
