@@ -65,7 +65,9 @@ fn weights_that_do_not_change_are_spread_as_the_reference_spreads_them() {
                 reference.handle_change(&candidates);
             }
             for port in 0..100 {
-                let chosen = bed.connect(key, (CLIENT, 2000 + port));
+                // Connections of one client's port share a home, which has room for nineteen.
+                let from = (CLIENT, 2000 + 100 * number as u16 + port);
+                let chosen = bed.connect(key, from);
                 let expected = reference.choose(&candidates).map(|at| (weights.len() - at) as u8);
                 assert_eq!(Some(chosen), expected, "weights {weights:?}, connection {port}");
             }
