@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use model::Time;
-use model::layer4::{Endpoint, Forwarding, Persistence, Scheduler, ServiceKey};
+use model::layer4::{Endpoint, Forwarding, Persistence, Scheduler, ServiceKey, Timeouts};
 use model::status::{ConnectionStatus, Counters};
 
 /// What the tables hold, or should hold: the services and, per service, the real servers that
@@ -198,7 +198,16 @@ pub trait Engine {
     /// Load and counters of one destination in the tables.
     fn destination_load(&self, key: ServiceKey, endpoint: Endpoint) -> DestinationLoad;
 
-    /// Counters of a service, over all connections ever scheduled.
+    /// Counters of one destination alone, which is cheaper.
+    fn destination_counters(&self, key: ServiceKey, endpoint: Endpoint) -> Counters;
+
+    /// Counts anew: of this service and its destinations, or of all. Loads stay as they are.
+    fn zero(&mut self, only: Option<ServiceKey>) -> Result<(), EngineError>;
+
+    /// Connections without a packet for so long are forgotten, those that are there too.
+    fn set_timeouts(&mut self, timeouts: Timeouts) -> Result<(), EngineError>;
+
+    /// Counters of a service, over all connections ever scheduled, or since they were zeroed.
     fn service_counters(&self, key: ServiceKey) -> Counters;
 
     /// Interfaces that take part, with the mode: `eth0 (native)`.

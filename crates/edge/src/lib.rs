@@ -13,6 +13,7 @@ pub mod gate;
 pub mod ipc;
 pub mod listen;
 pub mod mapped;
+pub mod names;
 pub mod neighbour_probe;
 pub mod netlink;
 pub mod netns;

@@ -38,8 +38,14 @@ pub(crate) enum Command {
     Server(ServerArgs),
     /// Show what happened: health, quorum, VRRP, reloads, changes at run time.
     Events(EventsArgs),
-    /// Show the layer-4 tables in ipvsadm's form.
-    Ipvsadm(IpvsadmArgs),
+    /// Show the layer-4 tables and change them by hand: ipvsadm's command line.
+    #[command(disable_help_flag = true)]
+    Ipvsadm {
+        /// `-Ln`, `-A -t 192.0.2.1:80 -s wlc`, and what `evenkeel ipvsadm --help` lists; besides
+        /// `--runtime-dir DIR`, and `--json` for listings.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
+        words: Vec<OsString>,
+    },
     /// Rehearse the configuration, failover included, in network namespaces on this machine.
     Lab(crate::commands::lab::LabArgs),
     /// Print the MD5 digest of a page, for HTTP_GET and SSL_GET: genhash's command line.
@@ -102,6 +108,14 @@ pub(crate) struct FileArgs {
     pub(crate) config_id: Option<String>,
 }
 
+impl FileArgs {
+    /// The command line names no file.
+    pub(crate) fn names_none(&self) -> bool {
+        let FileArgs { positional, files, keepalived, haproxy, config_id: _ } = self;
+        [positional, files, keepalived, haproxy].iter().all(|names| names.is_empty())
+    }
+}
+
 /// Where a running Evenkeel keeps its sockets.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RuntimeArgs {
@@ -135,6 +149,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = director::xdp::CONNECTIONS_DEFAULT)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     pub(crate) connections: u32,
+    /// Run although the files define nothing: virtual servers are added with ipvsadm. Without files
+    /// on the command line none are read.
+    #[arg(long)]
+    pub(crate) by_hand: bool,
     /// Stay in the foreground even if haproxy.cfg says `daemon`.
     #[arg(long)]
     pub(crate) foreground: bool,
@@ -295,6 +313,13 @@ pub(crate) enum ServerCommand {
         #[command(flatten)]
         name: ServerName,
     },
+    /// Take back everything that was changed at run time, ipvsadm's changes too: of a real server,
+    /// of a virtual server, or of all.
+    Reset {
+        /// The virtual server and the real server as for `drain`, or the virtual server alone.
+        #[arg(value_names = ["VIRTUAL", "REAL"], num_args = 0..=4)]
+        names: Vec<String>,
+    },
     /// Show what is changed at run time.
     List,
 }
@@ -308,25 +333,6 @@ pub(crate) enum ForwardingWord {
     Dr,
     /// In a tunnel of type ipip: the server answers the client itself.
     Tun,
-}
-
-/// `evenkeel ipvsadm`: ipvsadm's own letters.
-#[derive(Debug, Args)]
-pub(crate) struct IpvsadmArgs {
-    #[command(flatten)]
-    pub(crate) runtime: RuntimeArgs,
-    /// List the virtual server table.
-    #[arg(short = 'L', short_alias = 'l', long = "list", required = true)]
-    pub(crate) list: bool,
-    /// Numbers instead of names; always so.
-    #[arg(short = 'n', long)]
-    pub(crate) numeric: bool,
-    /// List the connections.
-    #[arg(short = 'c', long, conflicts_with = "stats")]
-    pub(crate) connection: bool,
-    /// Show counters.
-    #[arg(long)]
-    pub(crate) stats: bool,
 }
 
 /// How findings are printed.

@@ -12,8 +12,11 @@ use edge::ipc::{Channel, Received};
 use model::Plan;
 use model::control::{Event, ServerAction};
 use model::diff::Change;
+use model::layer4::{ServiceKey, Timeouts};
 use model::status::{ConnectionStatus, DirectorReport, ProxyReport, VrrpReport};
 use serde::{Deserialize, Serialize};
+
+use crate::manual::{Order, Outcome};
 
 /// A question to the supervisor.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,6 +39,21 @@ pub(crate) enum Request {
         /// This one alone.
         only: Option<ServerName>,
     },
+    /// Change the layer-4 tables as ipvsadm does, one after the other. At most
+    /// [`ORDERS_MAX`](crate::manual::ORDERS_MAX).
+    Tables(Vec<Order>),
+    /// Take back what was changed at run time of this virtual server, or of this real server of it;
+    /// everything when none is named.
+    Reset {
+        /// `TCP 192.0.2.1:80`, `192.0.2.1:80`
+        virtual_server: Option<String>,
+        /// `10.0.0.1:80`
+        server: Option<String>,
+    },
+    /// Count anew: of this service, or of all.
+    Zero(Option<ServiceKey>),
+    /// How long connections last without a packet.
+    Timeouts,
     /// The last events, and with `follow` those to come, as long as the asker stays.
     Events { follow: bool },
 }
@@ -77,6 +95,11 @@ pub(crate) enum Deed {
     },
     /// A real server was changed at run time.
     Server(ServerDone),
+    /// ipvsadm changed the layer-4 tables, or that was taken back.
+    Tables {
+        /// What was done, in words, in order.
+        orders: Vec<String>,
+    },
     /// A role's process ended without being asked to.
     RoleEnded {
         /// Which one.
@@ -120,6 +143,12 @@ pub(crate) enum Response {
     Server(ServerDone),
     /// To [`Request::Servers`].
     Servers(Vec<ServerChange>),
+    /// To [`Request::Tables`], what became of each order; to [`Request::Zero`].
+    Tables(Vec<Outcome>),
+    /// To [`Request::Reset`]: what was done, in words.
+    Reset(String),
+    /// To [`Request::Timeouts`].
+    Timeouts(Timeouts),
     /// To [`Request::Events`], one at a time.
     Event(Box<EventRecord>),
     /// That was all.
@@ -144,9 +173,9 @@ pub(crate) struct ServerDone {
 pub(crate) struct ServerChange {
     /// `TCP 192.0.2.1:80`
     pub(crate) virtual_server: String,
-    /// `10.0.0.1:80`
+    /// `10.0.0.1:80`; empty: the virtual server itself.
     pub(crate) server: String,
-    /// `drain`, `weight 3`, `added`, `deleted`, or several of them.
+    /// `drain`, `weight 3`, `added`, `deleted`, or several of them; `set by ipvsadm`.
     pub(crate) change: String,
     /// It takes no new connections.
     pub(crate) drains: bool,
@@ -194,6 +223,21 @@ pub(crate) struct Status {
     /// What became of mails to the administrators.
     #[serde(default)]
     pub(crate) alerts: AlertStatus,
+    /// What ipvsadm changed of the layer-4 tables.
+    #[serde(default)]
+    pub(crate) manual: Vec<ManualChange>,
+}
+
+/// Something that ipvsadm changed, in force until it is taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ManualChange {
+    /// `TCP 192.0.2.1:80`; empty: the time-outs.
+    pub(crate) virtual_server: String,
+    /// `10.0.0.1:80`; absent: the virtual server itself.
+    pub(crate) server: Option<String>,
+    /// `added`, `deleted`, `settings changed`, `set`
+    pub(crate) change: String,
+    pub(crate) since_seconds: u64,
 }
 
 /// What became of mails since the start.
@@ -218,6 +262,16 @@ pub(crate) struct RoleStatus {
     /// `running`, `restarting in 3 s`, `not needed`.
     pub(crate) state: String,
     pub(crate) restarts: u64,
+}
+
+/// State of a role that has nothing to do.
+pub(crate) const NOT_NEEDED: &str = "not needed";
+
+impl RoleStatus {
+    /// There is something for it to do.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.state != NOT_NEEDED
+    }
 }
 
 /// The socket in a runtime directory.

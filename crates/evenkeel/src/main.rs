@@ -8,6 +8,7 @@ mod lateness;
 mod load;
 mod log_lines;
 mod machine;
+mod manual;
 mod outside;
 mod personality;
 mod probes;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Personality::Genhash => {
             return personality::genhash::run(&arguments[0].to_string_lossy(), &arguments[1..]);
         }
+        Personality::Ipvsadm => return personality::ipvsadm::run("ipvsadm", &arguments[1..]),
         Personality::Evenkeel => {}
     }
     match cli::Cli::parse().command {
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
         Command::Reload(args) => commands::reload::reload(&args),
         Command::Server(args) => commands::server::server(&args),
         Command::Events(args) => commands::events::events(&args),
-        Command::Ipvsadm(args) => commands::ipvsadm::ipvsadm(&args),
+        Command::Ipvsadm { words } => personality::ipvsadm::run("evenkeel ipvsadm", &words),
         Command::Lab(args) => commands::lab::lab(&args),
         Command::Genhash { words } => personality::genhash::run("evenkeel genhash", &words),
         Command::Help { topic } => commands::help::help(&topic),

@@ -11,7 +11,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::delta::Layer4Delta;
-use crate::layer4::{Endpoint, Forwarding, Layer4Plan, VirtualServerId};
+use crate::layer4::{Endpoint, Forwarding, Layer4Plan, ServiceKey, VirtualServerId};
 use crate::proxy::ProxyPlan;
 use crate::status::{
     ConnectionStatus, DirectorReport, HelperReport, ProxyReport, VrrpReport, VrrpState,
@@ -85,6 +85,13 @@ pub enum ToRole {
         id: u64,
         /// What to change.
         request: ServerRequest,
+    },
+    /// Count anew (director only). Answered by [`FromRole::Zeroed`].
+    Zero {
+        /// Number to answer with.
+        id: u64,
+        /// Of this service and its real servers; of all otherwise.
+        only: Option<ServiceKey>,
     },
     /// Changes of real servers that are in force: they lie over the configuration that comes
     /// next (director only, before its first one).
@@ -163,6 +170,13 @@ pub enum FromRole {
         id: u64,
         /// The answer.
         result: Result<String, String>,
+    },
+    /// Answer to [`ToRole::Zero`].
+    Zeroed {
+        /// The number of the question.
+        id: u64,
+        /// Why not.
+        error: Option<String>,
     },
     /// Something worth a log line, or an alert.
     Event(Event),

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::layer4::{Layer4Plan, Outside, RealServer, VirtualServer};
+use crate::layer4::{Layer4Plan, Outside, RealServer, Timeouts, VirtualServer};
 use crate::pair::pair;
 use crate::shared::Shared;
 
@@ -25,6 +25,8 @@ pub struct Layer4Delta {
     interfaces: Option<Vec<String>>,
     /// The surroundings, if they are others.
     outside: Option<Outside>,
+    /// The time-outs, if they are others.
+    timeouts: Option<Timeouts>,
 }
 
 /// Some of a list.
@@ -63,15 +65,16 @@ impl Layer4Delta {
         );
         let interfaces = (old.interfaces != new.interfaces).then(|| new.interfaces.clone());
         let outside = (old.outside != new.outside).then(|| new.outside.clone());
+        let timeouts = (old.timeouts != new.timeouts).then_some(new.timeouts);
         let same = match virtual_servers.as_slice() {
             [] => old.virtual_servers.is_empty(),
             [Part::Keep(0, count)] => *count == old.virtual_servers.len(),
             _ => false,
         };
-        if same && interfaces.is_none() && outside.is_none() {
+        if same && interfaces.is_none() && outside.is_none() && timeouts.is_none() {
             return None;
         }
-        Some(Layer4Delta { base, virtual_servers, interfaces, outside })
+        Some(Layer4Delta { base, virtual_servers, interfaces, outside, timeouts })
     }
 
     /// The new plan, made of the former one.
@@ -88,6 +91,7 @@ impl Layer4Delta {
             virtual_servers,
             interfaces: self.interfaces.unwrap_or_else(|| former.interfaces.clone()),
             outside: self.outside.unwrap_or_else(|| former.outside.clone()),
+            timeouts: self.timeouts.unwrap_or(former.timeouts),
         })
     }
 }

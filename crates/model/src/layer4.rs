@@ -13,6 +13,7 @@ use crate::check::Checker;
 use crate::compact::{exact_list, is_default};
 use crate::pair::pair;
 use crate::shared::Shared;
+use crate::units::Seconds;
 use crate::vrrp::{Command, Fifo, TrackFile, User};
 
 mod scheduler;
@@ -39,6 +40,28 @@ pub struct Layer4Plan {
     pub interfaces: Vec<String>,
     /// Programs that the director runs, files that it follows and pipes that it tells.
     pub outside: Outside,
+    /// Connections without a packet for so long are forgotten.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+}
+
+/// How long connections last without a packet (`lvs_timeouts`, `ipvsadm --set`): at least one
+/// second and at most 31 days. Kernel: net/netfilter/ipvs/ip_vs_ctl.c, ip_vs_set_timeout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// TCP, established.
+    pub tcp: Seconds,
+    /// TCP after a FIN.
+    pub tcp_fin: Seconds,
+    /// UDP.
+    pub udp: Seconds,
+}
+
+impl Default for Timeouts {
+    /// IPVS's.
+    fn default() -> Timeouts {
+        Timeouts { tcp: Seconds(900), tcp_fin: Seconds(120), udp: Seconds(300) }
+    }
 }
 
 impl Layer4Plan {

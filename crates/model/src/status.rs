@@ -8,7 +8,9 @@ use core::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::control::TrackerState;
-use crate::layer4::{Endpoint, Forwarding, Persistence, Scheduler, ServiceKey, VirtualServerId};
+use crate::layer4::{
+    Endpoint, Forwarding, Persistence, Scheduler, ServiceKey, Timeouts, VirtualServerId,
+};
 use crate::proxy::Mode;
 use crate::vrrp::Tracked;
 
@@ -224,6 +226,9 @@ pub struct DirectorReport {
     pub services: Vec<ServiceStatus>,
     /// Named counters of the data plane (drops, passes, table full...).
     pub data_plane: Vec<(String, u64)>,
+    /// How long connections last without a packet.
+    #[serde(default)]
+    pub timeouts: Timeouts,
 }
 
 /// One virtual server.
@@ -243,8 +248,14 @@ pub struct ServiceStatus {
     pub sorry: Option<SorryStatus>,
     /// Checks pause: its address is elsewhere (`ha_suspend`).
     pub suspended: bool,
-    /// Sum over all connections ever scheduled.
+    /// Sum over all connections ever scheduled, or since they were set to zero.
     pub counters: Counters,
+    /// The same per second, estimated as IPVS does.
+    #[serde(default)]
+    pub rates: Counters,
+    /// What was changed at run time, in words: `added`, `settings changed`.
+    #[serde(default)]
+    pub changed: Option<String>,
     /// The real servers, in file order, those out of the tables too.
     pub servers: Vec<RealServerStatus>,
 }
@@ -280,8 +291,18 @@ pub struct RealServerStatus {
     pub inactive: u32,
     /// Persistence templates that point here.
     pub templates: u32,
+    /// Connections from which on it takes no new ones; 0 for no bound.
+    #[serde(default)]
+    pub upper_threshold: u32,
+    /// Connections below which it takes new ones again; 0 for three quarters of the upper
+    /// threshold.
+    #[serde(default)]
+    pub lower_threshold: u32,
     /// Its counters.
     pub counters: Counters,
+    /// The same per second.
+    #[serde(default)]
+    pub rates: Counters,
 }
 
 /// One checker of a real server.

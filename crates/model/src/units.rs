@@ -68,6 +68,13 @@ impl WallTime {
     }
 }
 
+/// A span of whole seconds.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Seconds(pub u32);
+
 /// Hundredths of a second, the unit of VRRP intervals (RFC 5798 5.2.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Centiseconds(pub u32);

@@ -42,6 +42,7 @@ pub(crate) fn lower(
     );
     let security = keepalived.global.script_security;
     let init_notifies = keepalived.global.init_notifies;
+    plan.layer4.timeouts = keepalived.global.timeouts;
     plan.global = global::lower(keepalived.global, diagnostics);
     plan.layer4.outside = layer4::outside(&keepalived.files, keepalived.tls, init_notifies, &plan);
     global::users(security, &plan, diagnostics);

@@ -186,3 +186,17 @@ fn values_out_of_bounds_are_refused_as_keepalived_refuses_them() {
         refused(&format!("{line}\n"));
     }
 }
+
+#[test]
+fn time_outs_of_connections_are_those_given_and_the_others_usual() {
+    let timeouts = |line: &str| {
+        let it = plan(&format!("global_defs {{\n {line}\n}}\n")).layer4.timeouts;
+        [it.tcp, it.tcp_fin, it.udp].map(|span| span.0)
+    };
+    assert_eq!(timeouts(""), [900, 120, 300]);
+    assert_eq!(timeouts("lvs_timeouts tcp 3600 udp 60"), [3600, 120, 60]);
+    assert_eq!(timeouts("lvs_timeouts tcpfin 30 tcp 0"), [900, 30, 300]);
+    for wrong in ["", "tcp", "tcp x", "tcp 2678401", "sctp 5"] {
+        refused(&format!("global_defs {{\n lvs_timeouts {wrong}\n}}\n"));
+    }
+}

@@ -27,7 +27,7 @@ use edge::clock;
 use edge::netlink::neighbour::Interface;
 use model::Time;
 use model::control::XdpMode;
-use model::layer4::{Endpoint, ServiceKey};
+use model::layer4::{Endpoint, ServiceKey, Timeouts};
 use model::status::{ConnectionStatus, Counters};
 use model::vrrp::Family;
 
@@ -509,6 +509,23 @@ impl Engine for XdpEngine {
 
     fn destination_load(&self, key: ServiceKey, endpoint: Endpoint) -> DestinationLoad {
         self.state.load(&self.object.maps, key, endpoint)
+    }
+
+    fn destination_counters(&self, key: ServiceKey, endpoint: Endpoint) -> Counters {
+        self.state.destination_counters(&self.object.maps, key, endpoint)
+    }
+
+    fn zero(&mut self, only: Option<ServiceKey>) -> Result<(), EngineError> {
+        self.state.zero(&self.object.maps, only)
+    }
+
+    fn set_timeouts(&mut self, timeouts: Timeouts) -> Result<(), EngineError> {
+        let timeouts = slots::Timeouts::of(&timeouts);
+        if timeouts == self.object.maps.timeouts {
+            return Ok(());
+        }
+        self.object.maps.timeouts = timeouts;
+        self.object.maps.write_timeouts()
     }
 
     fn service_counters(&self, key: ServiceKey) -> Counters {

@@ -66,7 +66,17 @@ pub(crate) struct Maps {
     slots: Slots,
     /// As the program has them.
     pub(crate) timeouts: Timeouts,
+    timeouts_map: Map,
     pub(crate) six: Option<Maps6>,
+}
+
+impl Maps {
+    /// Tells the program after how long without a packet connections are forgotten.
+    pub(crate) fn write_timeouts(&self) -> Result<(), EngineError> {
+        self.timeouts_map
+            .update(0u32.as_bytes(), self.timeouts.as_bytes())
+            .map_err(EngineError::system("write the timeouts map"))
+    }
 }
 
 /// Those that IPv6 has for itself.
@@ -235,11 +245,10 @@ impl Object {
             relayed: open("relayed")?,
             slots: open_slots(Family::Ipv4, pins)?,
             timeouts: Timeouts::default(),
+            timeouts_map: open("timeouts")?,
             six: None,
         };
-        open("timeouts")?
-            .update(0u32.as_bytes(), maps.timeouts.as_bytes())
-            .map_err(EngineError::system("write the timeouts map"))?;
+        maps.write_timeouts()?;
         let mut object = Object {
             ebpf,
             six: None,

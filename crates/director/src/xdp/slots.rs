@@ -79,6 +79,23 @@ impl Default for Timeouts {
     }
 }
 
+impl Timeouts {
+    /// IPVS's but for those that are set.
+    pub(crate) fn of(set: &model::layer4::Timeouts) -> Timeouts {
+        let mut all = Timeouts::default();
+        for (name, span) in [("ESTABLISHED", set.tcp), ("FIN_WAIT", set.tcp_fin), ("UDP", set.udp)]
+        {
+            let ticks = ((u64::from(span.0) * SECOND) >> TICK_SHIFT) as u32;
+            for (slot, (state, _)) in all.0.iter_mut().zip(STATES) {
+                if state == name {
+                    *slot = ticks;
+                }
+            }
+        }
+        all
+    }
+}
+
 /// The clock of the table.
 pub(crate) fn ticks(now: Time) -> u32 {
     (now.as_nanos() >> TICK_SHIFT) as u32

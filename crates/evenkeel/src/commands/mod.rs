@@ -4,7 +4,6 @@ pub(crate) mod check;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod help;
-pub(crate) mod ipvsadm;
 pub(crate) mod lab;
 pub(crate) mod plan;
 pub(crate) mod reload;

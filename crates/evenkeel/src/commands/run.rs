@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) dump_configuration: bool,
     /// The habits of another program that it takes over.
     pub(crate) habits: Habits,
+    /// The files may define nothing.
+    pub(crate) by_hand: bool,
 }
 
 /// Whether to leave the terminal.
@@ -72,7 +74,12 @@ pub(crate) enum LogTo {
 
 /// Runs until stopped. Exit code 0 after an orderly stop.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
-    let files = match Files::from_args(&args.files) {
+    let by_hand_alone = args.by_hand && args.files.names_none();
+    let found = match by_hand_alone {
+        true => Ok(Files::of(Vec::new())),
+        false => Files::from_args(&args.files),
+    };
+    let files = match found {
         Ok(files) => files.with_vrrp(args.standby, args.priority_offset),
         Err(error) => return super::fail(&error),
     };
@@ -102,6 +109,7 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
             pid_names_on_demand: true,
             ..Habits::default()
         },
+        by_hand: args.by_hand,
     })
 }
 
@@ -143,7 +151,7 @@ pub(crate) fn go(settings: Settings) -> ExitCode {
     if leave && !notifier.present() && !in_background {
         return go_to_background();
     }
-    if plan.is_idle() {
+    if plan.is_idle() && !settings.by_hand {
         return super::fail(
             "nothing to run: the files define no vrrp_instance, no virtual_server and no frontend",
         );
@@ -158,6 +166,7 @@ pub(crate) fn go(settings: Settings) -> ExitCode {
         restart_delays: settings.restart_delays,
         background: in_background,
         habits,
+        by_hand: settings.by_hand,
     };
     let starter = if in_background {
         match edge::process::inherited(edge::process::CHANNEL) {

@@ -38,6 +38,7 @@ pub(crate) fn server(args: &ServerArgs) -> ExitCode {
             });
             (name.names.join(" "), ServerAction::Add { weight: *weight, forwarding }, false)
         }
+        ServerCommand::Reset { names } => return reset(common, names),
         ServerCommand::Del { name } => (name.names.join(" "), ServerAction::Delete, false),
     };
     let done = match change(common, &name, action) {
@@ -52,6 +53,38 @@ pub(crate) fn server(args: &ServerArgs) -> ExitCode {
         println!("{}", done.text);
     }
     if wait { wait_for(common, &done) } else { ExitCode::SUCCESS }
+}
+
+/// Everything as the files say, or what is named.
+fn reset(common: &ServerCommon, names: &[String]) -> ExitCode {
+    let words: Vec<&str> = names.iter().flat_map(|name| name.split_whitespace()).collect();
+    let (virtual_server, server) = split(&words);
+    let request = Request::Reset { virtual_server, server };
+    match ask(&common.runtime.runtime_dir, &request) {
+        Ok(Response::Reset(text)) if common.json => match print_json(&text) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => super::fail(&error),
+        },
+        Ok(Response::Reset(text)) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Ok(_) => super::fail(MISTAKEN),
+        Err(error) => super::fail(&error),
+    }
+}
+
+/// A virtual server's name of one to three words, and that of a real server if one follows.
+fn split(words: &[&str]) -> (Option<String>, Option<String>) {
+    let is_one = |word: &&&str, of: &[&str]| of.iter().any(|one| word.eq_ignore_ascii_case(one));
+    let mut count = 1;
+    count += usize::from(words.first().is_some_and(|it| is_one(&it, &["tcp", "udp", "sctp"])));
+    let last = words.get(count - 1);
+    count += usize::from(last.is_some_and(|it| is_one(&it, &["group", "fwmark", "fwm"])));
+    count += usize::from(words.get(count).is_some_and(|it| is_one(&it, &["ipv6"])));
+    let (names, server) = words.split_at(count.min(words.len()));
+    let joined = |words: &[&str]| (!words.is_empty()).then(|| words.join(" "));
+    (joined(names), joined(server))
 }
 
 /// Names and the weight that follows them.

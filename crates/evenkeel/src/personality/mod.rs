@@ -1,7 +1,8 @@
-//! The names that existing scripts call: linked as `keepalived` or `genhash`, the program takes
-//! that program's command line.
+//! The names that existing scripts call: linked as `keepalived`, `genhash` or `ipvsadm`, the program
+//! takes that program's command line.
 
 pub(crate) mod genhash;
+pub(crate) mod ipvsadm;
 pub(crate) mod keepalived;
 
 use std::ffi::{OsStr, OsString};
@@ -16,6 +17,8 @@ pub(crate) enum Personality {
     Keepalived,
     /// genhash's.
     Genhash,
+    /// ipvsadm's.
+    Ipvsadm,
 }
 
 impl Personality {
@@ -28,6 +31,7 @@ impl Personality {
         match name.and_then(OsStr::to_str) {
             Some("keepalived") if !ours => Personality::Keepalived,
             Some("genhash") => Personality::Genhash,
+            Some("ipvsadm") => Personality::Ipvsadm,
             Some(_) | None => Personality::Evenkeel,
         }
     }
@@ -54,6 +58,7 @@ mod tests {
         assert_eq!(of("keepalived role vrrp"), Personality::Evenkeel);
         assert_eq!(of("/usr/bin/genhash -h"), Personality::Genhash);
         assert_eq!(of("genhash run"), Personality::Genhash);
+        assert_eq!(of("/usr/sbin/ipvsadm"), Personality::Ipvsadm);
         assert_eq!(of("/usr/bin/evenkeel check"), Personality::Evenkeel);
         assert_eq!(of(""), Personality::Evenkeel);
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use model::control::{FromRole, RolePlan, ToRole};
 use model::delta::Layer4Delta;
 use model::diff::{Change, diff};
+use model::layer4::Layer4Plan;
 use model::vrrp::HelperPlan;
 use model::{Plan, Time};
 
@@ -20,8 +21,10 @@ use super::clients::ClientId;
 use super::events::log;
 use super::link::has_work;
 use super::listeners::Listeners;
+use super::manual::{self, Manual};
 use super::saved::Moment;
 use super::surroundings::{self, ReloadFile};
+use super::tables::ByHand;
 use super::{DRAIN_PATIENCE, Leaving, STOP_PATIENCE, Supervisor, wall_clock};
 
 /// How long roles may take to put a Plan in force.
@@ -31,9 +34,23 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const NOTHING_LEFT: &str = "the files define no vrrp_instance, no virtual_server and no frontend \
                             any more; to give everything up, stop Evenkeel";
 
+/// A Plan to put in force, and what it is made of.
+pub(super) struct Next {
+    pub(super) plan: Plan,
+    /// What the files say of layer 4.
+    pub(super) file: Layer4Plan,
+    /// What lies over that.
+    pub(super) manual: Manual,
+    /// It is for somebody who changed something by hand.
+    pub(super) by_hand: Option<ByHand>,
+}
+
 /// A Plan on its way into force.
 pub(super) struct Pending {
     plan: Plan,
+    file: Layer4Plan,
+    manual: Manual,
+    by_hand: Option<ByHand>,
     generation: u64,
     waiting: BTreeSet<Role>,
     errors: Vec<String>,
@@ -54,7 +71,9 @@ impl Supervisor {
         self.listeners.add(missing);
         surroundings::initialise(&plan.vrrp.trackers.files, true);
         self.pipes.note(&plan);
-        self.put(plan, Vec::new(), String::new(), Vec::new(), 0);
+        let file = plan.layer4.clone();
+        let next = Next { plan, file, manual: Manual::default(), by_hand: None };
+        self.put(next, Vec::new(), String::new(), Vec::new(), 0);
         Ok(())
     }
 
@@ -63,7 +82,7 @@ impl Supervisor {
         if self.stop_by.is_some() {
             return self.refuse(clients, Vec::new(), "Evenkeel is stopping\n".into());
         }
-        if self.pending.is_some() || self.one_is_leaving() || self.errand.is_some() {
+        if self.is_busy() {
             self.reload_again.get_or_insert_default().extend(clients);
             return;
         }
@@ -74,14 +93,24 @@ impl Supervisor {
         // Where the configuration in force says; the one just read may not be good.
         self.saved.begin(&self.plan.global, loaded.texts());
         self.saved.plan(&self.plan.global, &self.plan, Moment::Before);
-        let messages = loaded.render(false);
+        let mut messages = loaded.render(false);
         let Some(mut plan) = loaded.plan else {
             tracing::error!("reload refused, the former configuration stays in force:\n{messages}");
             return self.refuse(clients, Vec::new(), messages);
         };
+        let nothing = (plan.is_idle() && !self.options.by_hand).then_some(NOTHING_LEFT);
+        plan.layer4.share(&self.plan.layer4);
+        let file = plan.layer4.clone();
+        let mut manual = self.manual.clone();
+        for text in manual.follow(&file) {
+            tracing::warn!("{text}");
+            messages.push_str(&format!("warning: {text}\n"));
+        }
+        plan.layer4 = manual.over(&file);
         plan.layer4.share(&self.plan.layer4);
         let changes = diff(&self.plan, &plan);
-        let nothing = plan.is_idle().then_some(NOTHING_LEFT);
+        let bounds = manual::bounds(&plan.layer4);
+        let nothing = nothing.or(bounds);
         if let Some(error) = nothing.or_else(|| surroundings::unchangeable(&self.plan, &plan)) {
             tracing::error!("reload refused, the former configuration stays in force: {error}");
             return self.refuse(clients, changes, format!("{messages}error: {error}\n"));
@@ -96,7 +125,8 @@ impl Supervisor {
                 return self.refuse(clients, changes, format!("{messages}error: {error}\n"));
             }
         }
-        self.put(plan, changes, messages, clients, width_before);
+        let next = Next { plan, file, manual, by_hand: None };
+        self.put(next, changes, messages, clients, width_before);
     }
 
     fn refuse(&mut self, clients: Vec<ClientId>, changes: Vec<Change>, messages: String) {
@@ -134,9 +164,9 @@ impl Supervisor {
     }
 
     /// Gives every role its part of a new Plan.
-    fn put(
+    pub(super) fn put(
         &mut self,
-        plan: Plan,
+        next: Next,
         changes: Vec<Change>,
         messages: String,
         clients: Vec<ClientId>,
@@ -144,8 +174,12 @@ impl Supervisor {
     ) {
         let now = edge::clock::now();
         let generation = self.generation + 1;
+        let Next { plan, file, manual, by_hand } = next;
         let mut pending = Pending {
             plan,
+            file,
+            manual,
+            by_hand,
             generation,
             waiting: BTreeSet::new(),
             errors: Vec::new(),
@@ -333,13 +367,17 @@ impl Supervisor {
 
     /// Everyone who asked meanwhile gets the outcome of one reload that begins after asking.
     pub(super) fn reload_for_those_who_wait(&mut self) {
-        if self.pending.is_none()
-            && !self.one_is_leaving()
-            && self.errand.is_none()
+        if !self.is_busy()
             && let Some(clients) = self.reload_again.take()
         {
             self.reload(clients);
         }
+        self.fulfil_wishes();
+    }
+
+    /// Something is under way that has to be over before another Plan comes.
+    pub(super) fn is_busy(&self) -> bool {
+        self.pending.is_some() || self.one_is_leaving() || self.errand.is_some()
     }
 
     /// A role's former process still gives back what a new one of it would take: addresses, pins.
@@ -351,11 +389,12 @@ impl Supervisor {
         let now = edge::clock::now();
         self.generation = pending.generation;
         let former = std::mem::replace(&mut self.plan, pending.plan);
+        (self.file, self.manual) = (pending.file, pending.manual);
         self.pipes.retire(&former, &self.plan);
         self.changes.follow(&former, &self.plan);
         self.reload_time.configure(&self.plan.global);
         self.forget_sessions();
-        if !pending.first {
+        if !pending.first && pending.by_hand.is_none() {
             self.saved.plan(&self.plan.global, &self.plan, Moment::After);
         }
         if let Some(successor) = self.successor.take() {
@@ -390,6 +429,9 @@ impl Supervisor {
             }
             return;
         }
+        if let Some(by_hand) = pending.by_hand {
+            return self.done_by_hand(by_hand);
+        }
         tracing::info!("reloaded: {} changes", pending.changes.len());
         self.finish_reload(pending.clients, true, pending.changes, pending.messages);
     }
@@ -402,7 +444,9 @@ impl Supervisor {
             self.stop();
             return;
         }
-        tracing::error!("reload refused, the former configuration stays in force: {errors}");
+        if pending.by_hand.is_none() {
+            tracing::error!("reload refused, the former configuration stays in force: {errors}");
+        }
         if let Some(mut successor) = self.successor.take() {
             successor.kill();
         }
@@ -434,6 +478,9 @@ impl Supervisor {
         if let Some(proxy) = self.slot(Role::Proxy).running() {
             proxy.listeners.retain(|address| kept.contains(address));
         }
+        if let Some(by_hand) = pending.by_hand {
+            return self.failed_by_hand(by_hand, &errors);
+        }
         let messages = format!("{}error: {errors}\n", pending.messages);
         self.finish_reload(pending.clients, false, pending.changes, messages);
     }
@@ -460,7 +507,8 @@ impl Supervisor {
                     FromRole::Whole { .. }
                     | FromRole::Report { .. }
                     | FromRole::Connections { .. }
-                    | FromRole::Server { .. },
+                    | FromRole::Server { .. }
+                    | FromRole::Zeroed { .. },
                 )) => {}
                 Ok(None) => return,
                 Err(_) => {

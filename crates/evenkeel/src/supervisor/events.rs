@@ -19,6 +19,7 @@ impl Supervisor {
                 self.collect_connections(id, connections, last);
             }
             FromRole::Server { id, result } => self.server_changed(id, result),
+            FromRole::Zeroed { id, error } => self.zeroed(id, error),
             FromRole::Event(event) => self.on_event(role, &event),
         }
     }

@@ -13,6 +13,7 @@ mod habits;
 mod journal;
 mod link;
 mod listeners;
+mod manual;
 mod names;
 mod notify;
 mod reload_time;
@@ -20,8 +21,9 @@ mod report;
 mod saved;
 mod servers;
 mod surroundings;
+mod tables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -30,6 +32,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use edge::signal::Signals;
 use model::control::Runtime;
+use model::layer4::Layer4Plan;
 use model::status::VrrpReport;
 use model::{Plan, Time};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -50,12 +53,14 @@ pub(crate) use habits::Habits;
 use habits::PidFiles;
 use journal::Journal;
 use listeners::Listeners;
+use manual::Manual;
 pub(crate) use notify::Notifier;
 use reload_time::ReloadTime;
 use report::Collecting;
 use saved::Saved;
 use servers::Changes;
 use surroundings::Pipes;
+use tables::Wish;
 
 /// How long roles may take to finish in order after a stop, without `child_wait_time`.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -75,6 +80,8 @@ pub(crate) struct Options {
     pub(crate) background: bool,
     /// What another program's command line asks for.
     pub(crate) habits: Habits,
+    /// The files may define nothing: virtual servers are added by hand.
+    pub(crate) by_hand: bool,
 }
 
 /// A process that finishes: a replaced proxy, or a role no longer needed.
@@ -104,6 +111,12 @@ struct Supervisor {
     last_question: u64,
     /// Changes of real servers at run time.
     changes: Changes,
+    /// What the files say of layer 4. The Plan has what was changed by hand over it.
+    file: Layer4Plan,
+    /// What ipvsadm changed.
+    manual: Manual,
+    /// Changes by hand that wait for something under way.
+    wishes: VecDeque<(ClientId, Wish)>,
     sessions: Sessions,
     journal: Journal,
     last_reload: Option<ReloadOutcome>,
@@ -188,6 +201,9 @@ pub(crate) fn run(
         collecting: BTreeMap::new(),
         last_question: 0,
         changes: Changes::default(),
+        file: Layer4Plan::default(),
+        manual: Manual::default(),
+        wishes: VecDeque::new(),
         sessions: Sessions::default(),
         journal: Journal::default(),
         last_reload: None,

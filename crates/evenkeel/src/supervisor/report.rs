@@ -2,20 +2,23 @@
 
 use std::time::Duration;
 
+use model::Plan;
 use model::Time;
 use model::control::{RoleReport, Scope, ServerRequest, ToRole};
-use model::layer4::VirtualServerId;
+use model::layer4::{ServiceKey, VirtualServerId};
 use model::status::{ConnectionStatus, DirectorReport, HelperReport, ProxyReport, VrrpReport};
 
 use crate::cli::Role;
-use crate::control::{Request, Response, RoleStatus, Status};
+use crate::control::{NOT_NEEDED, Request, Response, RoleStatus, Status};
 use crate::personality::keepalived::Function;
 
 use super::Supervisor;
 use super::child::Phase;
 use super::clients::ClientId;
+use super::manual::NO_SERVICE;
 use super::names;
 use super::servers::{Key, scopes};
+use super::tables::Wish;
 
 /// How long a role may take to answer before the rest is shown without it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -49,6 +52,8 @@ enum Wants {
     Connections(Vec<ConnectionStatus>),
     /// A change of a real server is made.
     Server,
+    /// Counters begin anew.
+    Zero,
     /// One virtual server.
     VirtualServer {
         id: VirtualServerId,
@@ -57,6 +62,8 @@ enum Wants {
     /// These changes, and what the director says of their servers.
     Servers {
         changed: Vec<Key>,
+        /// And what ipvsadm changed.
+        all: bool,
         report: Option<DirectorReport>,
     },
     Dump {
@@ -71,9 +78,19 @@ impl Supervisor {
         match request {
             Request::Reload => self.reload(vec![client]),
             Request::Plan => {
-                let plan = Box::new(self.plan.clone());
-                self.clients.answer(client, &Response::Plan(plan));
+                // What was changed by hand is in no file: a reload leaves it alone.
+                let plan = Plan { layer4: self.file.clone(), ..self.plan.clone() };
+                self.clients.answer(client, &Response::Plan(Box::new(plan)));
             }
+            Request::Tables(orders) => self.wish(client, Wish::Orders(orders.clone())),
+            Request::Reset { virtual_server, server } => {
+                let (virtual_server, server) = (virtual_server.clone(), server.clone());
+                self.wish(client, Wish::Reset { virtual_server, server });
+            }
+            Request::Timeouts => {
+                self.clients.answer(client, &Response::Timeouts(self.plan.layer4.timeouts));
+            }
+            Request::Zero(only) => self.zero(client, *only),
             Request::Status => {
                 let wants = Wants::Status { vrrp: None, director: None, proxy: None };
                 self.ask_roles(Asker::Client(client), &REPORTING, wants, |id| ToRole::Report {
@@ -100,7 +117,8 @@ impl Supervisor {
             Request::Servers { only } => {
                 let changed = self.changed(only.as_ref());
                 let scopes = scopes(&changed);
-                self.ask_for_services(client, Wants::Servers { changed, report: None }, scopes);
+                let wants = Wants::Servers { changed, all: only.is_none(), report: None };
+                self.ask_for_services(client, wants, scopes);
             }
         }
     }
@@ -109,6 +127,25 @@ impl Supervisor {
     fn ask_for_services(&mut self, client: ClientId, wants: Wants, scopes: Vec<Scope>) {
         let question = |id| ToRole::Services { id, scopes: scopes.clone() };
         self.ask_roles(Asker::Client(client), &[Role::Director], wants, question);
+    }
+
+    /// Counters begin anew: of this service, or of all.
+    fn zero(&mut self, client: ClientId, only: Option<ServiceKey>) {
+        let services = self.plan.layer4.virtual_servers.iter().flat_map(|one| &one.services);
+        let known = only.is_none_or(|key| services.into_iter().any(|one| *one == key));
+        let nothing = self.plan.layer4.virtual_servers.is_empty();
+        if !known || nothing {
+            let outcome = if known { Ok(None) } else { Err(NO_SERVICE.to_owned()) };
+            return self.clients.answer(client, &Response::Tables(vec![outcome]));
+        }
+        let (asker, roles) = (Asker::Client(client), [Role::Director]);
+        self.ask_roles(asker, &roles, Wants::Zero, |id| ToRole::Zero { id, only });
+    }
+
+    /// The director did that, or not.
+    pub(super) fn zeroed(&mut self, id: u64, error: Option<String>) {
+        let outcome = error.map_or(Ok(None), Err);
+        self.finish_server_question(id, &Response::Tables(vec![outcome]));
     }
 
     /// Asks the director for a change. Nothing when it does not run.
@@ -179,6 +216,7 @@ impl Supervisor {
             (
                 Wants::Connections(_)
                 | Wants::Server
+                | Wants::Zero
                 | Wants::VirtualServer { .. }
                 | Wants::Servers { .. }
                 | Wants::Status { .. }
@@ -232,18 +270,25 @@ impl Supervisor {
             Wants::Status { vrrp, director, proxy } => {
                 Response::Status(Box::new(self.status(vrrp, director, proxy)))
             }
-            Wants::VirtualServer { report: Some(report), .. } if !report.services.is_empty() => {
+            Wants::VirtualServer { report: Some(mut report), .. }
+                if !report.services.is_empty() =>
+            {
+                self.note_by_hand(&mut report);
                 Response::VirtualServer(Box::new(report))
             }
             Wants::VirtualServer { id, report: Some(_) } => {
                 Response::Failed(format!("the director role does not have {id} yet"))
             }
-            Wants::Server | Wants::VirtualServer { report: None, .. } => {
+            Wants::Server | Wants::Zero | Wants::VirtualServer { report: None, .. } => {
                 Response::Failed("the director role does not answer".into())
             }
-            Wants::Servers { changed, report } => {
+            Wants::Servers { changed, all, report } => {
                 let now = edge::clock::now();
-                Response::Servers(self.changes.listing(now, &changed, report.as_ref()))
+                let mut listing = self.changes.listing(now, &changed, report.as_ref());
+                if all {
+                    listing.extend(self.manual_listing());
+                }
+                Response::Servers(listing)
             }
             Wants::Dump { .. } => return,
         };
@@ -253,9 +298,12 @@ impl Supervisor {
     fn status(
         &mut self,
         vrrp: Option<Box<VrrpReport>>,
-        director: Option<DirectorReport>,
+        mut director: Option<DirectorReport>,
         proxy: Option<ProxyReport>,
     ) -> Status {
+        if let Some(report) = &mut director {
+            self.note_by_hand(report);
+        }
         let now = edge::clock::now();
         let answered = |role| match role {
             // It is not asked.
@@ -274,7 +322,7 @@ impl Supervisor {
                     Phase::Idle | Phase::Waiting(_) => None,
                 },
                 state: match &slot.phase {
-                    Phase::Idle => "not needed".to_owned(),
+                    Phase::Idle => NOT_NEEDED.to_owned(),
                     Phase::Running(_) if answered(slot.role) => "running".to_owned(),
                     Phase::Running(_) => "running, but does not answer".to_owned(),
                     Phase::Waiting(until) => {
@@ -297,6 +345,7 @@ impl Supervisor {
             director,
             proxy,
             alerts: self.alerts.status(),
+            manual: self.manual_changes(),
         }
     }
 }

@@ -53,7 +53,7 @@ struct Change {
 
 /// Whether the server is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Presence {
+pub(super) enum Presence {
     AsFile,
     Added { weight: u32, forwarding: Option<Forwarding> },
     Deleted,
@@ -139,9 +139,33 @@ impl Changes {
         requests
     }
 
+    /// What became of a server that is changed.
+    pub(super) fn presence(&self, key: &Key) -> Option<Presence> {
+        self.in_force.get(key).map(|change| change.presence)
+    }
+
+    /// A change is not in force any more.
+    pub(super) fn forget(&mut self, key: &Key) {
+        self.in_force.remove(key);
+    }
+
+    /// The servers that are changed, of one virtual server, this one of it, or all; and whether they
+    /// were added.
+    pub(super) fn keys(
+        &self,
+        id: Option<&VirtualServerId>,
+        server: Option<Endpoint>,
+    ) -> Vec<(Key, bool)> {
+        let meant = self.in_force.iter().filter(|((of, endpoint), _)| {
+            id.is_none_or(|id| id == of) && server.is_none_or(|server| server == *endpoint)
+        });
+        let added = |change: &Change| matches!(change.presence, Presence::Added { .. });
+        meant.map(|(key, change)| (key.clone(), added(change))).collect()
+    }
+
     /// Real servers of a virtual server of which something is changed, those added and those that
     /// the file lost among them.
-    fn of(&self, id: &VirtualServerId) -> Vec<Endpoint> {
+    pub(super) fn of(&self, id: &VirtualServerId) -> Vec<Endpoint> {
         self.in_force.keys().filter(|(of, _)| of == id).map(|(_, server)| *server).collect()
     }
 

@@ -12,6 +12,7 @@ mod duties;
 mod events;
 mod genhash;
 mod helper_and_vrrp;
+mod ipvsadm;
 mod lab;
 mod language;
 mod limits;

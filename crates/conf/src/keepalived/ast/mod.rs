@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use model::layer4::TlsFiles;
+use model::layer4::{Timeouts, TlsFiles};
 use model::plan;
 use model::vrrp::{Command, LinkDelay, User};
 
@@ -77,6 +77,8 @@ pub(crate) struct Global {
     pub(crate) default_reload_file: bool,
     /// `checker_log_all_failures`
     pub(crate) log_all_failures: bool,
+    /// `lvs_timeouts`
+    pub(crate) timeouts: Timeouts,
     /// `rs_init_notifies`
     pub(crate) init_notifies: bool,
     /// What instances that say nothing use.

@@ -51,8 +51,3 @@ pub(super) const DBUS: &[KeywordRow] = refused![&[GLOBAL], "remove it; use `even
 pub(super) const SYNC: &[KeywordRow] = refused![&[GLOBAL], "remove it; after a failover clients open their connections anew";
     "lvs_sync_daemon": "Synchronises connections between directors.",
 ];
-
-#[rustfmt::skip]
-pub(super) const TIMEOUTS: &[KeywordRow] = refused![&[GLOBAL], "remove it; connections that nobody uses are forgotten as IPVS does by default: TCP after 900 s, with FIN 120 s, UDP 300 s";
-    "lvs_timeouts": "IPVS timeouts.",
-];

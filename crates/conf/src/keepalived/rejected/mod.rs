@@ -26,7 +26,6 @@ pub(crate) static TABLES: &[&[KeywordRow]] = &[
     global::DBUS,
     newer::ROWS,
     global::SYNC,
-    global::TIMEOUTS,
     vrrp::BEHAVIOUR,
     vrrp::GROUPS,
     servers::SCHEDULING,

@@ -6,8 +6,11 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::super::layout::{RawLoad, RawStats};
 use super::super::object::Maps;
-use super::TableState;
-use crate::DestinationLoad;
+use super::{TableState, write};
+use crate::{DestinationLoad, EngineError};
+
+/// How often zeros are written before a processor that counts meanwhile has its way.
+const ZERO_ATTEMPTS: usize = 8;
 
 impl TableState {
     pub(crate) fn load(&self, maps: &Maps, key: ServiceKey, at: Endpoint) -> DestinationLoad {
@@ -21,6 +24,34 @@ impl TableState {
         }
     }
 
+    pub(crate) fn destination_counters(
+        &self,
+        maps: &Maps,
+        key: ServiceKey,
+        at: Endpoint,
+    ) -> Counters {
+        self.index_of(key, at).map_or_else(Counters::default, |index| read_counters(maps, index))
+    }
+
+    /// Counts anew: destinations of this service, or all.
+    pub(crate) fn zero(
+        &mut self,
+        maps: &Maps,
+        only: Option<ServiceKey>,
+    ) -> Result<(), EngineError> {
+        let meant = |key: &ServiceKey| only.is_none_or(|only| only == *key);
+        for (key, service) in &mut self.services {
+            if meant(key) {
+                service.retained = Counters::default();
+            }
+        }
+        let destinations = self.destinations.iter().filter(|(_, slot)| meant(&slot.service));
+        for (index, _) in destinations {
+            zero(maps, *index)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn service_counters(&self, maps: &Maps, key: ServiceKey) -> Counters {
         let mut sum = self.services.get(&key).map(|slot| slot.retained).unwrap_or_default();
         for (index, _) in self.destinations.iter().filter(|(_, slot)| slot.service == key) {
@@ -28,6 +59,20 @@ impl TableState {
         }
         sum
     }
+}
+
+/// Writes zeros. A processor that was just then adding to its counters writes the old ones back:
+/// that shows, and is done again.
+fn zero(maps: &Maps, index: u32) -> Result<(), EngineError> {
+    let zeros = vec![0; maps.statistics.value_size()];
+    for _ in 0..ZERO_ATTEMPTS {
+        let former = read_counters(maps, index).packets_in;
+        maps.statistics.update(index.as_bytes(), &zeros).map_err(write("statistics"))?;
+        if former == 0 || read_counters(maps, index).packets_in < former {
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn read_load(maps: &Maps, index: u32) -> RawLoad {

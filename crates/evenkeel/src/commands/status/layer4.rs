@@ -95,6 +95,9 @@ fn service_lines(text: &mut String, service: &ServiceStatus, paint: Paint, wide:
         };
         notes.push(format!("sorry server {} {state}{connections}", sorry.endpoint));
     }
+    if let Some(changed) = &service.changed {
+        notes.push(paint.heading(&format!("{changed} by ipvsadm")));
+    }
     if service.suspended {
         notes.push("checks pause: its address is elsewhere".to_owned());
     }
@@ -219,6 +222,9 @@ mod tests {
             active: 4,
             inactive: 1,
             templates: 0,
+            upper_threshold: 0,
+            lower_threshold: 0,
+            rates: Default::default(),
             counters: Counters::default(),
         }
     }
@@ -242,6 +248,8 @@ mod tests {
                 inactive: 0,
             }),
             suspended: false,
+            rates: Default::default(),
+            changed: None,
             counters: Counters::default(),
             servers,
         };

@@ -120,6 +120,17 @@ fn screen(status: &Status, paint: Paint, verbose: bool) -> String {
             mails.sent, mails.waiting, mails.failed, mails.dropped
         );
     }
+    // What is not there any more, and what has no line of its own.
+    for change in status.manual.iter().filter(|one| one.server.is_none()) {
+        let what = &change.change;
+        let _ = match change.virtual_server.as_str() {
+            "" => writeln!(text, "{}: {what}", paint.heading("by ipvsadm")),
+            name if what == "deleted" => {
+                writeln!(text, "{}: {name} is deleted", paint.heading("by ipvsadm"))
+            }
+            _ => Ok(()),
+        };
+    }
     if let Some(report) = &status.vrrp {
         vrrp::show(&mut text, report, paint);
     }

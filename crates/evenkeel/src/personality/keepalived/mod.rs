@@ -206,6 +206,7 @@ fn settings(options: &Options, files: Files) -> Settings {
             // /tmp, or where TMPDIR says.
             dumps: Some(std::env::temp_dir()),
         },
+        by_hand: false,
     }
 }
 

@@ -10,6 +10,7 @@ mod follow;
 mod forwarding;
 mod health;
 mod outside;
+mod rates;
 mod report;
 mod tables;
 
@@ -145,6 +146,7 @@ impl Director {
             self.handle_outside(now)?;
             self.follow(now)?;
             self.tables.handle_timeout(now, ENGINE_BUDGET, || self.health.wanted());
+            self.tables.estimate(now);
             let heard = events.iter().any(|event| event.token == CHANNEL);
             let end = if heard { self.handle_channel(now)? } else { None };
             self.follow(now)?;
@@ -167,6 +169,7 @@ impl Director {
         self.probes
             .next_deadline()
             .min(self.tables.next_deadline())
+            .min(self.tables.next_estimate())
             .min(self.health.next_deadline())
             .min(self.outside.next_deadline())
     }
@@ -205,6 +208,10 @@ impl Director {
                     let result = self.health.handle_request(now, &request);
                     self.say(&FromRole::Server { id, result })?;
                 }
+                ToRole::Zero { id, only } => {
+                    let error = self.tables.zero(only).err();
+                    self.say(&FromRole::Zeroed { id, error })?;
+                }
                 ToRole::Changes(requests) => self.changes = requests,
                 ToRole::Bfd { name, up } => self.handle_bfd(now, name, up),
                 // Between the vrrp and helper roles only.
@@ -240,6 +247,7 @@ impl Director {
         let (wanted, former) = (|| next.wanted(), || self.health.wanted());
         let interfaces = addresses::arrivals(next.plan(), self.addresses.as_mut());
         self.tables.change(now, &interfaces, &changes, wanted, former)?;
+        self.tables.set_timeouts(next.plan().timeouts);
         self.health = next;
         for begun in self.health.take_begun() {
             self.begin(now, &begun);

@@ -10,6 +10,7 @@ use model::layer4::{Endpoint, ServiceKey, VirtualServer, VirtualServerId};
 use model::status::{CheckerStatus, DirectorReport, RealServerStatus, ServiceStatus, SorryStatus};
 
 use super::health::{CheckerId, Health, Server, Service, Tracked};
+use super::rates::Rates;
 use super::tables::TableKeeper;
 use crate::probes::ProbeSet;
 
@@ -18,6 +19,7 @@ use crate::probes::ProbeSet;
 struct View<'a> {
     now: Time,
     probes: &'a ProbeSet<CheckerId>,
+    rates: &'a Rates,
     engine: Option<&'a dyn Engine>,
 }
 
@@ -30,7 +32,7 @@ pub(super) fn report(
     scopes: Option<&[Scope]>,
 ) -> DirectorReport {
     let engine = tables.engine();
-    let view = View { now, probes, engine };
+    let view = View { now, probes, rates: tables.rates(), engine };
     let scopes: Option<HashMap<&VirtualServerId, &Scope>> =
         scopes.map(|scopes| scopes.iter().map(|scope| (&scope.virtual_server, scope)).collect());
     let services = health.services().filter_map(|(plan, state)| match &scopes {
@@ -46,6 +48,7 @@ pub(super) fn report(
         adopted: engine.is_some_and(Engine::adopted),
         services: services.collect(),
         data_plane: engine.map_or_else(Vec::new, Engine::data_plane),
+        timeouts: health.plan().timeouts,
     }
 }
 
@@ -85,6 +88,8 @@ impl View<'_> {
             sorry,
             suspended: state.suspended,
             counters,
+            rates: self.rates.of_service(&key, present.keys().copied()),
+            changed: None,
             servers,
         }
     }
@@ -126,7 +131,10 @@ impl View<'_> {
             active: load.active,
             inactive: load.inactive,
             templates: load.templates,
+            upper_threshold: real_server.upper_threshold,
+            lower_threshold: real_server.lower_threshold,
             counters: load.counters,
+            rates: self.rates.of_destination(&key, real_server.endpoint),
         }
     }
 

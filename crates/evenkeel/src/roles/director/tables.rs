@@ -17,8 +17,10 @@ use director::{Engine, EngineError, TableChange, Tables, diff};
 use edge::poll::{Interest, Poll};
 use model::Time;
 use model::control::Runtime;
-use model::layer4::Layer4Plan;
+use model::layer4::{Layer4Plan, ServiceKey, Timeouts};
 use model::status::ConnectionStatus;
+
+use super::rates::Rates;
 
 /// After a change that the engine refused, the tables are compared again this much later.
 const REPAIR_AFTER: Duration = Duration::from_secs(1);
@@ -35,6 +37,7 @@ pub(super) struct TableKeeper {
     repair_at: Option<Time>,
     /// Descriptors of the engine as they are registered.
     registered: Vec<RawFd>,
+    rates: Rates,
     log: VecDeque<(u8, String)>,
 }
 
@@ -50,6 +53,23 @@ impl TableKeeper {
             // If there is no thread to be had, it is loaded when it is wanted.
             self.opening = loader.spawn(move || open_engine(&runtime)).ok();
         }
+    }
+
+    /// When [`estimate`](Self::estimate) is due.
+    pub(super) fn next_estimate(&self) -> Time {
+        self.engine.as_ref().map_or(Time::NEVER, |_| self.rates.next_deadline())
+    }
+
+    /// Goes on with the estimates of what is counted per second.
+    pub(super) fn estimate(&mut self, now: Time) {
+        if let Some(engine) = &self.engine {
+            self.rates.handle_timeout(now, engine.as_ref());
+        }
+    }
+
+    /// What is counted per second.
+    pub(super) fn rates(&self) -> &Rates {
+        &self.rates
     }
 
     pub(super) fn engine(&self) -> Option<&dyn Engine> {
@@ -110,6 +130,20 @@ impl TableKeeper {
             self.stop()?;
         }
         Ok(())
+    }
+
+    /// Connections without a packet for so long are forgotten.
+    pub(super) fn set_timeouts(&mut self, timeouts: Timeouts) {
+        let Some(engine) = &mut self.engine else { return };
+        if let Err(error) = engine.set_timeouts(timeouts) {
+            self.note(3, format!("the time-outs could not be set: {error}"));
+        }
+    }
+
+    /// Counts anew: of this service, or of all.
+    pub(super) fn zero(&mut self, only: Option<ServiceKey>) -> Result<(), String> {
+        let Some(engine) = &mut self.engine else { return Ok(()) };
+        engine.zero(only).map_err(|error| error.to_string())
     }
 
     /// Clients' packets are expected on these interfaces too.

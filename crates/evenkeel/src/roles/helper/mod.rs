@@ -301,6 +301,7 @@ impl Helper {
                 ToRole::Services { .. }
                 | ToRole::Connections { .. }
                 | ToRole::Server { .. }
+                | ToRole::Zero { .. }
                 | ToRole::Changes(_)
                 | ToRole::Bfd { .. } => {}
                 ToRole::Stop | ToRole::Leave => return Ok(Some(End::Stop)),

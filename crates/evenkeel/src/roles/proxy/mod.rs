@@ -108,6 +108,7 @@ impl Driver {
                 ToRole::Services { .. }
                 | ToRole::Link
                 | ToRole::Server { .. }
+                | ToRole::Zero { .. }
                 | ToRole::Changes(_)
                 | ToRole::Bfd { .. } => {}
                 ToRole::Stop | ToRole::Leave => return Ok(true),

@@ -87,6 +87,18 @@ impl Engine for Memory {
     fn service_counters(&self, _: ServiceKey) -> Counters {
         Counters::default()
     }
+    fn destination_counters(&self, _: ServiceKey, _: Endpoint) -> Counters {
+        Counters::default()
+    }
+
+    fn zero(&mut self, _: Option<ServiceKey>) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn set_timeouts(&mut self, _: Timeouts) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     fn interfaces(&self) -> Vec<String> {
         Vec::new()
     }

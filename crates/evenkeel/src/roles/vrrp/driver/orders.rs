@@ -60,6 +60,7 @@ impl Driver {
             }
             ToRole::Services { .. }
             | ToRole::Server { .. }
+            | ToRole::Zero { .. }
             | ToRole::Changes(_)
             | ToRole::Bfd { .. } => {}
             // For the director only: nothing to list here.
