@@ -53,12 +53,15 @@ choose_persistent(struct conn_request *request, const struct conn_key *key,
 		request->destination = schedule(service, key);
 		if (request->destination == NOBODY)
 			return;
+		tell(STEP_template_new, request->destination);
 		request->key = *template_key;
 		request->state = TEMPLATE;
 		request->timeout = seconds;
 		conn_create(request);
 		/* Another processor's, perhaps; without room for one this time without. */
 		conn_use_template(template_key, request->now, seconds, &request->lead);
+	} else {
+		tell(STEP_template_led, request->destination);
 	}
 }
 
@@ -164,6 +167,7 @@ handle_new(const struct conn_key *key, const struct service *service, __u32 now,
 	if (!key || !service || !draft)
 		return TO_DO(drop(COUNT_dropped_race));
 	request = &draft->request;
+	tell(STEP_service_found, service->index);
 	if (!gate_is_open(key->to))
 		return TO_DO(pass(COUNT_passed_gate_closed));
 	if (!is_opening(about))
@@ -180,6 +184,7 @@ handle_new(const struct conn_key *key, const struct service *service, __u32 now,
 		choose_persistent(request, key, &draft->template_key, service);
 	} else {
 		request->destination = schedule(service, key);
+		tell(STEP_scheduled, request->destination);
 	}
 	if (request->destination == NOBODY)
 		return TO_DO(drop(COUNT_dropped_no_destination));
@@ -190,6 +195,7 @@ handle_new(const struct conn_key *key, const struct service *service, __u32 now,
 	request->state = about & ABOUT_TCP ? SYN_RECV : UDP_FLOW;
 	switch (conn_create(request)) {
 	case CREATED:
+		tell(STEP_connection_created, request->destination);
 		account_in(request->destination, bytes, 1);
 		return TO(request->destination, server->forwarding);
 	case CREATED_ELSEWHERE:
@@ -203,6 +209,7 @@ handle_new(const struct conn_key *key, const struct service *service, __u32 now,
 	case CREATE_CLASH:
 		return TO_DO(drop(COUNT_dropped_port_clash));
 	case CREATE_FULL:
+		tell(STEP_connection_has_no_room, 0);
 		conn_set_stateless(key);
 		return WITHOUT_ENTRY;
 	case CREATE_OPEN:
@@ -219,8 +226,11 @@ __noinline int handle_known(const struct conn_key *key, __u32 now, __u32 about)
 	struct conn conn;
 	int is_syn = (flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 
-	if (!key || !conn_find(key, &conn))
+	if (!key || !conn_find(key, &conn)) {
+		tell(STEP_connection_unknown, 0);
 		return TO_NOBODY;
+	}
+	tell(STEP_connection_known, conn.destination | (__u64)conn.state << 32);
 	if (!gate_is_open(key->to))
 		return TO_DO(pass(COUNT_passed_gate_closed));
 	/* The server left: who starts over gets another one, and so does UDP. */
@@ -228,6 +238,7 @@ __noinline int handle_known(const struct conn_key *key, __u32 now, __u32 about)
 		return TO_DO(drop(COUNT_dropped_server_removed));
 	if (!is_available(conn.server) || conn_expired(&conn, now) ||
 	    (is_syn && (conn.state == TIME_WAIT || conn.state == CLOSE))) {
+		tell(STEP_connection_over, conn.destination);
 		conn_remove(&conn);
 		return TO_NOBODY;
 	}
@@ -296,6 +307,7 @@ static __always_inline int answer_to_client(frame_t *ctx, struct packet *packet,
 
 	if (!conn_find_answer(key, &conn))
 		return OPENS_CONNECTION;
+	tell(STEP_answer_known, conn.destination | (__u64)conn.state << 32);
 	if (packet->is_tcp)
 		conn_step(&conn, FROM_SERVER, packet->tcp_flags);
 	conn_touch(&conn, now);
@@ -410,7 +422,10 @@ static __always_inline int open_connection(frame_t *ctx)
 	if (action == NO_SERVICE) {
 		/* A SYN may be an answer still: nobody looked yet. */
 		verdict = segment_that_answers(ctx, 1);
-		return verdict == OPENS_CONNECTION ? pass_unknown(COUNT_passed_not_ours) : verdict;
+		if (verdict != OPENS_CONNECTION)
+			return verdict;
+		tell(STEP_service_unknown, 0);
+		return pass_unknown(COUNT_passed_not_ours);
 	}
 	if (action == WITHOUT_ENTRY)
 		action = segment_without_entry(ctx);

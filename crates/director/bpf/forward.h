@@ -82,12 +82,26 @@ too_big(struct packet *packet, const struct target *target, __u16 mtu)
 	return pass(COUNT_passed_to_fragment);
 }
 
+/* How it found the way to the server. */
+static __always_inline void tell_way(long found, const struct way *way)
+{
+	switch (found) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+		return tell(STEP_way_known, way->ifindex);
+	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
+		return tell(STEP_way_too_narrow, way->mtu);
+	default:
+		return tell(STEP_way_unknown, found);
+	}
+}
+
 /* A packet of a client, to the server its connection has. XDP's verdict, or what go_on() is to do. */
 static __always_inline int
 send_to_server(frame_t *ctx, struct packet *packet, const struct target *target,
 	       const struct destination *destination)
 {
 	struct way way;
+	long found;
 
 	if (packet->is_first)
 		leave_trail(packet, target, TO_SERVER);
@@ -98,7 +112,9 @@ send_to_server(frame_t *ctx, struct packet *packet, const struct target *target,
 	}
 	if (header_hops(packet->ip) <= 1)
 		return expired(packet);
-	switch (way_to_server(ctx, packet, target, destination, &way)) {
+	found = way_to_server(ctx, packet, target, destination, &way);
+	tell_way(found, &way);
+	switch (found) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 		break;
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
@@ -147,6 +163,7 @@ send_to_client(frame_t *ctx, struct packet *packet, const struct target *target)
 	default:
 		return pass(COUNT_passed_to_resolve);
 	}
+	tell(STEP_way_known, found.ifindex);
 	account_out(target->destination, packet->bytes);
 	rewrite_source(packet, target->address, target->port);
 	decrement_ttl(packet);

@@ -6,6 +6,8 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 
+#include "tell.h"
+
 typedef struct xdp_md frame_t;
 
 static __always_inline void *frame_data(const frame_t *frame)
@@ -21,7 +23,7 @@ static __always_inline void *frame_end(const frame_t *frame)
 /* The interface that it came in by. */
 static __always_inline __u32 frame_ingress(const frame_t *frame)
 {
-	return frame->ingress_ifindex;
+	return explaining ? explained_ifindex : frame->ingress_ifindex;
 }
 
 #endif

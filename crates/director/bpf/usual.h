@@ -33,6 +33,8 @@ static __noinline int handle_usual(frame_t *ctx)
 
 	if (parse(&packet, frame_data(ctx), frame_end(ctx)) != PARSED)
 		return NO_SEGMENT;
+	if (explaining)
+		return UNUSUAL; /* the whole of it tells its steps */
 	if (packet.is_first || header_hops(packet.ip) <= 1 ||
 	    packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) || !is_for_us(ctx, &packet))
 		return UNUSUAL;

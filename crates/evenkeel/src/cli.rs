@@ -46,6 +46,8 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
         words: Vec<OsString>,
     },
+    /// Say what the data plane would do with a packet, step by step.
+    Explain(crate::commands::explain::ExplainArgs),
     /// Rehearse the configuration, failover included, in network namespaces on this machine.
     Lab(crate::commands::lab::LabArgs),
     /// Print the MD5 digest of a page, for HTTP_GET and SSL_GET: genhash's command line.

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Server(args) => commands::server::server(&args),
         Command::Events(args) => commands::events::events(&args),
         Command::Ipvsadm { words } => personality::ipvsadm::run("evenkeel ipvsadm", &words),
+        Command::Explain(args) => commands::explain::explain_what(&args),
         Command::Lab(args) => commands::lab::lab(&args),
         Command::Genhash { words } => personality::genhash::run("evenkeel genhash", &words),
         Command::Help { topic } => commands::help::help(&topic),

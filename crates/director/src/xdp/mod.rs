@@ -4,6 +4,7 @@
 //! maps. A director that dies leaves forwarding running; the next one takes the maps over, gives
 //! the links its own program and goes on.
 
+pub mod explain;
 mod handover;
 mod layout;
 mod list;

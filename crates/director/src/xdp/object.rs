@@ -32,10 +32,10 @@ use crate::variant::{OBJECT, OBJECT6};
 /// The counters' names: the very file the programs are compiled with.
 const COUNTERS: &str = include_str!("../../bpf/counters.h");
 
-const FORWARD: &str = "evenkeel_xdp";
+pub(crate) const FORWARD: &str = "evenkeel_xdp";
 const REWRITE: &str = "evenkeel_tc";
 const REAP: &str = "evenkeel_reap";
-const TAKE: &str = "evenkeel_take";
+pub(crate) const TAKE: &str = "evenkeel_take";
 /// Directory of the pinned links.
 pub(crate) const LINKS: &str = "links";
 /// Program arrays by which IPv4's programs reach IPv6's: of which program, and the map.
@@ -191,7 +191,7 @@ fn errno(error: &ProgramError) -> Option<i32> {
 }
 
 /// The verifier gives up with EAGAIN when the process is disturbed meanwhile.
-fn load_patiently(
+pub(crate) fn load_patiently(
     name: &str,
     mut load: impl FnMut() -> Result<(), ProgramError>,
 ) -> Result<(), EngineError> {
@@ -464,7 +464,17 @@ impl Object {
 
     /// Names of the counters, in the order of their map.
     pub(crate) fn counter_names() -> impl Iterator<Item = &'static str> {
-        COUNTERS.lines().filter_map(|line| line.strip_prefix("COUNTER(")?.split(')').next())
+        Object::counters_explained().map(|(name, _)| name)
+    }
+
+    /// The counters, each with what it means, where its name does not say it.
+    pub(crate) fn counters_explained() -> impl Iterator<Item = (&'static str, &'static str)> {
+        let counters = COUNTERS.lines().filter_map(|line| line.strip_prefix("COUNTER("));
+        counters.map(|line| {
+            let (name, rest) = line.split_once(')').unwrap_or((line, ""));
+            let rest = rest.trim().trim_start_matches("/*").trim_end_matches("*/").trim();
+            (name, rest)
+        })
     }
 
     /// Removes maps of other layouts: nobody needs them any more.
@@ -537,18 +547,14 @@ fn load_family(
     let directory = pins.join(LAYOUT);
     let geometry = Geometry::of(family, &directory, connections_max)
         .map_err(EngineError::system("the connection table"))?;
-    let (object, relayed) = match family {
-        Family::Ipv4 => (OBJECT, "relayed"),
-        Family::Ipv6 => (OBJECT6, "relayed6"),
-    };
     let mut ebpf = EbpfLoader::new()
         .default_map_pin_directory(&directory)
         .map_pin_path("gate", pins.join(GATE_NAME))
         .map_max_entries(table_name(family), geometry.buckets())
-        .map_max_entries(relayed, if takes_over { RELAYED_MAX } else { 1 })
+        .map_max_entries(relayed_name(family), if takes_over { RELAYED_MAX } else { 1 })
         .override_global("buckets_log2", &geometry.buckets_log2, true)
         .override_global("hash_seed", &geometry.seed, true)
-        .load(object)
+        .load(object_of(family))
         .map_err(|error| bpf_error("load the BPF object", &error))?;
     for name in [FORWARD, REAP, TAKE] {
         let program: &mut Xdp = program(&mut ebpf, name);
@@ -559,8 +565,24 @@ fn load_family(
     Ok(ebpf)
 }
 
+/// The object of a family.
+pub(crate) const fn object_of(family: Family) -> &'static [u8] {
+    match family {
+        Family::Ipv4 => OBJECT,
+        Family::Ipv6 => OBJECT6,
+    }
+}
+
+/// The map in which a family's program notes whose connections another layout's opened.
+pub(crate) const fn relayed_name(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "relayed",
+        Family::Ipv6 => "relayed6",
+    }
+}
+
 /// A program of the object, which has exactly those named at the top of this file.
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut P
+pub(crate) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> &'a mut P
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program>,
 {

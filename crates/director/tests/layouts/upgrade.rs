@@ -139,58 +139,21 @@ fn wait_until_over(world: &World, layout: Layout) {
     }
 }
 
-/// Counters of everybody's kernel, summed.
-fn counters(world: &World, protocol: &str, names: &[&str]) -> u64 {
+/// What the kernel lost, and what it had to say twice.
+fn losses(world: &World) -> u64 {
     let everybody = world.servers.iter().chain([&world.client]);
-    let of = |namespace| -> u64 {
-        names.iter().map(|name| World::counter(namespace, protocol, name)).sum()
+    let of = |namespace| {
+        World::counter(namespace, "Tcp:", "RetransSegs")
+            + World::counter(namespace, "Tcp:", "OutRsts")
+            + World::counter(namespace, "Tcp:", "EstabResets")
+            + World::counter(namespace, "Udp:", "RcvbufErrors")
     };
     everybody.map(of).sum()
-}
-
-/// What the kernel lost, and segments that were sent again because they had not come: a busy
-/// machine also repeats some that are only late, which the receiver then says it had.
-fn losses(world: &World) -> u64 {
-    let again = counters(world, "Tcp:", &["RetransSegs"]);
-    let twice = counters(world, "TcpExt:", &["TCPDSACKOldSent", "TCPDSACKOfoSent"]);
-    let others = counters(world, "Tcp:", &["OutRsts", "EstabResets", "AttemptFails"]);
-    again.saturating_sub(twice) + others + counters(world, "Udp:", &["RcvbufErrors"])
 }
 
 fn is_whole(account: &Account) {
     assert_eq!(account.failures.len(), 0, "{account:?}");
     assert_eq!((account.answered, account.strayed), (account.sent, 0), "{account:?}");
-}
-
-#[test]
-fn a_director_killed_at_any_moment_of_it_is_followed_by_one_that_goes_on() {
-    let Some(world) = World::new("l4kills", Forwarding::Nat) else { return };
-    serve(&world);
-    let first = Director::start(&world, Layout::Plain);
-    let traffic = Traffic::start(&world);
-    thread::sleep(Duration::from_millis(500));
-    let before = losses(&world);
-    first.kill();
-    let mut there = Layout::Plain;
-    for step in 0..10u64 {
-        // Twice the same layout, then the other one; at last both at once were being left.
-        if step % 2 == 0 {
-            there = if there == Layout::Plain { Layout::Padded } else { Layout::Plain };
-        }
-        let next = Director::start(&world, there);
-        thread::sleep(Duration::from_millis(step * 397 % 1100));
-        next.kill();
-    }
-    let last = Director::start(&world, there);
-    wait_until_over(&world, there);
-    let accounts = traffic.end();
-    println!("{accounts:?}");
-    accounts.iter().for_each(is_whole);
-    assert_eq!(losses(&world) - before, 0, "sent again, reset, full buffers");
-    for (counted, listed) in last.kill() {
-        assert!(listed > 20, "{listed}");
-        assert_eq!(counted, listed);
-    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod cells;
 mod drill;
 mod errors;
 mod expiry;
+mod explain;
 mod forwarding;
 mod fragments;
 mod frame;

@@ -11,7 +11,7 @@ use super::super::object::Object;
 use super::source::FoundConnection;
 
 /// Records of one run of the program.
-pub(super) const TAKE_MAX: usize = 32;
+pub(crate) const TAKE_MAX: usize = 32;
 
 const TEMPLATE: u8 = 1;
 const THROUGH: u8 = 2;
@@ -20,7 +20,7 @@ const CHANGED: u8 = 4;
 /// One connection or template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoBytes, Immutable)]
 #[repr(C)]
-pub(super) struct Arrival {
+pub(crate) struct Arrival {
     client: [u8; 16],
     address: [u8; 16],
     template_client: [u8; 16],
@@ -40,7 +40,7 @@ pub(super) struct Arrival {
 impl Arrival {
     /// What was found, going to a destination here, last seen so many ticks ago; of a template,
     /// its time is over in so many seconds.
-    pub(super) fn new(
+    pub(crate) fn new(
         found: &FoundConnection,
         destination: u32,
         service: u32,
@@ -65,16 +65,24 @@ impl Arrival {
     }
 
     /// The same, made through a template.
-    pub(super) fn through(self, template: &FoundConnection) -> Arrival {
+    pub(crate) fn through(self, template: &FoundConnection) -> Arrival {
         let template_client = wide(template.client);
         let template_port = template.port.into();
         Arrival { template_client, template_port, flags: self.flags | THROUGH, ..self }
     }
 
     /// It arrived like this, and is in another state by now.
-    pub(super) fn changed_to(self, state: u8) -> Arrival {
+    pub(crate) fn changed_to(self, state: u8) -> Arrival {
         Arrival { state, flags: CHANGED, ..self }
     }
+}
+
+/// The packet by which the program gets to know them: [`TAKE_MAX`] at most.
+pub(crate) fn packet_of(arrivals: &[Arrival]) -> Vec<u8> {
+    let mut packet = vec![0; 12];
+    packet.extend_from_slice((arrivals.len() as u32).as_bytes());
+    packet.extend_from_slice(arrivals.as_bytes());
+    packet
 }
 
 /// Lets the program take those that arrive, and empties the list. How many are here now.
@@ -83,9 +91,7 @@ pub(super) fn take(
     family: Family,
     arrivals: &mut Vec<Arrival>,
 ) -> io::Result<usize> {
-    let mut packet = vec![0; 12];
-    packet.extend_from_slice((arrivals.len() as u32).as_bytes());
-    packet.extend_from_slice(arrivals.as_slice().as_bytes());
+    let packet = packet_of(arrivals);
     arrivals.clear();
     Ok(object.take(family, &packet)?.action as usize)
 }

@@ -29,10 +29,12 @@ use edge::{bpf_programs, clock};
 use model::Time;
 use model::vrrp::Family;
 
-use self::arrivals::{Arrival, TAKE_MAX, take};
+use self::arrivals::take;
+pub(super) use self::arrivals::{Arrival, TAKE_MAX, packet_of};
 pub(super) use self::ours::manifest as our_manifest;
-use self::source::{FoundConnection, Source};
-pub(super) use self::source::{FoundDestination, FoundService, write_manifest};
+pub(super) use self::source::{
+    FoundConnection, FoundDestination, FoundService, Source, write_manifest,
+};
 use super::layout::LAYOUT;
 use super::object::{LINKS, Object};
 use super::slots::TICK_SHIFT;
