@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 
-use director::Engine;
 use director::xdp::explain::{Explanation, PacketFate, Question, explain};
-use model::layer4::{Forwarding, Protocol, Scheduler};
+use director::{Destination, Engine, TableChange};
+use model::layer4::{Endpoint, Forwarding, Protocol, Scheduler, ServiceKey};
 
-use crate::bed::{Bed, CLIENT, VIRTUAL, endpoint, persistence, service, with_bed};
+use crate::bed::{
+    Bed, CLIENT, THERE, THERE_MAC, VIRTUAL, endpoint, persistence, server_mac, service, with_bed,
+};
 use crate::frame::{ACK, SYN};
 
 fn question(from_port: u16, flags: u8) -> Question {
@@ -125,5 +127,30 @@ fn an_interface_that_takes_no_part_or_is_not_there_is_told() {
         assert_eq!(error.to_string(), "there is no interface eth9");
         let error = explain(&bed.pins.join("none"), &question(1, SYN), None).unwrap_err();
         assert!(error.to_string().starts_with("no data plane"), "{error}");
+    });
+}
+
+#[test]
+fn ipv6_is_explained_like_ipv4() {
+    with_bed(|bed| {
+        let address = "2001:db8:2::1".parse().unwrap();
+        let key = ServiceKey::Address { address, port: 53, protocol: Protocol::Udp };
+        bed.add_service(key, Scheduler::SourceHashing(Default::default()), None);
+        let endpoint = Endpoint { address: "2001:db8:1::1".parse().unwrap(), port: 5353 };
+        let destination = Destination::new(endpoint, 1, Forwarding::Nat);
+        bed.engine.apply(&[TableChange::AddDestination(key, destination)]).unwrap();
+        bed.engine.test_next_hop(key, endpoint, THERE, server_mac(1), THERE_MAC).unwrap();
+        let question = Question {
+            from: "[2001:db8:51::7]:1000".parse().unwrap(),
+            to: "[2001:db8:2::1]:53".parse().unwrap(),
+            protocol: Protocol::Udp,
+            flags: 0,
+        };
+        let told = ask(bed, &question);
+        assert_eq!(told.fate, PacketFate::Forwarded, "{told:?}");
+        assert!(told.steps[2].starts_with("sh chooses [2001:db8:1::1]:5353 (NAT)"), "{told:?}");
+        let goes = "UDP [2001:db8:51::7]:1000 -> [2001:db8:1::1]:5353, 63 hops left";
+        assert_eq!(told.packet.last().unwrap(), goes);
+        assert_eq!(bed.connections().len(), 0);
     });
 }
