@@ -166,7 +166,7 @@ impl Segment {
         let last = upper.len().div_ceil(room) - 1;
         let piece = |(number, bytes): (usize, &[u8])| {
             let (offset, more) = ((number * room) as u16, number < last);
-            let flags = offset / 8 | if more { 0x2000 } else { 0 };
+            let flags = (offset / 8) | if more { 0x2000 } else { 0 };
             let header = Header { flags, piece: Some((offset, more)), ..self.header() };
             header.before(bytes)
         };
