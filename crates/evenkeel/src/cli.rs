@@ -155,6 +155,10 @@ pub(crate) struct RunArgs {
     /// on the command line none are read.
     #[arg(long)]
     pub(crate) by_hand: bool,
+    /// The same for IPv6, 144 bytes each. The table is made with the first virtual server of IPv6.
+    #[arg(long, value_name = "N", default_value_t = director::xdp::CONNECTIONS6_DEFAULT)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    pub(crate) connections6: u32,
     /// Stay in the foreground even if haproxy.cfg says `daemon`.
     #[arg(long)]
     pub(crate) foreground: bool,

@@ -30,6 +30,8 @@ pub struct Runtime {
     pub xdp_mode: XdpMode,
     /// Connections that a connection table made from now on has room for.
     pub connections_max: u32,
+    /// The same of IPv6, whose table is made with the first virtual server of IPv6.
+    pub connections6_max: u32,
 }
 
 /// How XDP programs attach.

@@ -94,6 +94,7 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
                 XdpMode::Generic => Mode::Generic,
             },
             connections_max: args.connections,
+            connections6_max: args.connections6,
         },
         restart_delays: args.restart_delay.clone(),
         log: Log {

@@ -252,6 +252,7 @@ mod tests {
                 pin_directory: "/sys/fs/bpf/evenkeel-lvs".into(),
                 xdp_mode: model::control::XdpMode::Auto,
                 connections_max: 4096,
+                connections6_max: 4096,
             };
             let habits = || Habits { own_directories: own, ..Habits::default() };
             habits().settle(&global, &mut runtime);

@@ -49,6 +49,7 @@ impl RoleProcess {
             pin_directory: pin_directory.into(),
             xdp_mode: XdpMode::Auto,
             connections_max: 4096,
+            connections6_max: 4096,
         };
         self.send(&ToRole::Hello(runtime), memory);
     }

@@ -73,7 +73,7 @@ impl Header {
                     between = [&bytes[..], &between].concat();
                     next = *first;
                 }
-                let mut ip = vec![0x60 | self.class >> 4, self.class << 4, 0, 0];
+                let mut ip = vec![0x60 | (self.class >> 4), self.class << 4, 0, 0];
                 ip.extend(((between.len() + payload.len()) as u16).to_be_bytes());
                 ip.extend([next, self.hops]);
                 ip.extend(from.octets());

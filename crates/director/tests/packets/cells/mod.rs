@@ -3,6 +3,7 @@
 //! and what comes out is also held against `etherparse`.
 
 mod build;
+mod choice;
 mod stages;
 mod verify;
 mod walk;

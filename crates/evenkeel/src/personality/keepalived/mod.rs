@@ -185,6 +185,7 @@ fn settings(options: &Options, files: Files) -> Settings {
             pin_directory,
             xdp_mode: XdpMode::Auto,
             connections_max: director::xdp::CONNECTIONS_DEFAULT,
+            connections6_max: director::xdp::CONNECTIONS6_DEFAULT,
         },
         restart_delays: Vec::new(),
         log: Log {

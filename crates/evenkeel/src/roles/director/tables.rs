@@ -274,6 +274,7 @@ fn open_engine(runtime: &Runtime) -> Result<XdpEngine, EngineError> {
     let mut options = XdpOptions::new(&runtime.pin_directory);
     options.mode = runtime.xdp_mode;
     options.connections_max = runtime.connections_max;
+    options.connections6_max = runtime.connections6_max;
     XdpEngine::start(&options)
 }
 

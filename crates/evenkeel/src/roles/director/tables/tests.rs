@@ -194,6 +194,7 @@ fn without_virtual_servers_there_is_no_engine() {
         pin_directory: "/does/not/exist".to_string(),
         xdp_mode: model::control::XdpMode::Auto,
         connections_max: 64,
+        connections6_max: 64,
     });
     assert_eq!(keeper.open(&Layer4Plan::default()), Ok(None));
 }
