@@ -72,8 +72,12 @@ impl Net {
             "link add {here_device} type veth peer name {there_device} netns {}",
             there.name()
         ))?;
+        // Both before either comes up: a veth learns only then whether its peer takes frames that
+        // are redirected to it.
         for (namespace, device) in [a, b] {
             namespace.prepare_offloads(device)?;
+        }
+        for (namespace, device) in [a, b] {
             namespace.ip(&format!("link set {device} up"))?;
         }
         Ok(())

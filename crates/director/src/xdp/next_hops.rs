@@ -52,6 +52,8 @@ struct Server {
 
 struct Hop {
     mac: Option<Mac>,
+    /// An administrator said where it is: that holds, and is not ours to give back.
+    fixed: bool,
     servers: BTreeSet<IpAddr>,
     source: Option<IpAddr>,
     asked: Time,
@@ -70,8 +72,15 @@ impl Hop {
 
     /// It is its turn.
     fn is_due(&self, now: Time) -> bool {
-        self.is_unanswered(now) || now >= self.asked + ASK_EVERY
+        !self.fixed && (self.is_unanswered(now) || now >= self.asked + ASK_EVERY)
     }
+}
+
+/// What the kernel knows of a next hop.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    mac: Option<Mac>,
+    fixed: bool,
 }
 
 /// Answers that came before they were needed.
@@ -79,7 +88,7 @@ impl Hop {
 struct Ahead {
     routes: HashMap<IpAddr, Option<Route>>,
     /// Next hops that the kernel keeps by now, with what it knew of them.
-    hops: HashMap<HopKey, Option<Mac>>,
+    hops: HashMap<HopKey, Known>,
 }
 
 /// The next hops of all real servers.
@@ -173,26 +182,27 @@ impl NextHops {
             .filter(|key| !self.hops.contains_key(key))
             .collect();
         self.ahead.routes = addresses.into_iter().zip(routes).collect();
-        let keys: Vec<HopKey> = hops.iter().copied().collect();
-        if keys.is_empty() || neighbour::manage_many(&mut self.requests, &keys).is_err() {
+        if hops.is_empty() {
             return;
         }
-        let known = neighbour::neighbours(&mut self.requests).unwrap_or_default();
-        let known = known.iter().map(|one| ((one.interface, one.address), one.mac));
-        self.ahead.hops = known.filter(|(key, _)| hops.contains(key)).collect();
-        self.ahead.hops.extend(
-            hops.iter()
-                .map(|key| (*key, None))
-                .filter(|(key, _)| !self.ahead.hops.contains_key(key))
-                .collect::<Vec<_>>(),
-        );
+        let neighbours = neighbour::neighbours(&mut self.requests).unwrap_or_default();
+        let known: HashMap<HopKey, Known> = neighbours.iter().map(known).collect();
+        let known = |key: &HopKey| (*key, known.get(key).copied().unwrap_or_default());
+        let hops: HashMap<HopKey, Known> = hops.iter().map(known).collect();
+        let open = hops.iter().filter(|(_, known)| !known.fixed);
+        let open: Vec<HopKey> = open.map(|(key, _)| *key).collect();
+        if open.is_empty() || neighbour::manage_many(&mut self.requests, &open).is_ok() {
+            self.ahead.hops = hops;
+        }
     }
 
     /// Gives back what was asked for and not used.
     pub(crate) fn forget_ahead(&mut self) {
         let Ahead { hops, .. } = std::mem::take(&mut self.ahead);
-        for (interface, address) in hops.into_keys() {
-            let _ = neighbour::release(&mut self.requests, interface, address);
+        for ((interface, address), known) in hops {
+            if !known.fixed {
+                let _ = neighbour::release(&mut self.requests, interface, address);
+            }
         }
     }
 
@@ -256,8 +266,8 @@ impl NextHops {
     fn join_hop(&mut self, server: IpAddr, route: &Route) {
         let key = (route.interface, route.next_hop);
         if !self.hops.contains_key(&key) {
-            let mac = match self.ahead.hops.remove(&key) {
-                Some(mac) => mac,
+            let Known { mac, fixed } = match self.ahead.hops.remove(&key) {
+                Some(known) => known,
                 None => self.manage(key),
             };
             *self.on.entry(key.0).or_default() += 1;
@@ -266,6 +276,7 @@ impl NextHops {
                 key,
                 Hop {
                     mac,
+                    fixed,
                     servers: BTreeSet::new(),
                     source,
                     asked: Time::ZERO,
@@ -292,12 +303,17 @@ impl NextHops {
         }
     }
 
-    /// Has the kernel keep a next hop resolved. Returns what it knows already.
-    fn manage(&mut self, key: HopKey) -> Option<Mac> {
-        // A kernel without managed neighbours says so; ours are then kept by asking.
-        let _ = neighbour::manage(&mut self.requests, key.0, key.1);
-        let known = neighbour::neighbours(&mut self.requests).unwrap_or_default();
-        known.iter().find(|one| (one.interface, one.address) == key).and_then(|one| one.mac)
+    /// Has the kernel keep a next hop resolved, unless an administrator said where it is. Returns
+    /// what is known already.
+    fn manage(&mut self, key: HopKey) -> Known {
+        let neighbours = neighbour::neighbours(&mut self.requests).unwrap_or_default();
+        let found = neighbours.iter().map(known).find(|(found, _)| *found == key);
+        let known = found.map(|(_, known)| known).unwrap_or_default();
+        if !known.fixed {
+            // A kernel without managed neighbours says so; ours are then kept by asking.
+            let _ = neighbour::manage(&mut self.requests, key.0, key.1);
+        }
+        known
     }
 
     fn leave_hop(&mut self, server: IpAddr) {
@@ -306,6 +322,7 @@ impl NextHops {
         let Some(hop) = self.hops.get_mut(&key) else { return };
         hop.servers.remove(&server);
         if hop.servers.is_empty() {
+            let fixed = hop.fixed;
             self.hops.remove(&key);
             if let Some(count) = self.on.get_mut(&key.0) {
                 *count -= 1;
@@ -313,7 +330,9 @@ impl NextHops {
                     self.on.remove(&key.0);
                 }
             }
-            let _ = neighbour::release(&mut self.requests, key.0, key.1);
+            if !fixed {
+                let _ = neighbour::release(&mut self.requests, key.0, key.1);
+            }
         }
     }
 
@@ -341,6 +360,9 @@ impl NextHops {
     fn handle_answer(&mut self, answer: &Answer, seen: &mut Seen) {
         let (interface, address, mac) = (answer.interface, answer.address, answer.mac);
         let Some(hop) = self.hops.get_mut(&(interface, address)) else { return };
+        if hop.fixed {
+            return;
+        }
         // Who answers in its place may be silent about where it is itself.
         if hop.mac.is_some_and(|known| known != mac) && !answer.overrides {
             return;
@@ -358,8 +380,9 @@ impl NextHops {
         match change {
             Change::Neighbour(found) => self.handle_neighbour(&found, seen),
             Change::NeighbourGone(gone) => {
-                // Somebody removed what is ours to keep: ask for it again.
-                if self.hops.contains_key(&(gone.interface, gone.address)) {
+                // Somebody removed what is ours to keep, or their own word: ask for it again.
+                if let Some(hop) = self.hops.get_mut(&(gone.interface, gone.address)) {
+                    hop.fixed = false;
                     let _ = neighbour::manage(&mut self.requests, gone.interface, gone.address);
                 }
             }
@@ -377,10 +400,11 @@ impl NextHops {
     /// and it may only be slow. While it answers us, the kernel may still be on its way to
     /// notice what we know.
     fn handle_neighbour(&mut self, found: &Neighbour, seen: &mut Seen) {
-        if let Some(hop) = self.hops.get_mut(&(found.interface, found.address))
-            && found.mac.is_some()
+        let Some(hop) = self.hops.get_mut(&(found.interface, found.address)) else { return };
+        hop.fixed = found.fixed;
+        if found.mac.is_some()
             && found.mac != hop.mac
-            && (hop.mac.is_none() || self.now >= hop.heard + TRUST)
+            && (hop.mac.is_none() || hop.fixed || self.now >= hop.heard + TRUST)
         {
             hop.mac = found.mac;
             seen.servers.extend(&hop.servers);
@@ -470,12 +494,17 @@ impl NextHops {
 
     /// Gives back what the kernel was asked to keep.
     pub(crate) fn release_all(&mut self) {
-        for (interface, address) in self.hops.drain().map(|(key, _)| key) {
+        let ours = self.hops.drain().filter(|(_, hop)| !hop.fixed);
+        for (interface, address) in ours.map(|(key, _)| key) {
             let _ = neighbour::release(&mut self.requests, interface, address);
         }
         self.servers.clear();
         self.on.clear();
     }
+}
+
+fn known(found: &Neighbour) -> (HopKey, Known) {
+    ((found.interface, found.address), Known { mac: found.mac, fixed: found.fixed })
 }
 
 #[cfg(test)]

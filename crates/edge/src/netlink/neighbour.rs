@@ -31,6 +31,8 @@ pub struct Neighbour {
     pub address: IpAddr,
     /// Its MAC address, if the kernel would use one now.
     pub mac: Option<Mac>,
+    /// An administrator said where it is (`nud permanent`, `nud noarp`): nobody asks.
+    pub fixed: bool,
 }
 
 /// An interface, as far as forwarding is concerned.
@@ -116,7 +118,9 @@ fn read_neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
         }
     }
     let interface = message.header.ifindex;
-    Some(Neighbour { interface, address: address?, mac: mac.filter(|_| usable) })
+    let state = message.header.state;
+    let fixed = matches!(state, NeighbourState::Permanent | NeighbourState::Noarp);
+    Some(Neighbour { interface, address: address?, mac: mac.filter(|_| usable), fixed })
 }
 
 fn read_interface(message: &LinkMessage) -> Option<Interface> {
@@ -238,9 +242,11 @@ mod tests {
             message.attributes.push(NeighbourAttribute::LinkLayerAddress(vec![2; 6]));
             message.header.state = NeighbourState::Reachable;
             let read = read_neighbour(&message).unwrap();
-            assert_eq!(read, Neighbour { interface: 3, address, mac: Some([2; 6]) });
+            assert_eq!(read, Neighbour { interface: 3, address, mac: Some([2; 6]), fixed: false });
             message.header.state = NeighbourState::Failed;
             assert_eq!(read_neighbour(&message).unwrap().mac, None);
+            message.header.state = NeighbourState::Permanent;
+            assert!(read_neighbour(&message).unwrap().fixed);
         }
     }
 }

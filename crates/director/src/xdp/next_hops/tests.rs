@@ -122,3 +122,42 @@ fn a_mac_address_that_changes_is_noticed_within_two_seconds_over_ipv6() {
     };
     wire.here.enter(work).unwrap();
 }
+
+#[test]
+fn what_an_administrator_says_of_a_next_hop_holds_and_stays() {
+    let Some(wire) = wire("hopsfixed") else { return };
+    wire.mac_there([2, 0, 0, 0, 0, 9]);
+    let theirs = [("192.0.2.2", "192.0.2.1"), ("2001:db8::2", "2001:db8::1")];
+    for (server, _) in theirs {
+        let word = format!("neigh replace {server} lladdr 02:00:00:00:00:07 dev eth0");
+        wire.here.ip(&format!("{word} nud permanent")).unwrap();
+    }
+    let work = || {
+        let mut hops = NextHops::open().unwrap();
+        hops.add_server(address(theirs[0].0));
+        hops.look_ahead(theirs.iter().map(|(server, _)| address(server)));
+        hops.add_server(address(theirs[1].0));
+        hops.forget_ahead();
+        let end = Instant::now() + Duration::from_millis(1500);
+        while Instant::now() < end {
+            let now = clock::now();
+            hops.handle_events(now);
+            hops.handle_timeout(now);
+            for (server, source) in theirs {
+                let reach = hops.reach(address(server));
+                assert!(is_at(reach, [2, 0, 0, 0, 0, 7], address(source)), "{server}: {reach:?}");
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        // Taken back, it is asked for like any other.
+        wire.here.ip("neigh del 192.0.2.2 dev eth0").unwrap();
+        let (server, source) = (address("192.0.2.2"), address("192.0.2.1"));
+        until(&mut hops, server, |it| is_at(it, [2, 0, 0, 0, 0, 9], source));
+        hops.release_all();
+    };
+    wire.here.enter(work).unwrap();
+    let left = wire.here.ip("neigh show").unwrap();
+    let fixed: Vec<&str> = left.lines().filter(|line| line.contains("PERMANENT")).collect();
+    assert_eq!(fixed.len(), 1, "{left}");
+    assert!(fixed[0].starts_with("2001:db8::2 "), "{left}");
+}
