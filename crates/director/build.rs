@@ -4,15 +4,19 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Objects: name, source, macros to define. All but the first two are for benchmarks and tests.
-const OBJECTS: [(&str, &str, &[&str]); 7] = [
+/// Objects: name, source, macros to define. All but the first four are for benchmarks and tests.
+const OBJECTS: [(&str, &str, &[&str]); 11] = [
     ("evenkeel", "evenkeel", &["FAMILY=4"]),
     ("evenkeel6", "evenkeel", &["FAMILY=6"]),
+    ("evenkeel_tc", "evenkeel", &["FAMILY=4", "HOOK_TC"]),
+    ("evenkeel_tc6", "evenkeel", &["FAMILY=6", "HOOK_TC"]),
     ("bench", "bench", &["FAMILY=4"]),
     ("bench_hash", "bench", &["FAMILY=4", "BENCH_KERNEL_HASH"]),
     ("drill", "drill", &["FAMILY=4"]),
     ("padded", "evenkeel", &["FAMILY=4", "LAYOUT_PADDED"]),
     ("padded6", "evenkeel", &["FAMILY=6", "LAYOUT_PADDED"]),
+    ("padded_tc", "evenkeel", &["FAMILY=4", "HOOK_TC", "LAYOUT_PADDED"]),
+    ("padded_tc6", "evenkeel", &["FAMILY=6", "HOOK_TC", "LAYOUT_PADDED"]),
 ];
 
 fn main() {

@@ -8,6 +8,7 @@
 #include "checksum.h"
 #include "clock.h"
 #include "route.h"
+#include "unfinished.h"
 
 #define ANSWER_TTL 64
 /* Errors per second and processor, as net.ipv4.icmp_msgs_per_sec. Not of those that say which size
@@ -137,6 +138,27 @@ send_answer(frame_t *ctx, struct ethhdr *ethernet, const ip_header_t *ip,
 	return bpf_redirect(ingress, 0);
 }
 
+#ifdef HOOK_TC
+
+static __always_inline struct unfinished unfinished_quote(void *data, void *end)
+{
+	struct unfinished whole = {};
+	struct packet packet;
+
+	return parse(&packet, data, end) == PARSED ? unfinished_part(&packet) : whole;
+}
+
+#else
+
+static __always_inline struct unfinished unfinished_quote(void *data, void *end)
+{
+	struct unfinished whole = {};
+
+	return whole;
+}
+
+#endif
+
 /* Makes of the packet, as it came, the error about it. `mtu` goes with ICMP_FRAG_NEEDED. */
 __noinline int answer_sender(frame_t *ctx, __u32 type, __u32 code, __u32 mtu)
 {
@@ -144,6 +166,7 @@ __noinline int answer_sender(frame_t *ctx, __u32 type, __u32 code, __u32 mtu)
 	struct ethhdr cause, *ethernet = data;
 	ip_header_t *ip = (void *)(ethernet + 1);
 	__u32 quote, there, at, ingress = frame_ingress(ctx);
+	struct unfinished unfinished;
 	struct icmphdr *icmp;
 	address_t from, to;
 	__u16 sum = 0;
@@ -160,11 +183,12 @@ __noinline int answer_sender(frame_t *ctx, __u32 type, __u32 code, __u32 mtu)
 	if (quote > QUOTE_MAX)
 		quote = QUOTE_MAX;
 	/* Of a packet that was quoted itself there may be less than it says. */
-	there = end - data - sizeof(*ethernet);
+	there = frame_length(ctx) - sizeof(*ethernet);
 	quote = (quote < there ? quote : there) & ~3U;
 	surplus = there - quote;
-	if (quote < QUOTE_MIN || bpf_xdp_adjust_tail(ctx, -(int)surplus) ||
-	    bpf_xdp_adjust_head(ctx, -(int)(ANSWER_HEADERS - sizeof(*ethernet))))
+	unfinished = unfinished_quote(data, end);
+	if (quote < QUOTE_MIN || frame_cut(ctx, surplus) ||
+	    frame_grow(ctx, ANSWER_HEADERS - sizeof(*ethernet), 0))
 		return drop(COUNT_dropped_unanswered);
 	ethernet = frame_data(ctx);
 	ip = (void *)(ethernet + 1);
@@ -178,8 +202,8 @@ __noinline int answer_sender(frame_t *ctx, __u32 type, __u32 code, __u32 mtu)
 	icmp->code = code;
 	set_mtu(icmp, mtu);
 	at = sizeof(*ethernet) + sizeof(*ip);
-	if (checksum_of(ctx, at, at + sizeof(*icmp) + quote,
-			pseudo_header(ip, sizeof(*icmp) + quote), &sum))
+	if (checksum_over(ctx, at, at + sizeof(*icmp), at + sizeof(*icmp) + quote,
+			  pseudo_header(ip, sizeof(*icmp) + quote), &unfinished, &sum))
 		return drop(COUNT_dropped_unanswered);
 	icmp->checksum = sum;
 	return send_answer(ctx, ethernet, ip, &cause, ingress);

@@ -98,7 +98,7 @@ static long sum_on(__u32 step, struct summing *summing)
 	asm volatile("" : "+r"(length));
 	if (!length)
 		return 1;
-	if (bpf_xdp_load_bytes(summing->ctx, summing->at, part, length)) {
+	if (frame_load(summing->ctx, summing->at, part, length)) {
 		summing->failed = 1;
 		return 1;
 	}

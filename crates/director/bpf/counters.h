@@ -25,6 +25,7 @@ COUNTER(dropped_no_route)
 COUNTER(dropped_ttl)             /* no hop left, and nobody is told */
 COUNTER(dropped_too_big)         /* direct routing or a tunnel, and not to be answered */
 COUNTER(dropped_no_headroom)     /* no room in the frame for the header of a tunnel */
+COUNTER(dropped_merged)          /* tc: GRE with checksums, and segments that were merged */
 COUNTER(dropped_unanswered)      /* too big or out of hops, from an address that is nobody's */
 COUNTER(dropped_table_full)      /* no room for a connection, and NAT needs its entry */
 COUNTER(dropped_port_clash)      /* the same client port already talks to that server */

@@ -157,7 +157,7 @@ __noinline int handle_tunnel_error(frame_t *ctx)
 	}
 	ethernet = *packet.ethernet;
 	inside = headers_of(&packet) + sizeof(icmp) + before;
-	if (bpf_xdp_adjust_head(ctx, inside))
+	if (frame_shrink(ctx, inside))
 		return drop(COUNT_dropped_no_headroom);
 	now = frame_data(ctx);
 	if ((void *)(now + 1) > frame_end(ctx))

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Evenkeel's layer-4 data plane.
+/* Evenkeel's layer-4 data plane, for one hook (hook.h) and one address family (family.h).
  *
- * evenkeel_xdp    forwards, on every interface that takes part
- * evenkeel_tc     rewrites the answers that the kernel forwards instead, as they leave
- * evenkeel_reap   user space runs it to remove connections whose time is over
+ * XDP:
+ * evenkeel_xdp     forwards, on every interface that takes part
+ * evenkeel_reap    user space runs it to remove connections whose time is over
+ * tc:
+ * evenkeel_tc_in   forwards, on interfaces where XDP does not (ingress)
+ * evenkeel_arrive  answers to clients on this machine, behind evenkeel_xdp (ingress)
+ * evenkeel_tc      rewrites the answers that the kernel forwards, as they leave (egress)
+ * evenkeel_local   requests of clients on this machine (the loopback's egress)
  *
- * IPv4 TCP and UDP, whole or in fragments, and the ICMP errors about them; other ICMP passes. */
+ * TCP and UDP, whole or in fragments, and the ICMP errors about them; other ICMP passes. */
 #include "maps.h"
 #include "states.h"
 #include "conn.h"
@@ -18,10 +23,11 @@
 #include "usual.h"
 #include "errors.h"
 #include "fragments.h"
-#include "leaving.h"
 #ifndef BENCH_KERNEL_HASH
 #include "handover.h"
+#ifndef HOOK_TC
 #include "take.h"
+#endif
 #endif
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -474,6 +480,101 @@ static __always_inline int handle_frame(frame_t *ctx)
 	return verdict >= 0 ? verdict : handle_unusual(ctx, verdict);
 }
 
+#if FAMILY == 4
+
+/* IPv6's programs, when they are loaded: those of IPv4 are attached, and hand over what is theirs. */
+#define OTHER_FAMILY(name, count)                                                                  \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);                                             \
+		__uint(max_entries, count);                                                        \
+		__uint(pinning, LIBBPF_PIN_BY_NAME);                                               \
+		__type(key, __u32);                                                                \
+		__type(value, __u32);                                                              \
+	} name SEC(".maps")
+
+#endif
+
+#ifdef HOOK_TC
+
+#include "local.h"
+
+#if FAMILY == 4
+
+OTHER_FAMILY(other_at_tc, PLACES);
+
+static __always_inline void hand_over(frame_t *frame, enum place place)
+{
+	if (frame->protocol == bpf_htons(ETH_P_IPV6) && !frame->vlan_present)
+		bpf_tail_call(frame, &other_at_tc, place);
+}
+
+#else
+
+static __always_inline void hand_over(frame_t *frame, enum place place)
+{
+}
+
+#endif
+
+/* What tc is told. What nobody here knows is another layout's, while there is one. Filters after
+ * this one see what is not ours. */
+static __always_inline int tc_action(frame_t *frame, int verdict, enum place place)
+{
+	if (verdict == LEFT_TO_FORMER)
+		bpf_tail_call(frame, &former_at_tc, place);
+	return verdict == VERDICT_PASS || verdict == LEFT_TO_FORMER ? TC_ACT_UNSPEC : verdict;
+}
+
+SEC("classifier")
+int evenkeel_tc_in(frame_t *frame)
+{
+	int verdict, arrived;
+
+	hand_over(frame, PLACE_IN);
+	if (!is_presented(frame))
+		return TC_ACT_UNSPEC;
+	verdict = handle_frame(frame);
+	if (verdict != VERDICT_PASS && verdict != LEFT_TO_FORMER)
+		return verdict;
+	arrived = handle_arriving(frame);
+	return tc_action(frame, arrived == VERDICT_PASS ? verdict : arrived, PLACE_IN);
+}
+
+SEC("classifier")
+int evenkeel_arrive(frame_t *frame)
+{
+	int arrived = VERDICT_PASS;
+
+	hand_over(frame, PLACE_ARRIVE);
+	if (has_locals() && is_presented(frame))
+		arrived = handle_arriving(frame);
+	return tc_action(frame, arrived == VERDICT_PASS ? LEFT_TO_FORMER : arrived, PLACE_ARRIVE);
+}
+
+SEC("classifier")
+int evenkeel_tc(frame_t *frame)
+{
+	hand_over(frame, PLACE_LEAVE);
+	return is_presented(frame) ? tc_action(frame, handle_leaving(frame), PLACE_LEAVE)
+				   : TC_ACT_UNSPEC;
+}
+
+SEC("classifier")
+int evenkeel_local(frame_t *frame)
+{
+	int verdict;
+
+	hand_over(frame, PLACE_LOCAL);
+	if (!is_presented(frame))
+		return TC_ACT_UNSPEC;
+	verdict = handle_local(frame);
+	if (verdict == NOT_LOCAL)
+		verdict = handle_leaving(frame);
+	return tc_action(frame, go_on(frame, verdict), PLACE_LOCAL);
+}
+
+#else
+
 #ifndef BENCH_KERNEL_HASH
 
 /* What nobody here knows is another layout's, while there is one. Usually there is none. */
@@ -482,43 +583,29 @@ static __always_inline int ask_former(frame_t *ctx, int verdict)
 	if (verdict != LEFT_TO_FORMER)
 		return verdict;
 	bpf_tail_call(ctx, &former, 0);
-	return XDP_PASS;
-}
-
-static __always_inline int ask_former_leaving(struct __sk_buff *skb, int verdict)
-{
-	if (verdict != LEFT_TO_FORMER)
-		return verdict;
-	bpf_tail_call(skb, &former_leaving, 0);
-	return TC_ACT_OK;
+	return VERDICT_PASS;
 }
 
 #if FAMILY == 4
 
-/* IPv6's programs, when they are loaded: this one is attached, and hands over what is theirs. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 1);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__type(key, __u32);
-	__type(value, __u32);
-} other_family SEC(".maps");
+OTHER_FAMILY(other_family, 1);
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 1);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__type(key, __u32);
-	__type(value, __u32);
-} other_leaving SEC(".maps");
-
-static __always_inline int is_of_other_family(frame_t *ctx)
+static __always_inline void hand_over(frame_t *ctx)
 {
 	struct ethhdr *ethernet = frame_data(ctx);
 
-	return (void *)(ethernet + 1) <= frame_end(ctx) &&
-	       ethernet->h_proto == bpf_htons(ETH_P_IPV6);
+	if ((void *)(ethernet + 1) <= frame_end(ctx) &&
+	    ethernet->h_proto == bpf_htons(ETH_P_IPV6))
+		bpf_tail_call(ctx, &other_family, 0);
 }
+
+#else
+
+static __always_inline void hand_over(frame_t *ctx)
+{
+}
+
+#endif
 
 SEC("xdp")
 int evenkeel_xdp(frame_t *ctx)
@@ -527,34 +614,11 @@ int evenkeel_xdp(frame_t *ctx)
 
 	if (verdict >= 0)
 		return verdict;
-	if (verdict == NO_SEGMENT && is_of_other_family(ctx))
-		bpf_tail_call(ctx, &other_family, 0);
+	if (verdict == NO_SEGMENT)
+		hand_over(ctx);
 	return ask_former(ctx, handle_unusual(ctx, verdict));
 }
 
-SEC("classifier")
-int evenkeel_tc(struct __sk_buff *skb)
-{
-	if (skb->protocol == bpf_htons(ETH_P_IPV6))
-		bpf_tail_call(skb, &other_leaving, 0);
-	return ask_former_leaving(skb, handle_leaving(skb));
-}
-
-#else
-
-SEC("xdp")
-int evenkeel_xdp(frame_t *ctx)
-{
-	return ask_former(ctx, handle_frame(ctx));
-}
-
-SEC("classifier")
-int evenkeel_tc(struct __sk_buff *skb)
-{
-	return ask_former_leaving(skb, handle_leaving(skb));
-}
-
-#endif
 #endif
 
 #define REAP_HEADER 16
@@ -590,3 +654,5 @@ int evenkeel_reap(frame_t *ctx)
 	bpf_loop(REAP_MAX, reap_one, &reaping, 0);
 	return reaping.removed;
 }
+
+#endif

@@ -49,12 +49,13 @@ way_to_server(frame_t *ctx, const struct packet *packet, const struct target *ta
 		}
 		__builtin_memcpy(way->to, destination->mac, ETH_ALEN);
 		__builtin_memcpy(way->from, destination->source_mac, ETH_ALEN);
-		return packet->bytes > way->mtu ? BPF_FIB_LKUP_RET_FRAG_NEEDED
+		return longest(ctx, packet) > way->mtu ? BPF_FIB_LKUP_RET_FRAG_NEEDED
 						: BPF_FIB_LKUP_RET_SUCCESS;
 	}
 	if (target->forwarding == FORWARD_TUNNEL)
 		return BPF_FIB_LKUP_RET_NO_NEIGH; /* where it begins is not known either */
-	return look_up_way(ctx, route_hints(packet), field_from(packet->ip), &target->address, way);
+	return look_up_way(ctx, route_hints(ctx, packet), field_from(packet->ip), &target->address,
+			   way);
 }
 
 /* Its last hop was ours. Kernel: decrement_ttl in ip_vs_xmit.c. */
@@ -70,7 +71,7 @@ static __always_inline int expired(const struct packet *packet)
  * If not, the kernel can split what is translated; what is for the virtual address still, it would
  * take for itself. */
 static __always_inline int
-too_big(struct packet *packet, const struct target *target, __u16 mtu)
+too_big(frame_t *ctx, struct packet *packet, const struct target *target, __u16 mtu)
 {
 	if (packet->carries == CARRIES_SEGMENT && must_not_be_split(packet)) {
 		count(COUNT_answered_too_big);
@@ -78,7 +79,7 @@ too_big(struct packet *packet, const struct target *target, __u16 mtu)
 	}
 	if (target->forwarding != FORWARD_NAT)
 		return drop(COUNT_dropped_too_big);
-	rewrite_destination(packet, target->address, target->port);
+	rewrite_destination(ctx, packet, target->address, target->port);
 	return pass(COUNT_passed_to_fragment);
 }
 
@@ -95,7 +96,7 @@ static __always_inline void tell_way(long found, const struct way *way)
 	}
 }
 
-/* A packet of a client, to the server its connection has. XDP's verdict, or what go_on() is to do. */
+/* A packet of a client, to the server its connection has. A verdict, or what go_on() is to do. */
 static __always_inline int
 send_to_server(frame_t *ctx, struct packet *packet, const struct target *target,
 	       const struct destination *destination)
@@ -107,7 +108,7 @@ send_to_server(frame_t *ctx, struct packet *packet, const struct target *target,
 		leave_trail(packet, target, TO_SERVER);
 	if (destination->flags & DESTINATION_LOCAL) {
 		if (target->forwarding == FORWARD_NAT)
-			rewrite_destination(packet, target->address, target->port);
+			rewrite_destination(ctx, packet, target->address, target->port);
 		return pass(COUNT_passed_to_self);
 	}
 	if (header_hops(packet->ip) <= 1)
@@ -118,27 +119,27 @@ send_to_server(frame_t *ctx, struct packet *packet, const struct target *target,
 	case BPF_FIB_LKUP_RET_SUCCESS:
 		break;
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
-		return too_big(packet, target, way.mtu);
+		return too_big(ctx, packet, target, way.mtu);
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
 		if (target->forwarding != FORWARD_NAT)
 			return drop(COUNT_dropped_no_neighbour);
 		/* The kernel can carry a translated packet itself, and resolve on the way. */
-		rewrite_destination(packet, target->address, target->port);
+		rewrite_destination(ctx, packet, target->address, target->port);
 		return pass(COUNT_passed_to_resolve);
 	default:
 		if (target->forwarding != FORWARD_NAT)
 			return drop(COUNT_dropped_no_route);
-		rewrite_destination(packet, target->address, target->port);
+		rewrite_destination(ctx, packet, target->address, target->port);
 		return pass(COUNT_passed_to_resolve);
 	}
 	if (target->forwarding == FORWARD_TUNNEL)
 		return INTO_TUNNEL | (__u16)target->destination;
-	if (target->forwarding == FORWARD_NAT)
-		rewrite_destination(packet, target->address, target->port);
 	decrement_ttl(packet);
 	set_macs(packet, way.to, way.from);
 	count(packet->carries == CARRIES_ERROR ? COUNT_errors_to_server
 					       : COUNT_forwarded_to_server);
+	if (target->forwarding == FORWARD_NAT)
+		rewrite_destination(ctx, packet, target->address, target->port);
 	return bpf_redirect(way.ifindex, 0);
 }
 
@@ -155,7 +156,7 @@ send_to_client(frame_t *ctx, struct packet *packet, const struct target *target)
 		leave_trail(packet, target, TO_CLIENT);
 	if (header_hops(packet->ip) <= 1)
 		return pass(COUNT_passed_to_answer);
-	switch (route(ctx, route_hints(packet), target->address, header_to(packet->ip), &found)) {
+	switch (route(ctx, route_hints(ctx, packet), target->address, header_to(packet->ip), &found)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 		break;
 	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
@@ -165,11 +166,11 @@ send_to_client(frame_t *ctx, struct packet *packet, const struct target *target)
 	}
 	tell(STEP_way_known, found.ifindex);
 	account_out(target->destination, packet->bytes);
-	rewrite_source(packet, target->address, target->port);
 	decrement_ttl(packet);
 	set_macs(packet, found.dmac, found.smac);
 	count(packet->carries == CARRIES_ERROR ? COUNT_errors_to_client
 					       : COUNT_forwarded_to_client);
+	rewrite_source(ctx, packet, target->address, target->port);
 	return bpf_redirect(found.ifindex, 0);
 }
 
@@ -187,7 +188,7 @@ other_to_client(frame_t *ctx, struct packet *packet, const struct target *target
 	return send_to_client(ctx, packet, target);
 }
 
-/* The rest of the way, for verdicts that are not XDP's. */
+/* The rest of the way, for verdicts that are not the hook's. */
 static __always_inline int go_on(frame_t *ctx, __u32 verdict)
 {
 	switch (verdict & 0xffff0000) {

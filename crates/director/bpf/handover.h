@@ -39,6 +39,19 @@ struct {
 	__type(value, __u32);
 } relayed SEC(".maps");
 
+#ifdef HOOK_TC
+
+/* The former programs, each in its place: enum place. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, PLACES);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, __u32);
+} former_at_tc SEC(".maps");
+
+#else
+
 /* The former program. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
@@ -48,14 +61,7 @@ struct {
 	__type(value, __u32);
 } former SEC(".maps");
 
-/* The former program for what leaves by the kernel. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 1);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__type(key, __u32);
-	__type(value, __u32);
-} former_leaving SEC(".maps");
+#endif
 
 static __always_inline __u32 handover_phase(void)
 {

@@ -63,6 +63,9 @@ struct packet {
 	__u8 tcp_flags; /* 0 for UDP */
 	__u8 is_tcp;    /* in an error: the packet it quotes */
 	__u8 is_first;  /* others of the same datagram follow */
+#ifdef HOOK_TC
+	__u8 upper_header; /* bytes of TCP's or UDP's header */
+#endif
 #if FAMILY == 6
 	__u8 protocol;	      /* behind the extension headers... */
 	__u8 quoted_protocol; /* ... and behind those that an error quotes */
@@ -82,6 +85,13 @@ enum parsed {
 	NOT_OURS,
 };
 
+static __always_inline void note_upper(struct packet *packet, __u8 bytes)
+{
+#ifdef HOOK_TC
+	packet->upper_header = bytes;
+#endif
+}
+
 /* TCP's or UDP's, after a change of what it covers. Returns how it changed itself. */
 static __always_inline __u32 change_upper_checksum(struct packet *packet, __u32 change)
 {
@@ -97,6 +107,20 @@ static __always_inline __u32 change_upper_checksum(struct packet *packet, __u32 
 		new = 0xffff; /* in UDP zero means that there is none */
 	*packet->checksum = new;
 	return change_of_port(old, new);
+}
+
+/* The same of a segment or datagram that may not be a frame yet: see hook.h. The last thing done to
+ * a packet. */
+static __always_inline void
+change_segment_checksum(frame_t *frame, struct packet *packet, __u32 of_addresses, __u32 of_ports)
+{
+#ifdef HOOK_TC
+	__u32 at = (void *)packet->checksum - (void *)packet->ethernet;
+
+	frame_checksum(frame, at, packet->is_tcp, of_addresses, of_ports);
+#else
+	change_upper_checksum(packet, of_addresses + of_ports);
+#endif
 }
 
 #if FAMILY == 4
@@ -146,21 +170,34 @@ static __always_inline struct conn_key error_key(const struct packet *packet)
 #define CODE_NO_HOP_LEFT ICMPV6_EXC_HOPLIMIT
 #endif
 
+/* Bytes of the largest packet that it becomes on its way out. */
+static __always_inline __u32 longest(const frame_t *frame, const struct packet *packet)
+{
+#ifdef HOOK_TC
+	if (frame->gso_size && packet->carries == CARRIES_SEGMENT)
+		return headers_of(packet) + packet->upper_header + frame->gso_size;
+#endif
+	return packet->bytes;
+}
+
 /* Towards the server. An error is about an answer: the server is whom it quotes as its sender. */
 static __always_inline void
-rewrite_destination(struct packet *packet, address_t address, __be16 port)
+rewrite_destination(frame_t *frame, struct packet *packet, address_t address, __be16 port)
 {
 	__be16 *here = packet->carries == CARRIES_ERROR ? &packet->ports->from : &packet->ports->to;
 
-	rewrite_side(packet, field_to(packet->ip), field_from(packet->quoted), here, address, port);
+	rewrite_side(frame, packet, field_to(packet->ip), field_from(packet->quoted), here, address,
+		     port);
 }
 
 /* Towards the client. An error is about a request: the server is where it was sent. */
-static __always_inline void rewrite_source(struct packet *packet, address_t address, __be16 port)
+static __always_inline void
+rewrite_source(frame_t *frame, struct packet *packet, address_t address, __be16 port)
 {
 	__be16 *here = packet->carries == CARRIES_ERROR ? &packet->ports->to : &packet->ports->from;
 
-	rewrite_side(packet, field_from(packet->ip), field_to(packet->quoted), here, address, port);
+	rewrite_side(frame, packet, field_from(packet->ip), field_to(packet->quoted), here, address,
+		     port);
 }
 
 static __always_inline void set_macs(struct packet *packet, const __u8 *to, const __u8 *from)

@@ -113,12 +113,14 @@ static __always_inline enum parsed parse(struct packet *packet, void *data, void
 			return NOT_OURS;
 		packet->is_tcp = 1;
 		packet->tcp_flags = ((__u8 *)tcp)[13];
+		note_upper(packet, (((__u8 *)tcp)[12] >> 4) * 4);
 		packet->checksum = &tcp->check;
 	} else if (ip->protocol == IPPROTO_UDP) {
 		if ((void *)(udp + 1) > end)
 			return NOT_OURS;
 		packet->is_tcp = 0;
 		packet->tcp_flags = 0;
+		note_upper(packet, sizeof(struct udphdr));
 		packet->checksum = &udp->check;
 	} else {
 		return ip->protocol == IPPROTO_ICMP ? ICMP : NOT_OURS;
@@ -192,7 +194,7 @@ static __always_inline int parse_error(struct packet *packet, void *data, void *
 /* Changes one side of what a packet says about its connection: an address and a port. In an error
  * they stand in the quoted packet too, and ICMP's checksum covers that. */
 static __always_inline void
-rewrite_side(struct packet *packet, __be32 *address, __be32 *quoted, __be16 *port,
+rewrite_side(frame_t *frame, struct packet *packet, __be32 *address, __be32 *quoted, __be16 *port,
 	     __be32 new_address, __be16 new_port)
 {
 	__u32 change = change_of_address(*address, new_address);
@@ -204,8 +206,9 @@ rewrite_side(struct packet *packet, __be32 *address, __be32 *quoted, __be16 *por
 	if (packet->carries == CARRIES_FRAGMENT)
 		return;
 	if (packet->carries == CARRIES_SEGMENT) {
-		change_upper_checksum(packet, change + change_of_port(*port, new_port));
+		upper = change_of_port(*port, new_port);
 		*port = new_port;
+		change_segment_checksum(frame, packet, change, upper);
 		return;
 	}
 	change = change_of_address(*quoted, new_address);

@@ -192,12 +192,14 @@ static __always_inline enum parsed parse(struct packet *packet, void *data, void
 			return NOT_OURS;
 		packet->is_tcp = 1;
 		packet->tcp_flags = ((__u8 *)tcp)[13];
+		note_upper(packet, (((__u8 *)tcp)[12] >> 4) * 4);
 		packet->checksum = &tcp->check;
 	} else if (walk.next == IPPROTO_UDP) {
 		if ((void *)(udp + 1) > end)
 			return NOT_OURS;
 		packet->is_tcp = 0;
 		packet->tcp_flags = 0;
+		note_upper(packet, sizeof(struct udphdr));
 		packet->checksum = &udp->check;
 	} else {
 		return walk.next == IPPROTO_ICMPV6 ? ICMP : NOT_OURS;
@@ -280,8 +282,8 @@ static __always_inline int parse_error(struct packet *packet, void *data, void *
  * they stand in the quoted packet too; ICMPv6's checksum covers that, and the addresses of the
  * packet itself. */
 static __always_inline void
-rewrite_side(struct packet *packet, address_t *address, address_t *quoted, __be16 *port,
-	     address_t new_address, __be16 new_port)
+rewrite_side(frame_t *frame, struct packet *packet, address_t *address, address_t *quoted,
+	     __be16 *port, address_t new_address, __be16 new_port)
 {
 	__u32 change = change_of_address(*address, new_address);
 	__u32 upper, icmp;
@@ -290,8 +292,9 @@ rewrite_side(struct packet *packet, address_t *address, address_t *quoted, __be1
 	if (packet->carries == CARRIES_FRAGMENT)
 		return;
 	if (packet->carries == CARRIES_SEGMENT) {
-		change_upper_checksum(packet, change + change_of_port(*port, new_port));
+		upper = change_of_port(*port, new_port);
 		*port = new_port;
+		change_segment_checksum(frame, packet, change, upper);
 		return;
 	}
 	upper = change_of_address(*quoted, new_address) + change_of_port(*port, new_port);

@@ -5,7 +5,7 @@
 
 #include "packet.h"
 
-/* What is to be done with a packet besides XDP's own verdicts: the rest of its way, which begins
+/* What is to be done with a packet besides the hook's own verdicts: the rest of its way, which begins
  * with a stack of its own. */
 enum further {
 	ABOUT_TUNNEL = 16, /* perhaps: an ICMP error about no packet of a connection */
@@ -20,7 +20,7 @@ enum further {
 static __always_inline int pass(__u32 why)
 {
 	count(why);
-	return XDP_PASS;
+	return VERDICT_PASS;
 }
 
 /* The same, unless another layout's program is there to know more about it (handover.h). */
@@ -33,7 +33,7 @@ static __always_inline int pass_unknown(__u32 why)
 static __always_inline int drop(__u32 why)
 {
 	count(why);
-	return XDP_DROP;
+	return VERDICT_DROP;
 }
 
 static __always_inline void account_in(__u32 destination, __u16 bytes, __u32 connections)
@@ -58,9 +58,9 @@ static __always_inline void account_out(__u32 destination, __u16 bytes)
 }
 
 /* What of a packet routes may depend on, in one word. */
-static __always_inline __u32 route_hints(const struct packet *packet)
+static __always_inline __u32 route_hints(const frame_t *ctx, const struct packet *packet)
 {
-	return packet->bytes | (__u32)header_class(packet->ip) << 16 |
+	return longest(ctx, packet) | (__u32)header_class(packet->ip) << 16 |
 	       (__u32)packet_protocol(packet) << 24;
 }
 

@@ -8,6 +8,7 @@
 #define EVENKEEL_TUNNEL_H
 
 #include "route.h"
+#include "unfinished.h"
 
 /* Where the datagrams of a tunnel over UDP come from: a port for each flow, so that routers and
  * receive queues spread them. Kernel: udp_flow_src_port over net.ipv4.ip_local_port_range. */
@@ -62,6 +63,32 @@ static __always_inline __u32 tunnel_overhead(const struct destination *destinati
 	       (is_over_ipv4(destination) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 }
 
+/* What the kernel has to know of it in order to split what is too large (tc). */
+static __always_inline __u64 tunnel_room(const struct destination *destination)
+{
+	__u64 room = is_over_ipv4(destination) ? ROOM_TUNNEL4 : ROOM_TUNNEL6;
+
+	switch (destination->tunnel) {
+	case TUNNEL_GRE:
+		return room | ROOM_GRE;
+	case TUNNEL_GUE:
+		return room | ROOM_UDP;
+	default:
+		return room;
+	}
+}
+
+/* What the outer header has from the packet inside. */
+struct inside {
+	__u8 traffic_class;
+	__u8 hops;
+	__u16 bytes;
+	__be16 dont_fragment; /* as IPv4 has it */
+	__u16 flow_port;
+	__u32 with_checksum; /* of all that is inside */
+	struct unfinished unfinished;
+};
+
 /* All fragments of a datagram go together, and only the first one has ports: none counts. */
 static __always_inline __u16 flow_port(const struct packet *packet, enum parsed what)
 {
@@ -77,17 +104,17 @@ static __always_inline __u16 flow_port(const struct packet *packet, enum parsed 
 }
 
 static __always_inline int
-write_gre(frame_t *ctx, struct gre *gre, __u32 at, __u32 end, int with_checksum)
+write_gre(frame_t *ctx, struct gre *gre, const struct inside *inside, __u32 at, __u32 end)
 {
 	__u16 sum = 0;
 
-	gre->flags = with_checksum ? GRE_CHECKSUM : 0;
+	gre->flags = inside->with_checksum ? GRE_CHECKSUM : 0;
 	gre->protocol = FAMILY_ETHERTYPE;
-	if (!with_checksum)
+	if (!inside->with_checksum)
 		return 0;
 	gre->checksum = 0;
 	gre->unused = 0;
-	if (checksum_of(ctx, at, end, 0, &sum))
+	if (checksum_over(ctx, at, at + sizeof(*gre), end, 0, &inside->unfinished, &sum))
 		return -1;
 	gre->checksum = sum;
 	return 0;
@@ -106,34 +133,26 @@ static __always_inline __u32 udp_pseudo_header(const struct destination *destina
 
 /* Without a checksum also over IPv6: RFC 6935, and the kernel. */
 static __always_inline int
-write_gue(frame_t *ctx, struct gue *gue, const struct destination *destination, __be16 from,
-	  __u32 at, __u32 end)
+write_gue(frame_t *ctx, struct gue *gue, const struct destination *destination,
+	  const struct inside *inside, __u32 at, __u32 end)
 {
+	__u32 pseudo = udp_pseudo_header(destination, end - at);
 	__u16 sum = 0;
 
-	gue->udp.source = from;
+	gue->udp.source = bpf_htons(inside->flow_port);
 	gue->udp.dest = destination->tunnel_port;
 	gue->udp.len = bpf_htons(end - at);
 	gue->udp.check = 0;
 	gue->length = 0;
 	gue->protocol = INNER_PROTOCOL;
 	gue->flags = 0;
-	if (!(destination->tunnel_flags & TUNNEL_CHECKSUM))
+	if (!inside->with_checksum)
 		return 0;
-	if (checksum_of(ctx, at, end, udp_pseudo_header(destination, end - at), &sum))
+	if (checksum_over(ctx, at, at + sizeof(*gue), end, pseudo, &inside->unfinished, &sum))
 		return -1;
 	gue->udp.check = sum ?: 0xffff;
 	return 0;
 }
-
-/* What the outer header has from the packet inside. */
-struct inside {
-	__u8 traffic_class;
-	__u8 hops;
-	__u16 bytes;
-	__be16 dont_fragment; /* as IPv4 has it */
-	__u16 flow_port;
-};
 
 static __always_inline struct inside inside_of(const struct packet *packet, enum parsed what)
 {
@@ -146,6 +165,8 @@ static __always_inline struct inside inside_of(const struct packet *packet, enum
 		.dont_fragment = packet->ip->frag_off & DONT_FRAGMENT,
 #endif
 	};
+	if (what == PARSED)
+		inside.unfinished = unfinished_part(packet);
 	return inside;
 }
 
@@ -194,15 +215,11 @@ static __always_inline int
 write_shim(frame_t *ctx, void *shim, const struct destination *destination,
 	   const struct inside *inside, __u32 at, __u32 end)
 {
-	int with_checksum = destination->tunnel_flags & TUNNEL_CHECKSUM;
-
 	switch (destination->tunnel) {
 	case TUNNEL_GRE:
-		return write_gre(ctx, shim, at, end, with_checksum) ? -1 : IPPROTO_GRE;
+		return write_gre(ctx, shim, inside, at, end) ? -1 : IPPROTO_GRE;
 	case TUNNEL_GUE:
-		return write_gue(ctx, shim, destination, bpf_htons(inside->flow_port), at, end)
-			       ? -1
-			       : IPPROTO_UDP;
+		return write_gue(ctx, shim, destination, inside, at, end) ? -1 : IPPROTO_UDP;
 	default:
 		return INNER_PROTOCOL;
 	}
@@ -257,7 +274,15 @@ __noinline int send_in_tunnel(frame_t *ctx, __u32 index)
 		return drop(COUNT_dropped_race);
 	decrement_ttl(&packet);
 	inside = inside_of(&packet, what);
-	if (bpf_xdp_adjust_head(ctx, -(int)tunnel_overhead(destination)) ||
+	inside.with_checksum = destination->tunnel_flags & TUNNEL_CHECKSUM;
+	/* The kernel would put the same sum into every piece. GUE goes without one then, which its
+	 * receiver takes (RFC 768); that of GRE does not. */
+	if (inside.with_checksum && frame_split(ctx)) {
+		if (destination->tunnel == TUNNEL_GRE)
+			return drop(COUNT_dropped_merged);
+		inside.with_checksum = 0;
+	}
+	if (frame_grow(ctx, tunnel_overhead(destination), tunnel_room(destination)) ||
 	    write_tunnel(ctx, destination, &inside) < 0)
 		return drop(COUNT_dropped_no_headroom);
 	count(COUNT_forwarded_to_server);

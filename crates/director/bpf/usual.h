@@ -8,7 +8,7 @@
 #include "forward.h"
 #include "ours.h"
 
-/* Why it is not usual; XDP's actions are not negative. */
+/* Why it is not usual; verdicts are not negative. */
 #define NO_SEGMENT (-1)
 #define UNUSUAL (-2)
 #define UNKNOWN (-3) /* no connection of a client's packet */
@@ -42,7 +42,7 @@ static __noinline int handle_usual(frame_t *ctx)
 	if (!conn_find(&key, &conn))
 		return UNKNOWN;
 	nat = conn.forwarding == FORWARD_NAT;
-	if (!is_ready(conn.server, packet.bytes) || (!nat && conn.forwarding != FORWARD_DIRECT))
+	if (!is_ready(conn.server, longest(ctx, &packet)) || (!nat && conn.forwarding != FORWARD_DIRECT))
 		return UNUSUAL;
 	if (packet.is_tcp &&
 	    !conn_stays(&conn, nat ? FROM_CLIENT : CLIENT_ONLY, packet.tcp_flags))
@@ -55,11 +55,11 @@ static __noinline int handle_usual(frame_t *ctx)
 		conn_touch(&conn, now);
 	}
 	account_in(conn.destination, packet.bytes, 0);
-	if (nat)
-		rewrite_destination(&packet, conn.peer, conn.peer_port);
 	decrement_ttl(&packet);
 	set_macs(&packet, conn.server->mac, conn.server->source_mac);
 	count(COUNT_forwarded_to_server);
+	if (nat)
+		rewrite_destination(ctx, &packet, conn.peer, conn.peer_port);
 	return bpf_redirect(conn.server->ifindex, 0);
 }
 

@@ -11,3 +11,11 @@ pub(crate) static OBJECT: &[u8] =
 /// The programs of IPv6.
 pub(crate) static OBJECT6: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/evenkeel6.bpf.o"));
+
+/// The programs of IPv4 at tc.
+pub(crate) static TC: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/evenkeel_tc.bpf.o"));
+
+/// The programs of IPv6 at tc.
+pub(crate) static TC6: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/evenkeel_tc6.bpf.o"));

@@ -143,7 +143,7 @@ pub(crate) struct RunArgs {
     /// forwarding outlives this process.
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/evenkeel")]
     pub(crate) pin_dir: String,
-    /// How XDP programs attach to interfaces.
+    /// How the forwarding program attaches to interfaces.
     #[arg(long, value_enum, default_value_t = XdpMode::Auto)]
     pub(crate) xdp: XdpMode,
     /// Room for so many layer-4 connections and persistence templates, 72 bytes each, rounded up to
@@ -350,15 +350,17 @@ pub(crate) enum Format {
     Json,
 }
 
-/// How XDP programs attach.
+/// How the forwarding program attaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum XdpMode {
-    /// In the driver where it can, in the kernel's generic layer elsewhere.
+    /// In the driver (native XDP) where all drivers can, at tc otherwise.
     Auto,
     /// In the driver only.
     Native,
-    /// In the kernel's generic layer only.
+    /// In the kernel's generic XDP only.
     Generic,
+    /// At tc only.
+    Tc,
 }
 
 /// The roles of the executable.

@@ -26,7 +26,7 @@ pub struct Runtime {
     /// Directory on a BPF file system where programs, links and maps are pinned:
     /// `/sys/fs/bpf/evenkeel`. Two directors on one machine (the lab) need two.
     pub pin_directory: String,
-    /// `auto`, `native` or `generic`: how XDP programs attach.
+    /// `auto`, `native`, `generic` or `tc`: how the forwarding program attaches.
     pub xdp_mode: XdpMode,
     /// Connections that a connection table made from now on has room for.
     pub connections_max: u32,
@@ -34,16 +34,18 @@ pub struct Runtime {
     pub connections6_max: u32,
 }
 
-/// How XDP programs attach.
+/// How the forwarding program attaches to interfaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum XdpMode {
-    /// Native where the driver can, generic elsewhere.
+    /// Native XDP where the drivers can, tc otherwise.
     #[default]
     Auto,
-    /// Native only.
+    /// Native XDP only.
     Native,
-    /// Generic only.
+    /// Generic XDP only.
     Generic,
+    /// tc only.
+    Tc,
 }
 
 /// From the supervisor to a role.

@@ -1,12 +1,14 @@
-//! The engine that forwards packets in XDP.
+//! The engine that forwards packets in XDP, or at tc where XDP cannot be.
 //!
 //! Everything it needs outlives it: programs are attached by pinned links, the tables are pinned
 //! maps. A director that dies leaves forwarding running; the next one takes the maps over, gives
 //! the links its own program and goes on.
 
+pub mod choice;
 pub mod explain;
 mod handover;
 mod layout;
+mod links;
 mod list;
 mod localities;
 mod loopback;
@@ -15,8 +17,10 @@ mod object;
 mod slots;
 mod sweep;
 mod tables;
+mod taking_part;
+mod tc;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
@@ -25,7 +29,6 @@ use std::time::Duration;
 
 use edge::bpf::TestRun;
 use edge::clock;
-use edge::netlink::neighbour::Interface;
 use model::Time;
 use model::control::XdpMode;
 use model::layer4::{Endpoint, ServiceKey, Timeouts};
@@ -40,6 +43,7 @@ use self::next_hops::{NextHops, Reach};
 use self::object::Object;
 use self::sweep::Sweeps;
 use self::tables::TableState;
+use self::taking_part::TakingPart;
 use crate::{Destination, DestinationLoad, Engine, EngineError, TableChange, Tables};
 use loopback::Loopback;
 
@@ -61,7 +65,7 @@ const NOTICE: u8 = 5;
 pub struct XdpOptions {
     /// Directory for pins, on a BPF file system: made if it is not there.
     pub pin_directory: PathBuf,
-    /// Native, generic, or native where it can be.
+    /// Where the forwarding program runs: native XDP if it can be, unless something is asked for.
     pub mode: XdpMode,
     /// Connections and templates that the table is to have room for, if it does not exist yet:
     /// rounded up to a power of two, 64 at least and 2^24 at most. Each takes 72 bytes.
@@ -90,10 +94,7 @@ pub struct XdpEngine {
     next_hops: NextHops,
     sweep: Sweeps,
     localities: Localities,
-    /// Interfaces asked for by name.
-    wanted: BTreeSet<String>,
-    /// Interfaces that could not be attached: tried again only when they change.
-    failed: BTreeSet<u32>,
+    part: TakingPart,
     loopback: Loopback,
     adopted: bool,
     log: VecDeque<(u8, String)>,
@@ -126,8 +127,7 @@ impl XdpEngine {
             next_hops,
             sweep: Sweeps::default(),
             localities: Localities::new(now),
-            wanted: BTreeSet::new(),
-            failed: BTreeSet::new(),
+            part: TakingPart::new(options.mode),
             loopback: Loopback::default(),
             adopted,
             log: VecDeque::new(),
@@ -163,6 +163,10 @@ impl XdpEngine {
 
     /// Gets between the packets and the program of another layout, and begins to copy what it has.
     fn take_over(&mut self, former: Former) -> Result<(), EngineError> {
+        self.prepare()?;
+        // Each of its interfaces at once, where its program is: half of them would not know what the
+        // others open, and from elsewhere that program cannot be asked.
+        self.part.keep_hooks(self.object.linked());
         let engaged = former.engage(&self.object);
         let engaged = engaged.map_err(EngineError::system("pass on to the former program"))?;
         let phase = match (self.phase()?, engaged) {
@@ -175,13 +179,6 @@ impl XdpEngine {
         self.object.maps.set_phase(phase).map_err(EngineError::system("write a map"))?;
         let tables = former.tables().map_err(EngineError::Bpf)?;
         self.take_tables(&tables.0, &tables.1)?;
-        // Each of them at once: half of them would not know what the others open.
-        for index in self.object.linked() {
-            let attached = self.object.attached().contains_key(&index);
-            if let (false, Some(interface)) = (attached, self.next_hops.interface(index).cloned()) {
-                self.attach(&interface);
-            }
-        }
         self.attach_wanted();
         self.adopted = true;
         self.log.push_back((NOTICE, "taking over the connections of another layout".to_owned()));
@@ -232,6 +229,7 @@ impl XdpEngine {
                 );
                 self.log.push_back((NOTICE, text));
                 self.handover = None;
+                self.part.choose_hooks();
             }
             Err(error) => {
                 handover.put_off(now);
@@ -243,6 +241,11 @@ impl XdpEngine {
     /// Whether connections of another layout are still being copied.
     pub fn is_taking_over(&self) -> bool {
         self.handover.is_some()
+    }
+
+    /// Loads, before it is needed, what every interface gets besides the forwarding program.
+    pub fn prepare(&mut self) -> Result<(), EngineError> {
+        self.object.filters().map(drop)
     }
 
     /// Runs the forwarding program on a packet as if it had come in by the loopback interface:
@@ -331,53 +334,6 @@ impl XdpEngine {
         }
     }
 
-    /// Attaches to interfaces that were asked for and to those that lead to real servers.
-    fn attach_wanted(&mut self) {
-        let named = self.wanted.iter().filter_map(|name| self.next_hops.interface_named(name));
-        let mut indices: BTreeSet<u32> = named.map(|interface| interface.index).collect();
-        indices.extend(self.next_hops.outgoing());
-        for index in indices {
-            let attached = self.object.attached().contains_key(&index);
-            if attached || self.failed.contains(&index) {
-                continue;
-            }
-            if let Some(interface) = self.next_hops.interface(index).cloned() {
-                self.attach(&interface);
-            }
-        }
-        self.keep_loopback();
-    }
-
-    /// Loopback addresses are reached from the interfaces while a server has one.
-    fn keep_loopback(&mut self) {
-        if !self.state.has_loopback() {
-            return self.loopback.close();
-        }
-        let names = self.object.attached().values().map(|one| one.name.as_str());
-        if let Err(error) = self.loopback.open(names) {
-            self.warn(format!("route_localnet cannot be switched on: {error}"));
-        }
-    }
-
-    fn attach(&mut self, interface: &Interface) {
-        let Some(mac) = interface.mac else { return };
-        let name = &interface.name;
-        if let Err(error) = self.test_interface(interface.index, mac) {
-            self.failed.insert(interface.index);
-            return self.warn(format!("interface {name}: {error}"));
-        }
-        match self.object.attach(interface) {
-            Ok(attached) => {
-                let mode = mode_name(attached.native);
-                self.log.push_back((NOTICE, format!("forwarding on {name} ({mode} XDP)")));
-            }
-            Err(error) => {
-                self.failed.insert(interface.index);
-                self.warn(error.to_string());
-            }
-        }
-    }
-
     fn warn(&mut self, text: String) {
         self.log.push_back((WARNING, text));
     }
@@ -391,10 +347,6 @@ impl XdpEngine {
             self.next_hops.remove_server(address);
         }
     }
-}
-
-fn mode_name(native: bool) -> &'static str {
-    if native { "native" } else { "generic" }
 }
 
 fn set_reach(raw: &mut RawDestination, reach: Reach) {
@@ -441,7 +393,7 @@ impl Engine for XdpEngine {
     }
 
     fn set_interfaces(&mut self, interfaces: &[String]) {
-        self.wanted = interfaces.iter().cloned().collect();
+        self.part.wanted = interfaces.iter().cloned().collect();
         self.attach_wanted();
     }
 
@@ -454,11 +406,11 @@ impl Engine for XdpEngine {
         let seen = self.next_hops.handle_events(now);
         for gone in seen.gone {
             self.object.forget(gone.index);
-            self.failed.remove(&gone.index);
+            self.part.changed(gone.index);
             let _ = self.object.maps.set_interface(gone.index, None);
         }
         for interface in seen.interfaces {
-            self.failed.remove(&interface.index);
+            self.part.changed(interface.index);
             if let (Some(mac), true) =
                 (interface.mac, self.object.attached().contains_key(&interface.index))
                 && let Err(error) = self.test_interface(interface.index, mac)
@@ -536,7 +488,7 @@ impl Engine for XdpEngine {
     fn interfaces(&self) -> Vec<String> {
         let attached = self.object.attached().values();
         let mut names: Vec<String> =
-            attached.map(|one| format!("{} ({})", one.name, mode_name(one.native))).collect();
+            attached.map(|one| format!("{} ({})", one.name, one.choice)).collect();
         names.sort();
         names
     }

@@ -10,40 +10,36 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcAttachType};
-use aya::programs::{ProgramError, SchedClassifier, Xdp, XdpMode as AyaXdpMode, tc, xdp};
+use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use edge::bpf::{Map, TestRun, test_run};
 use edge::gate::GATE_NAME;
-use edge::netlink::neighbour::{Interface, Mac};
-use model::control::XdpMode;
+use edge::netlink::neighbour::Mac;
 use model::layer4::ServiceKey;
 use model::vrrp::Family;
 use zerocopy::IntoBytes;
 
 use super::XdpOptions;
-use super::handover::{self, PROGRAMS, Phase};
+use super::handover::{self, PINNED_FORWARD, Phase};
 use super::layout::{INTERFACES_LOW, LAYOUT, RawInterface};
+use super::links::Attached;
 use super::slots::{Geometry, Slots, Timeouts, table_name};
+use super::tc::Filters;
 use crate::EngineError;
-use crate::variant::{OBJECT, OBJECT6};
+use crate::variant::{OBJECT, OBJECT6, TC, TC6};
 
 /// The counters' names: the very file the programs are compiled with.
 const COUNTERS: &str = include_str!("../../bpf/counters.h");
 
 pub(crate) const FORWARD: &str = "evenkeel_xdp";
-const REWRITE: &str = "evenkeel_tc";
 const REAP: &str = "evenkeel_reap";
 pub(crate) const TAKE: &str = "evenkeel_take";
 /// Directory of the pinned links.
-pub(crate) const LINKS: &str = "links";
-/// Program arrays by which IPv4's programs reach IPv6's: of which program, and the map.
-const HANDED_OVER: [(&str, &str); 2] = [(FORWARD, "other_family"), (REWRITE, "other_leaving")];
+pub(super) const LINKS: &str = "links";
+/// The maps by which IPv4's programs reach IPv6's: in XDP and at tc.
+const OTHER_FAMILY: &str = "other_family";
+const OTHER_AT_TC: &str = "other_at_tc";
 const LOAD_TRIES: usize = 10;
-/// Where our filter stands among a device's egress filters.
-const TC_OPTIONS: NlOptions =
-    NlOptions { priority: 50, handle: tc::TcHandle::new(0, 1), classid: None };
 
 /// The maps, each opened by its pin.
 pub(crate) struct Maps {
@@ -154,25 +150,20 @@ impl Maps {
 
 /// The loaded objects.
 pub(crate) struct Object {
-    ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
     /// IPv6's.
     six: Option<Ebpf>,
+    /// The programs at tc, from the first interface on.
+    filters: Option<Filters>,
     pub(crate) maps: Maps,
-    pins: PathBuf,
-    mode: XdpMode,
+    pub(super) pins: PathBuf,
+    connections_max: u32,
     connections6_max: u32,
     takes_over: bool,
-    links: HashMap<u32, Attached>,
+    pub(super) links: HashMap<u32, Attached>,
 }
 
-/// An interface with our programs on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Attached {
-    pub(crate) name: String,
-    pub(crate) native: bool,
-}
-
-fn bpf_error(what: &str, error: &dyn std::error::Error) -> EngineError {
+pub(super) fn bpf_error(what: &str, error: &dyn std::error::Error) -> EngineError {
     let mut text = format!("{what}: {error}");
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -180,14 +171,6 @@ fn bpf_error(what: &str, error: &dyn std::error::Error) -> EngineError {
         cause = inner.source();
     }
     EngineError::Bpf(text)
-}
-
-/// The errno behind an attach that failed.
-fn errno(error: &ProgramError) -> Option<i32> {
-    match error {
-        ProgramError::SyscallError(inner) => inner.io_error.raw_os_error(),
-        _ => None,
-    }
 }
 
 /// The verifier gives up with EAGAIN when the process is disturbed meanwhile.
@@ -224,9 +207,7 @@ impl Object {
         handover::write_manifest(&directory, &handover::our_manifest())
             .map_err(EngineError::system("write the manifest"))?;
         let ebpf = load_family(Family::Ipv4, pins, options.connections_max, takes_over)?;
-        for (pin, name) in PROGRAMS {
-            pin_program(&ebpf, name, &directory.join(pin))?;
-        }
+        pin_program(&ebpf, FORWARD, &directory.join(PINNED_FORWARD))?;
         let open = |name: &str| open_map(pins, name);
         let maps = Maps {
             interfaces: open("interfaces")?,
@@ -252,9 +233,10 @@ impl Object {
         let mut object = Object {
             ebpf,
             six: None,
+            filters: None,
             maps,
             pins: pins.to_path_buf(),
-            mode: options.mode,
+            connections_max: options.connections_max,
             connections6_max: options.connections6_max,
             takes_over,
             links: HashMap::new(),
@@ -277,136 +259,29 @@ impl Object {
             relayed: open_map(&self.pins, "relayed6")?,
             slots: open_slots(Family::Ipv6, &self.pins)?,
         });
-        for (name, map) in HANDED_OVER {
-            let program = six.program(name).and_then(|program| program.fd().ok());
-            let descriptor = program.map_or(-1, |program| program.as_fd().as_raw_fd());
-            open_map(&self.pins, map)?
-                .update(0u32.as_bytes(), descriptor.as_bytes())
-                .map_err(EngineError::system(format!("write the {map} map")))?;
-        }
+        let program = six.program(FORWARD).and_then(|program| program.fd().ok());
+        let descriptor = program.map_or(-1, |program| program.as_fd().as_raw_fd());
+        open_map(&self.pins, OTHER_FAMILY)?
+            .update(0u32.as_bytes(), descriptor.as_bytes())
+            .map_err(EngineError::system(format!("write the {OTHER_FAMILY} map")))?;
         self.six = Some(six);
-        Ok(())
+        self.load_six_at_tc()
     }
 
-    /// Attaches to an interface, or takes over what an earlier director attached there: its
-    /// link gets our program in one step, so that no packet meets neither.
-    pub(crate) fn attach(&mut self, interface: &Interface) -> Result<Attached, EngineError> {
-        if let Some(present) = self.links.get(&interface.index) {
-            return Ok(present.clone());
+    fn load_six_at_tc(&mut self) -> Result<(), EngineError> {
+        let (Some(filters), Some(_)) = (&mut self.filters, &self.six) else { return Ok(()) };
+        let six = parse(Family::Ipv6, TC6, &self.pins, self.connections6_max, self.takes_over)?;
+        filters.load_six(six, open_map(&self.pins, OTHER_AT_TC)?)
+    }
+
+    /// The programs at tc, loaded.
+    pub(super) fn filters(&mut self) -> Result<&mut Filters, EngineError> {
+        if self.filters.is_none() {
+            let four = parse(Family::Ipv4, TC, &self.pins, self.connections_max, self.takes_over)?;
+            self.filters = Some(Filters::load(four, &self.pins.join(LAYOUT))?);
+            self.load_six_at_tc()?;
         }
-        let native = match self.adopt_link(interface.index)? {
-            Some(native) => native,
-            None => self.new_link(interface)?,
-        };
-        self.attach_rewrite(&interface.name)?;
-        let attached = Attached { name: interface.name.clone(), native };
-        self.links.insert(interface.index, attached.clone());
-        Ok(attached)
-    }
-
-    fn link_path(&self, index: u32, native: bool) -> PathBuf {
-        let mode = if native { "native" } else { "generic" };
-        self.pins.join(LINKS).join(format!("{index}-{mode}"))
-    }
-
-    fn adopt_link(&mut self, index: u32) -> Result<Option<bool>, EngineError> {
-        for native in [true, false] {
-            let path = self.link_path(index, native);
-            if !path.exists() {
-                continue;
-            }
-            let wanted = match self.mode {
-                XdpMode::Auto => true,
-                XdpMode::Native => native,
-                XdpMode::Generic => !native,
-            };
-            let taken = if wanted { self.update_link(&path) } else { Err(String::new()) };
-            match taken {
-                Ok(()) => return Ok(Some(native)),
-                // The interface it belonged to is gone, or it is not wanted this way.
-                Err(_) => fs::remove_file(&path)
-                    .map_err(EngineError::system(format!("unpin {}", path.display())))?,
-            }
-        }
-        Ok(None)
-    }
-
-    fn update_link(&mut self, path: &Path) -> Result<(), String> {
-        let pinned = PinnedLink::from_pin(path).map_err(|error| error.to_string())?;
-        let link = xdp::XdpLink::try_from(FdLink::from(pinned)).map_err(|e| e.to_string())?;
-        let program: &mut Xdp = program(&mut self.ebpf, FORWARD);
-        program.attach_to_link(link).map(drop).map_err(|error| error.to_string())
-    }
-
-    fn new_link(&mut self, interface: &Interface) -> Result<bool, EngineError> {
-        let modes: &[(AyaXdpMode, bool)] = match self.mode {
-            XdpMode::Auto => &[(AyaXdpMode::Driver, true), (AyaXdpMode::Skb, false)],
-            XdpMode::Native => &[(AyaXdpMode::Driver, true)],
-            XdpMode::Generic => &[(AyaXdpMode::Skb, false)],
-        };
-        let what = format!("attach to {}", interface.name);
-        let mut last = None;
-        for (mode, native) in modes {
-            let program: &mut Xdp = program(&mut self.ebpf, FORWARD);
-            match program.attach_to_if_index(interface.index, *mode) {
-                Ok(id) => {
-                    let link = program.take_link(id).map_err(|error| bpf_error(&what, &error))?;
-                    let link = FdLink::try_from(link).map_err(|error| bpf_error(&what, &error))?;
-                    let path = self.link_path(interface.index, *native);
-                    link.pin(path).map_err(|error| bpf_error(&what, &error))?;
-                    return Ok(*native);
-                }
-                Err(error) if errno(&error) == Some(EBUSY) => {
-                    return Err(EngineError::Bpf(format!(
-                        "{what}: another XDP program is attached there"
-                    )));
-                }
-                Err(error) => last = Some(bpf_error(&what, &error)),
-            }
-        }
-        Err(last.unwrap_or(EngineError::Bpf(what)))
-    }
-
-    fn attach_rewrite(&mut self, name: &str) -> Result<(), EngineError> {
-        let what = format!("egress program of {name}");
-        // Whether the qdisc was there already is all one.
-        let _ = tc::qdisc_add_clsact(name);
-        let program: &mut SchedClassifier = program(&mut self.ebpf, REWRITE);
-        // An earlier director's filter gets our program: no packet meets neither.
-        let there = SchedClassifierLink::attached(
-            name,
-            TcAttachType::Egress,
-            TC_OPTIONS.priority,
-            TC_OPTIONS.handle,
-            TC_OPTIONS.classid,
-        );
-        if let Ok(there) = there
-            && let Ok(id) = program.attach_to_link(there)
-        {
-            let link = program.take_link(id).map_err(|error| bpf_error(&what, &error))?;
-            std::mem::forget(link);
-            return Ok(());
-        }
-        let options = TcAttachOptions::Netlink(TC_OPTIONS);
-        let id = program
-            .attach_with_options(name, TcAttachType::Egress, options)
-            .map_err(|error| bpf_error(&what, &error))?;
-        let link = program.take_link(id).map_err(|error| bpf_error(&what, &error))?;
-        // Dropping it would remove the filter, which is to outlive this process.
-        std::mem::forget(link);
-        Ok(())
-    }
-
-    /// The interface is gone from the system.
-    pub(crate) fn forget(&mut self, index: u32) {
-        if let Some(attached) = self.links.remove(&index) {
-            let _ = fs::remove_file(self.link_path(index, attached.native));
-        }
-    }
-
-    /// Interfaces with our programs, by index.
-    pub(crate) fn attached(&self) -> &HashMap<u32, Attached> {
-        &self.links
+        self.filters.as_mut().ok_or_else(|| EngineError::Bpf("no programs at tc".into()))
     }
 
     /// Runs the program that removes connections whose time is over on the numbers of slots.
@@ -432,34 +307,29 @@ impl Object {
         run(of_it, TAKE, packet, 1)
     }
 
-    /// Says whom our programs pass on to what they do not know.
+    /// Says whom our programs pass on to what they do not know, in XDP and at each place at tc.
     pub(crate) fn set_former(
         &self,
         forward: Option<BorrowedFd<'_>>,
-        rewrite: Option<BorrowedFd<'_>>,
+        at_tc: [Option<BorrowedFd<'_>>; 4],
     ) -> io::Result<()> {
         let directory = self.pins.join(LAYOUT);
-        for (name, program) in [("former", forward), ("former_leaving", rewrite)] {
+        let places = (0u32..).map(|place| ("former_at_tc", place));
+        for ((name, place), program) in
+            [("former", 0)].into_iter().chain(places).zip([forward].into_iter().chain(at_tc))
+        {
             let map = Map::open(&directory.join(name))?;
             match program {
                 Some(program) => {
                     let number = program.as_raw_fd().cast_unsigned();
-                    map.update(0u32.as_bytes(), number.as_bytes())?;
+                    map.update(place.as_bytes(), number.as_bytes())?;
                 }
                 None => {
-                    map.delete(0u32.as_bytes())?;
+                    map.delete(place.as_bytes())?;
                 }
             }
         }
         Ok(())
-    }
-
-    /// Interfaces that have a pinned link, perhaps of an earlier director.
-    pub(crate) fn linked(&self) -> Vec<u32> {
-        let Ok(entries) = fs::read_dir(self.pins.join(LINKS)) else { return Vec::new() };
-        let name = |entry: fs::DirEntry| entry.file_name().into_string().ok();
-        let index = |name: String| name.split('-').next()?.parse().ok();
-        entries.flatten().filter_map(name).filter_map(index).collect()
     }
 
     /// Names of the counters, in the order of their map.
@@ -487,32 +357,13 @@ impl Object {
             }
         }
     }
-
-    /// Detaches from every interface, this director's and leftovers, and unpins the maps. The
-    /// gate stays: it is not ours.
-    pub(crate) fn detach_all(&mut self) -> io::Result<()> {
-        for attached in self.links.values() {
-            let _ = tc::qdisc_detach_program(&attached.name, TcAttachType::Egress, REWRITE);
-        }
-        self.links.clear();
-        for link in fs::read_dir(self.pins.join(LINKS))?.flatten() {
-            // One whose interface is gone has nothing to be taken off.
-            let _ = edge::bpf::detach_link(&link.path());
-        }
-        fs::remove_dir_all(self.pins.join(LINKS))?;
-        fs::remove_dir_all(self.pins.join(LAYOUT))?;
-        // Links taken over are held by the program too: let go of them.
-        let program: &mut Xdp = program(&mut self.ebpf, FORWARD);
-        program.unload().map_err(io::Error::other)
-    }
 }
 
-const EBUSY: i32 = 16;
 /// As in bpf/handover.h.
 const RELAYED_MAX: u32 = 1 << 18;
 
 /// Pins a program beside its maps, for versions of other layouts that take over from it.
-fn pin_program(ebpf: &Ebpf, name: &str, path: &Path) -> Result<(), EngineError> {
+pub(super) fn pin_program(ebpf: &Ebpf, name: &str, path: &Path) -> Result<(), EngineError> {
     let program = ebpf.program(name).and_then(|program| program.fd().ok());
     let Some(program) = program else { return Ok(()) };
     let _ = fs::remove_file(path);
@@ -537,9 +388,25 @@ fn open_slots(family: Family, pins: &Path) -> Result<Slots, EngineError> {
         .map_err(EngineError::system("map the connection table"))
 }
 
-/// Loads the programs of a family over the maps pinned in `pins`.
+/// Loads XDP's programs of a family over the maps pinned in `pins`.
 fn load_family(
     family: Family,
+    pins: &Path,
+    connections_max: u32,
+    takes_over: bool,
+) -> Result<Ebpf, EngineError> {
+    let mut ebpf = parse(family, object_of(family), pins, connections_max, takes_over)?;
+    for name in [FORWARD, REAP, TAKE] {
+        let program: &mut Xdp = program(&mut ebpf, name);
+        load_patiently(name, || program.load())?;
+    }
+    Ok(ebpf)
+}
+
+/// An object of a family with its maps, which are pinned in `pins`, and no program loaded yet.
+fn parse(
+    family: Family,
+    object: &[u8],
     pins: &Path,
     connections_max: u32,
     takes_over: bool,
@@ -547,22 +414,15 @@ fn load_family(
     let directory = pins.join(LAYOUT);
     let geometry = Geometry::of(family, &directory, connections_max)
         .map_err(EngineError::system("the connection table"))?;
-    let mut ebpf = EbpfLoader::new()
+    EbpfLoader::new()
         .default_map_pin_directory(&directory)
         .map_pin_path("gate", pins.join(GATE_NAME))
         .map_max_entries(table_name(family), geometry.buckets())
         .map_max_entries(relayed_name(family), if takes_over { RELAYED_MAX } else { 1 })
         .override_global("buckets_log2", &geometry.buckets_log2, true)
         .override_global("hash_seed", &geometry.seed, true)
-        .load(object_of(family))
-        .map_err(|error| bpf_error("load the BPF object", &error))?;
-    for name in [FORWARD, REAP, TAKE] {
-        let program: &mut Xdp = program(&mut ebpf, name);
-        load_patiently(name, || program.load())?;
-    }
-    let rewrite: &mut SchedClassifier = program(&mut ebpf, REWRITE);
-    load_patiently(REWRITE, || rewrite.load())?;
-    Ok(ebpf)
+        .load(object)
+        .map_err(|error| bpf_error("load the BPF object", &error))
 }
 
 /// The object of a family.

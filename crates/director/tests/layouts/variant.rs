@@ -7,3 +7,9 @@ pub(crate) static OBJECT: &[u8] =
 
 pub(crate) static OBJECT6: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/padded6.bpf.o"));
+
+pub(crate) static TC: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/padded_tc.bpf.o"));
+
+pub(crate) static TC6: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/padded_tc6.bpf.o"));

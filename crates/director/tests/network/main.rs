@@ -1,7 +1,9 @@
 //! The engine over real cables: a client, a director and two servers in namespaces.
 
+mod hooks;
 mod next_hops;
 mod path_mtu;
 mod services;
 mod traffic;
+mod web;
 mod world;

@@ -92,6 +92,7 @@ pub(crate) fn run(args: &RunArgs) -> ExitCode {
                 XdpMode::Auto => Mode::Auto,
                 XdpMode::Native => Mode::Native,
                 XdpMode::Generic => Mode::Generic,
+                XdpMode::Tc => Mode::Tc,
             },
             connections_max: args.connections,
             connections6_max: args.connections6,

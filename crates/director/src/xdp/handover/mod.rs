@@ -36,9 +36,10 @@ pub(super) use self::source::{
     FoundConnection, FoundDestination, FoundService, Source, write_manifest,
 };
 use super::layout::LAYOUT;
-use super::object::{LINKS, Object};
+use super::object::{FORWARD, LINKS, Object};
 use super::slots::TICK_SHIFT;
 use super::tables::TableState;
+use super::tc::PLACES;
 
 /// What the name of a directory begins with whose maps are being left.
 const LEFT: &str = "former-";
@@ -53,9 +54,8 @@ const SLICE: u32 = 64;
 /// Noted keys forgotten between two looks at the clock.
 const FORGET: usize = 256;
 
-/// The programs of a layout, by the names of their pins and those the kernel has.
-pub(super) const PROGRAMS: [(&str, &str); 2] =
-    [("program_forward", "evenkeel_xdp"), ("program_rewrite", "evenkeel_tc")];
+/// The forwarding program in XDP: the name of its pin.
+pub(super) const PINNED_FORWARD: &str = "program_forward";
 
 /// Who opens new connections: bpf/handover.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,10 +132,12 @@ impl Former {
     /// to be had: then nothing was attached, or we may not ask for them.
     pub(super) fn engage(&self, object: &Object) -> io::Result<bool> {
         let Some(source) = self.sources.first() else { return Ok(false) };
-        let [forward, rewrite] = PROGRAMS.map(|(pin, name)| program(source, pin, name));
-        let Some(forward) = forward else { return Ok(false) };
-        let rewrite = rewrite.as_ref().map(|program| program.as_fd());
-        object.set_former(Some(forward.as_fd()), rewrite)?;
+        let Some(forward) = program(source, PINNED_FORWARD, FORWARD) else { return Ok(false) };
+        let at_tc = PLACES.map(|(pin, name)| program(source, pin, name));
+        object.set_former(
+            Some(forward.as_fd()),
+            at_tc.each_ref().map(|program| program.as_ref().map(AsFd::as_fd)),
+        )?;
         Ok(true)
     }
 }
@@ -291,7 +293,7 @@ impl Handover {
     /// Nobody needs the former maps any more.
     fn end(&mut self, object: &Object) -> io::Result<()> {
         object.maps.set_phase(Phase::Done)?;
-        object.set_former(None, None)?;
+        object.set_former(None, [None; 4])?;
         for source in self.sources.drain(..) {
             fs::remove_dir_all(&source.directory)?;
         }

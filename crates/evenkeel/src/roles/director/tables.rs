@@ -275,7 +275,9 @@ fn open_engine(runtime: &Runtime) -> Result<XdpEngine, EngineError> {
     options.mode = runtime.xdp_mode;
     options.connections_max = runtime.connections_max;
     options.connections6_max = runtime.connections6_max;
-    XdpEngine::start(&options)
+    let mut engine = XdpEngine::start(&options)?;
+    engine.prepare()?;
+    Ok(engine)
 }
 
 /// Waits for an engine on its way.
