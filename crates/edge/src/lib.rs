@@ -9,6 +9,7 @@ pub mod clock;
 pub mod connect;
 mod control;
 pub mod ethtool;
+pub mod frames;
 pub mod gate;
 pub mod ipc;
 pub mod listen;

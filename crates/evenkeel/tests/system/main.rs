@@ -1,6 +1,9 @@
 //! Real processes, sockets and packets, in network namespaces of their own.
 
 mod alerts;
+#[path = "../../benches/shared/capture.rs"]
+#[allow(dead_code, reason = "the benches use the rest")]
+mod capture;
 mod checkers;
 mod command_line;
 mod completeness;
@@ -33,6 +36,7 @@ mod server_commands;
 mod server_pipes;
 mod site;
 mod site_server;
+mod soak;
 mod vrrp;
 mod vrrp_bfd;
 mod vrrp_hardships;
