@@ -1,6 +1,16 @@
 //! From one layout of the maps to another and back, under traffic: the engine is compiled a second
 //! time here, over maps in which everything stands elsewhere.
 
+mod arrive;
+#[path = "../packets/audit.rs"]
+#[allow(dead_code, reason = "the tests of packets use the rest")]
+mod audit;
+#[path = "../packets/bed.rs"]
+#[allow(dead_code, reason = "the tests of packets use the rest")]
+mod bed;
+#[path = "../packets/frame.rs"]
+#[allow(dead_code, reason = "the tests of packets use the rest")]
+mod frame;
 mod stream;
 mod upgrade;
 mod variant;

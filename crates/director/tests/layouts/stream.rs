@@ -236,3 +236,27 @@ fn straggle(flows: &mut [Flow]) {
         thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// Counters of everybody's kernel, summed.
+fn counters(world: &World, protocol: &str, names: &[&str]) -> u64 {
+    let everybody = world.servers.iter().chain([&world.client]);
+    let of = |namespace| -> u64 {
+        names.iter().map(|name| World::counter(namespace, protocol, name)).sum()
+    };
+    everybody.map(of).sum()
+}
+
+/// What the kernel lost, and segments that were sent again because they had not come: a busy
+/// machine also repeats some that are only late, which the receiver then says it had.
+pub(crate) fn losses(world: &World) -> u64 {
+    let again = counters(world, "Tcp:", &["RetransSegs"]);
+    let twice = counters(world, "TcpExt:", &["TCPDSACKOldSent", "TCPDSACKOfoSent"]);
+    let others = counters(world, "Tcp:", &["OutRsts", "EstabResets", "AttemptFails"]);
+    again.saturating_sub(twice) + others + counters(world, "Udp:", &["RcvbufErrors"])
+}
+
+/// Every message was answered, by the same server throughout.
+pub(crate) fn is_whole(account: &Account) {
+    assert_eq!(account.failures.len(), 0, "{account:?}");
+    assert_eq!((account.answered, account.strayed), (account.sent, 0), "{account:?}");
+}

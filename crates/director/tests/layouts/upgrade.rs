@@ -11,7 +11,7 @@ use director::{Destination, Engine, ServiceSettings, TableChange};
 use edge::clock;
 use model::layer4::{Endpoint, Forwarding, Protocol, Scheduler, ServiceKey};
 
-use crate::stream::{Account, Traffic, serve};
+use crate::stream::{Traffic, is_whole, losses, serve};
 use crate::world::{PORT, VIRTUAL, World, server_address};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -139,21 +139,35 @@ fn wait_until_over(world: &World, layout: Layout) {
     }
 }
 
-/// What the kernel lost, and what it had to say twice.
-fn losses(world: &World) -> u64 {
-    let everybody = world.servers.iter().chain([&world.client]);
-    let of = |namespace| {
-        World::counter(namespace, "Tcp:", "RetransSegs")
-            + World::counter(namespace, "Tcp:", "OutRsts")
-            + World::counter(namespace, "Tcp:", "EstabResets")
-            + World::counter(namespace, "Udp:", "RcvbufErrors")
-    };
-    everybody.map(of).sum()
-}
-
-fn is_whole(account: &Account) {
-    assert_eq!(account.failures.len(), 0, "{account:?}");
-    assert_eq!((account.answered, account.strayed), (account.sent, 0), "{account:?}");
+#[test]
+fn a_director_killed_at_any_moment_of_it_is_followed_by_one_that_goes_on() {
+    let Some(world) = World::new("l4kills", Forwarding::Nat) else { return };
+    serve(&world);
+    let first = Director::start(&world, Layout::Plain);
+    let traffic = Traffic::start(&world);
+    thread::sleep(Duration::from_millis(500));
+    let before = losses(&world);
+    first.kill();
+    let mut there = Layout::Plain;
+    for step in 0..10u64 {
+        // Twice the same layout, then the other one; at last both at once were being left.
+        if step % 2 == 0 {
+            there = if there == Layout::Plain { Layout::Padded } else { Layout::Plain };
+        }
+        let next = Director::start(&world, there);
+        thread::sleep(Duration::from_millis(step * 397 % 1100));
+        next.kill();
+    }
+    let last = Director::start(&world, there);
+    wait_until_over(&world, there);
+    let accounts = traffic.end();
+    println!("{accounts:?}");
+    accounts.iter().for_each(is_whole);
+    assert_eq!(losses(&world) - before, 0, "sent again, reset, full buffers");
+    for (counted, listed) in last.kill() {
+        assert!(listed > 20, "{listed}");
+        assert_eq!(counted, listed);
+    }
 }
 
 #[test]

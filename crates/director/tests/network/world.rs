@@ -133,7 +133,8 @@ impl World {
 
     /// One of the kernel's counters of a protocol.
     pub(crate) fn counter(namespace: &Namespace, protocol: &str, name: &str) -> u64 {
-        let text = namespace.command("cat").arg("/proc/net/snmp").output().unwrap().stdout;
+        let files = ["/proc/net/snmp", "/proc/net/netstat"];
+        let text = namespace.command("cat").args(files).output().unwrap().stdout;
         let text = String::from_utf8_lossy(&text).into_owned();
         let mut lines = text.lines().filter(|line| line.starts_with(protocol));
         let (names, values) = (lines.next().unwrap(), lines.next().unwrap());

@@ -37,6 +37,9 @@ mod server_pipes;
 mod site;
 mod site_server;
 mod soak;
+#[path = "../../../director/tests/layouts/stream.rs"]
+mod stream;
+mod uninterrupted;
 mod vrrp;
 mod vrrp_bfd;
 mod vrrp_hardships;
@@ -46,3 +49,6 @@ mod vrrp_on_time;
 mod vrrp_robbed;
 mod webserver;
 mod whole;
+#[path = "../../../director/tests/network/world.rs"]
+#[allow(dead_code, reason = "the tests of the network use the rest")]
+mod world;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 #[path = "../../benches/soak/soak/mod.rs"]
+#[allow(dead_code, reason = "the bench writes down the rest")]
 mod whole;
 
 use whole::Settings;

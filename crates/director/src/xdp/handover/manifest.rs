@@ -80,6 +80,22 @@ impl Field {
         }
     }
 
+    /// The number of the aligned word of eight bytes that it stands in, and its bits there; none
+    /// if it stands in two of them.
+    pub(crate) fn bits(&self) -> Option<(usize, u64)> {
+        let Field::Number { offset, bytes, shift, width } = *self else { return None };
+        let within = offset % 8;
+        if within + bytes > 8 {
+            return None;
+        }
+        let mask = if width >= u64::BITS { u64::MAX } else { (1 << width) - 1 };
+        let before = match cfg!(target_endian = "little") {
+            true => within,
+            false => 8 - within - bytes,
+        };
+        Some((offset / 8, mask << (shift + before as u32 * 8)))
+    }
+
     /// Its bytes; none for what is absent or a number.
     pub(crate) fn bytes<'a>(&self, record: &'a [u8]) -> &'a [u8] {
         match *self {
@@ -354,6 +370,10 @@ mod tests {
             record[offset..offset + bytes].copy_from_slice(of_word);
             let field = Field::Number { offset, bytes, shift, width };
             assert_eq!(field.number(&record), value, "{field:?}");
+            if let Some((word, bits)) = field.bits() {
+                let there = record.chunks_exact(8).nth(word).unwrap().try_into().unwrap();
+                assert_eq!(u64::from_ne_bytes(there) & bits == 0, value == 0, "{field:?}");
+            }
         }
         assert_eq!(Field::Network { offset: 1, bytes: 2 }.number(&[9, 1, 187]), 443);
         assert_eq!(Field::Absent.number(&[1]), 0);

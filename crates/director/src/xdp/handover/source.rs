@@ -259,6 +259,8 @@ fn destination(table: &Table, record: &[u8]) -> Option<FoundDestination> {
 pub(crate) struct Connections {
     mapped: MappedArray,
     words: usize,
+    /// The word of a record, and the bits in it, that say whether it is used.
+    used: (usize, u64),
     /// By the length of its addresses.
     pub(crate) family: Family,
     fields: Fields,
@@ -343,7 +345,8 @@ impl Connections {
             _ => Family::Ipv6,
         };
         let words = table.record / size_of::<u64>();
-        Ok(Connections { mapped, words, family, fields, states })
+        let used = fields.used.bits().ok_or("what says whether a slot is used stands askew")?;
+        Ok(Connections { mapped, words, used, family, fields, states })
     }
 
     /// How many slots there are.
@@ -356,6 +359,11 @@ impl Connections {
         room.resize(2 * self.words, 0);
         let (one, two) = room.split_at_mut(self.words);
         let at = number as usize * self.words;
+        // Most are empty, which one word says.
+        let [word] = self.mapped.load(at + self.used.0)?;
+        if word & self.used.1 == 0 {
+            return None;
+        }
         // Whoever writes it meanwhile is done soon: twice the same is what it is.
         for _ in 0..READ_TRIES {
             if !self.mapped.load_into(at, one) || self.fields.used.number(one.as_bytes()) == 0 {
