@@ -1,9 +1,12 @@
 //! ipvsadm(8) by its own recordings: what Debian's ipvsadm 1.31 said and did over the kernel's IPVS
 //! (Linux 6.1) for these command lines, byte for byte; and what becomes of changes by hand.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use lab::net::{Namespace, Net};
 use rustix::process::Signal;
@@ -213,4 +216,104 @@ fn changes_by_hand_outlive_a_reload_and_a_killed_director_until_they_are_taken_b
     assert_eq!(tool.done("-L --timeout"), "Timeout (tcp tcpfin udp): 600 120 30\n");
     assert!(evenkeel("server list").contains("nothing is changed"));
     assert!(director.running.stop().success());
+}
+
+/// Two networks with a director between: a client in one, a server that says hello in the other.
+fn between(net: &Net) -> [Namespace; 2] {
+    let [client, director, server] = ["client", "dir", "srv"].map(|it| net.namespace(it).unwrap());
+    net.veth((&client, "eth0"), (&director, "eth0")).unwrap();
+    net.segment("private", &[(&director, "eth1"), (&server, "eth0")]).unwrap();
+    client.ip("addr add 10.1.0.10/24 dev eth0").unwrap();
+    director.ip("addr add 10.1.0.1/24 dev eth0").unwrap();
+    director.ip("addr add 10.1.0.100/24 dev eth0").unwrap();
+    director.ip("addr add 10.2.0.1/24 dev eth1").unwrap();
+    director.sysctl("net/ipv4/ip_forward", "1").unwrap();
+    server.ip("addr add 10.2.0.11/24 dev eth0").unwrap();
+    server.ip("route add default via 10.2.0.1").unwrap();
+    let listener = server.enter(|| TcpListener::bind(("10.2.0.11", 80)).unwrap()).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // It stays until the client has gone.
+            thread::spawn(move || {
+                let mut stream = stream;
+                let _ = stream.write_all(b"hello").and_then(|()| stream.read(&mut [0]).map(drop));
+            });
+        }
+    });
+    [client, director]
+}
+
+/// A connection over which the server has said hello.
+fn connect(client: &Namespace) -> std::io::Result<TcpStream> {
+    let service = SocketAddr::from(([10, 1, 0, 100], 80));
+    let open = || TcpStream::connect_timeout(&service, Duration::from_secs(2));
+    let mut stream = client.enter(open).unwrap()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.read_exact(&mut [0; 5])?;
+    Ok(stream)
+}
+
+/// The words after the real server's address in a listing.
+fn figures(listing: &str) -> Vec<String> {
+    let row = listing.lines().find(|line| line.trim().starts_with("-> 10.2.0.11:80"));
+    let words = row.unwrap_or_default().split_whitespace().skip(2);
+    words.map(str::to_owned).collect()
+}
+
+#[test]
+fn counters_rates_and_time_outs_are_those_of_real_traffic() {
+    if let Some(reason) = lab::net::missing() {
+        return println!("skipped: {reason}");
+    }
+    let (net, place) = (Net::new("ipvscount").unwrap(), Place::new("ipvscount"));
+    let [client, director] = between(&net);
+    let running = by_hand(&director, &place);
+    let tool = Tool::new(&place);
+    within("the director answers", || tool.run("-Ln", "").0 == 0);
+    tool.done("-A -t 10.1.0.100:80 -s rr");
+    tool.done("-a -t 10.1.0.100:80 -r 10.2.0.11:80 -m");
+    let mut held = connect(&client);
+    within("a connection", || {
+        if held.is_err() {
+            held = connect(&client);
+        }
+        held.is_ok()
+    });
+    let counted = |line: &str, place: usize| -> u64 {
+        figures(&tool.done(line)).get(place).and_then(|word| word.parse().ok()).unwrap_or(0)
+    };
+    for _ in 0..20 {
+        drop(connect(&client).unwrap());
+    }
+    within("21 connections are counted", || counted("-Ln --stats", 0) >= 21);
+    assert!(counted("-Ln --stats", 3) > 0 && counted("-Ln --stats", 4) > 0, "bytes both ways");
+    within("one is active", || counted("-Ln", 2) == 1);
+    within("a rate", || {
+        drop(connect(&client).unwrap());
+        counted("-Ln --rate", 0) > 0 && counted("-Ln --rate", 3) > 0
+    });
+
+    tool.done("-Z -t 10.1.0.100:80");
+    assert_eq!(counted("-Ln --stats", 0), 0, "{}", tool.done("-Ln --stats"));
+    assert_eq!(counted("-Ln", 2), 1, "active connections are no counter");
+    drop(connect(&client).unwrap());
+    within("it counts on", || counted("-Ln --stats", 0) == 1);
+    within("what nobody uses has no rate", || counted("-Ln --rate", 0) == 0);
+    tool.done("-Z");
+    assert_eq!(counted("-Ln --stats", 0), 0);
+
+    let expires = || {
+        let listing = tool.done("-Lnc");
+        let row = listing.lines().find(|line| line.contains("ESTABLISHED")).unwrap().to_owned();
+        let (minutes, seconds) = row.split_whitespace().nth(1).unwrap().split_once(':').unwrap();
+        minutes.parse::<u64>().unwrap() * 60 + seconds.parse::<u64>().unwrap()
+    };
+    assert!(expires() > 120);
+    tool.done("--set 60 0 0");
+    assert!(expires() <= 60, "connections that are there too");
+    tool.done("--set 2 0 0");
+    within("it is forgotten", || !tool.done("-Lnc").contains("ESTABLISHED"));
+    within("and no more active", || counted("-Ln", 2) == 0);
+    drop(held);
+    assert!(running.stop().success());
 }
