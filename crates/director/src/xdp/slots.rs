@@ -63,6 +63,11 @@ pub(crate) fn state_names() -> impl Iterator<Item = (u64, &'static str)> {
     names.enumerate().map(|(number, name)| (number as u64, name))
 }
 
+/// Numbers of those whose time-outs may be set for all services.
+const ESTABLISHED: usize = 1;
+const FIN_WAIT: usize = 4;
+const UDP: usize = 11;
+
 /// Ticks without a packet after which a connection's time is over, by state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -83,14 +88,9 @@ impl Timeouts {
     /// IPVS's but for those that are set.
     pub(crate) fn of(set: &model::layer4::Timeouts) -> Timeouts {
         let mut all = Timeouts::default();
-        for (name, span) in [("ESTABLISHED", set.tcp), ("FIN_WAIT", set.tcp_fin), ("UDP", set.udp)]
-        {
-            let ticks = ((u64::from(span.0) * SECOND) >> TICK_SHIFT) as u32;
-            for (slot, (state, _)) in all.0.iter_mut().zip(STATES) {
-                if state == name {
-                    *slot = ticks;
-                }
-            }
+        // Of TCP and UDP alone, as IPVS's own.
+        for (state, span) in [(ESTABLISHED, set.tcp), (FIN_WAIT, set.tcp_fin), (UDP, set.udp)] {
+            all.0[state] = ((u64::from(span.0) * SECOND) >> TICK_SHIFT) as u32;
         }
         all
     }
@@ -338,6 +338,18 @@ mod tests {
         }
         let million = Geometry { buckets_log2: 19, seed: 0 };
         assert_eq!(million.buckets() * SLOTS * 32, 72 << 20, "bytes, without padding");
+    }
+
+    #[test]
+    fn time_outs_that_are_set_for_all_are_of_the_states_that_ipvsadm_sets() {
+        let named = [ESTABLISHED, FIN_WAIT, UDP].map(|state| STATES[state].0);
+        assert_eq!(named, ["ESTABLISHED", "FIN_WAIT", "UDP"]);
+        let usual = model::layer4::Timeouts::default();
+        assert_eq!(Timeouts::of(&usual), Timeouts::default());
+        let longest = model::units::Seconds(86_400 * 31);
+        let set = Timeouts::of(&model::layer4::Timeouts { udp: longest, ..usual });
+        // Times apart by that much still compare.
+        assert!(set.0[UDP] < 1 << 31 && set.0[ESTABLISHED] == Timeouts::default().0[ESTABLISHED]);
     }
 
     #[test]
