@@ -4,12 +4,13 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Objects: name, source, macros to define. All but the first four are for benchmarks and tests.
-const OBJECTS: [(&str, &str, &[&str]); 11] = [
+/// Objects: name, source, macros to define. All but the first five are for benchmarks and tests.
+const OBJECTS: [(&str, &str, &[&str]); 12] = [
     ("evenkeel", "evenkeel", &["FAMILY=4"]),
     ("evenkeel6", "evenkeel", &["FAMILY=6"]),
     ("evenkeel_tc", "evenkeel", &["FAMILY=4", "HOOK_TC"]),
     ("evenkeel_tc6", "evenkeel", &["FAMILY=6", "HOOK_TC"]),
+    ("inward", "inward", &[]),
     ("bench", "bench", &["FAMILY=4"]),
     ("bench_hash", "bench", &["FAMILY=4", "BENCH_KERNEL_HASH"]),
     ("drill", "drill", &["FAMILY=4"]),

@@ -1,9 +1,12 @@
 //! A tun device: IP packets that this process writes arrive at the kernel as if from a network, and
-//! what the kernel sends there can be read.
+//! what the kernel sends there can be read; and what the far ends of tunnels need besides.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
+
+use crate::sockopt;
 
 /// Interface names have at most this many bytes, and a zero.
 const NAME_MAX: usize = libc::IFNAMSIZ - 1;
@@ -51,6 +54,14 @@ impl Tun {
     pub fn receive(&self, packet: &mut [u8]) -> io::Result<usize> {
         (&self.file).read(packet)
     }
+}
+
+/// `UDP_NO_CHECK6_RX`. Kernel: linux/udp.h.
+const UDP_NO_CHECK6_RX: i32 = 102;
+
+/// Lets a socket take datagrams over IPv6 without a checksum, as tunnels send them (RFC 6935).
+pub fn take_without_checksum(socket: &UdpSocket) -> io::Result<()> {
+    sockopt::set(socket, libc::IPPROTO_UDP, UDP_NO_CHECK6_RX, 1)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! IPv4 and IPv6 side by side: what fits together and what does not.
 
+use model::layer4::{Forwarding, Persistence, Tunnel, VirtualServer};
+
 use crate::common::{keepalived, lines};
 
 fn said(text: &str) -> String {
@@ -12,6 +14,80 @@ fn service(address: &str, settings: &str) -> String {
 }
 
 const V6: &str = "2001:db8::1";
+
+/// Without a word of complaint.
+fn virtual_server(text: &str) -> VirtualServer {
+    let loaded = keepalived(text);
+    assert_eq!(lines(&loaded), [""; 0]);
+    loaded.plan.unwrap().layer4.virtual_servers.remove(0)
+}
+
+const REAL: &str = "real_server 2001:db8:1::1 80 {\nTCP_CHECK {\n}\n}\n";
+
+#[test]
+fn a_virtual_server_of_ipv6_arrives_as_written() {
+    let more = "ip_family inet6\npersistence_timeout 50\nsorry_server ::1 8080\n";
+    let server = virtual_server(&service(V6, &format!("{more}{REAL}")));
+    assert_eq!(server.id.to_string(), "TCP [2001:db8::1]:80");
+    let real = &server.real_servers[0];
+    assert_eq!(real.endpoint.to_string(), "[2001:db8:1::1]:80");
+    assert_eq!(real.checkers[0].target.to_string(), "[2001:db8:1::1]:80");
+    assert_eq!(server.quorum.sorry.unwrap().endpoint.to_string(), "[::1]:8080");
+    let whole = |one: Option<Persistence>| one.map(|one| one.prefix_len);
+    assert_eq!(whole(server.persistence), Some(128));
+    let more = "persistence_timeout 50\npersistence_granularity 64\n";
+    let server = virtual_server(&service(V6, &format!("{more}{REAL}")));
+    assert_eq!(whole(server.persistence), Some(64));
+}
+
+#[test]
+fn a_tunnel_leads_to_either_family() {
+    for (address, server) in [(V6, "10.0.0.1"), ("192.0.2.1", "2001:db8:1::1")] {
+        let text = format!("lb_kind TUN\nreal_server {server} 80 {{\nTCP_CHECK {{\n}}\n}}\n");
+        let read = virtual_server(&service(address, &text));
+        assert_eq!(read.real_servers[0].forwarding, Forwarding::Tunnel(Tunnel::IpIp));
+        assert_eq!(read.real_servers[0].endpoint.address.to_string(), server);
+    }
+}
+
+#[test]
+fn lines_of_a_group_of_ipv6_become_services() {
+    for (line, services) in [
+        ("2001:db8::fe-101 80", &["fe", "ff", "100", "101"][..]),
+        ("2001:db8::fe-2001:db8::ff 80", &["fe", "ff"]),
+        ("2001:db8::10/127 80", &["10", "11"]),
+    ] {
+        let group = format!("virtual_server_group web {{\n{line}\n}}\n");
+        let text = group + &format!("virtual_server group web {{\nprotocol TCP\n{REAL}}}\n");
+        let read: Vec<String> =
+            virtual_server(&text).services.iter().map(ToString::to_string).collect();
+        let wanted = services.iter().map(|last| format!("TCP [2001:db8::{last}]:80"));
+        assert_eq!(read, wanted.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_group_of_both_families_has_servers_behind_tunnels() {
+    let text = |kind: &str| {
+        format!(
+            "virtual_server_group web {{\n192.0.2.1 80\n{V6} 80\n}}\n\
+             virtual_server group web {{\nprotocol TCP\npersistence_timeout 50\n\
+             lb_kind {kind}\n{REAL}}}\n"
+        )
+    };
+    let server = virtual_server(&text("TUN"));
+    assert_eq!(server.services.len(), 2);
+    assert_eq!(server.persistence.map(|one| one.prefix_len), Some(128));
+    assert!(said(&text("DR")).contains("is not of the family of TCP 192.0.2.1:80"));
+}
+
+#[test]
+fn a_link_local_address_is_no_place_for_a_server() {
+    let found = said(&service("fe80::1", REAL));
+    assert!(found.contains("fe80::1 is of one link only and cannot be the address of a virtual"));
+    let found = said(&service(V6, "real_server fe80::2 80 {\n}\n"));
+    assert!(found.contains("fe80::2 is of one link only and cannot be the address of a real"));
+}
 
 #[test]
 fn the_other_family_is_reached_in_tunnels_only() {

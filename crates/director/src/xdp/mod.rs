@@ -7,6 +7,7 @@
 pub mod choice;
 pub mod explain;
 mod handover;
+mod inward;
 mod layout;
 mod links;
 mod list;
@@ -45,6 +46,7 @@ use self::sweep::Sweeps;
 use self::tables::TableState;
 use self::taking_part::TakingPart;
 use crate::{Destination, DestinationLoad, Engine, EngineError, TableChange, Tables};
+use inward::Inward;
 use loopback::Loopback;
 
 /// Connections and templates the table has room for unless told otherwise: 36 MiB.
@@ -96,6 +98,7 @@ pub struct XdpEngine {
     localities: Localities,
     part: TakingPart,
     loopback: Loopback,
+    inward: Inward,
     adopted: bool,
     log: VecDeque<(u8, String)>,
     tidy: Time,
@@ -129,6 +132,7 @@ impl XdpEngine {
             localities: Localities::new(now),
             part: TakingPart::new(options.mode),
             loopback: Loopback::default(),
+            inward: Inward::default(),
             adopted,
             log: VecDeque::new(),
             tidy: now,
@@ -407,6 +411,7 @@ impl Engine for XdpEngine {
         for gone in seen.gone {
             self.object.forget(gone.index);
             self.part.changed(gone.index);
+            self.inward.forget(&gone.name);
             let _ = self.object.maps.set_interface(gone.index, None);
         }
         for interface in seen.interfaces {
@@ -505,6 +510,7 @@ impl Engine for XdpEngine {
 
     fn stop(&mut self) -> Result<(), EngineError> {
         self.loopback.close();
+        self.inward.close();
         self.next_hops.release_all();
         self.object.detach_all().map_err(EngineError::system("detach"))
     }

@@ -139,5 +139,9 @@ impl XdpEngine {
         if let Err(error) = done {
             self.warn(format!("a setting of the loopback cannot be switched on: {error}"));
         }
+        let names = self.object.attached().values().map(|one| one.name.as_str());
+        if let Err(error) = self.inward.keep(self.state.has_loopback6(), names) {
+            self.warn(format!("a server at ::1 cannot be reached: {error}"));
+        }
     }
 }

@@ -3,10 +3,10 @@
 use director::Engine;
 use model::layer4::Forwarding;
 
-use crate::world::{DOWNLOAD, World, counter, download, start};
+use crate::world::{DOWNLOAD, World, counter, download, start, upload};
 
-fn traffic_goes_through(tag: &str, forwarding: Forwarding) {
-    let Some(world) = World::new(tag, forwarding) else { return };
+fn traffic_goes_through(world: Option<World>, forwarding: Forwarding) {
+    let Some(world) = world else { return };
     world.serve(forwarding);
     let mut running = start(&world, forwarding);
     let cables = if forwarding == Forwarding::Nat { 2 } else { 1 };
@@ -18,10 +18,11 @@ fn traffic_goes_through(tag: &str, forwarding: Forwarding) {
     }
     assert_eq!(turns, [10, 10]);
     assert_eq!(download(&world).join().unwrap(), DOWNLOAD + 1);
+    assert_eq!(upload(&world).join().unwrap(), DOWNLOAD);
     assert_eq!(world.checksum_errors(), 0);
     let mut engine = running.end();
     let by_kernel = counter(&engine, "forwarded_by_kernel") + counter(&engine, "passed_to_resolve");
-    assert!(counter(&engine, "forwarded_to_server") > 21 * 3, "{:?}", engine.data_plane());
+    assert!(counter(&engine, "forwarded_to_server") > 22 * 3, "{:?}", engine.data_plane());
     assert!(by_kernel < 20, "only first packets go by the kernel: {:?}", engine.data_plane());
     engine.stop().unwrap();
     assert!(world.ask().is_err(), "nothing forwards any more");
@@ -29,13 +30,37 @@ fn traffic_goes_through(tag: &str, forwarding: Forwarding) {
 
 #[test]
 fn nat_carries_downloads_and_spreads_connections() {
-    traffic_goes_through("l4nat", Forwarding::Nat);
+    let forwarding = Forwarding::Nat;
+    traffic_goes_through(World::new("l4nat", forwarding), forwarding);
+}
+
+#[test]
+fn nat_carries_downloads_and_spreads_connections_over_ipv6() {
+    let forwarding = Forwarding::Nat;
+    traffic_goes_through(World::new6("l4nat6", forwarding), forwarding);
+}
+
+#[test]
+fn direct_routing_carries_downloads_and_spreads_connections_over_ipv6() {
+    let forwarding = Forwarding::DirectRouting;
+    traffic_goes_through(World::new6("l4dr6", forwarding), forwarding);
 }
 
 #[test]
 fn an_answer_to_a_client_the_director_has_never_met_is_not_lost() {
     let forwarding = Forwarding::Nat;
-    let Some(world) = World::new("l4unmet", forwarding) else { return };
+    unmet(World::new("l4unmet", forwarding));
+}
+
+#[test]
+fn an_answer_to_a_client_of_ipv6_the_director_has_never_met_is_not_lost() {
+    let forwarding = Forwarding::Nat;
+    unmet(World::new6("l4unmet6", forwarding));
+}
+
+fn unmet(world: Option<World>) {
+    let forwarding = Forwarding::Nat;
+    let Some(world) = world else { return };
     world.serve(forwarding);
     let mut running = start(&world, forwarding);
     world.ask().unwrap();
@@ -53,13 +78,21 @@ fn an_answer_to_a_client_the_director_has_never_met_is_not_lost() {
 
 #[test]
 fn direct_routing_carries_downloads_and_spreads_connections() {
-    traffic_goes_through("l4dr", Forwarding::DirectRouting);
+    let forwarding = Forwarding::DirectRouting;
+    traffic_goes_through(World::new("l4dr", forwarding), forwarding);
 }
 
 #[test]
 fn forwarding_outlives_the_engine_and_the_next_one_takes_it_over() {
+    for world in [World::new("l4adopt", Forwarding::Nat), World::new6("l4adopt6", Forwarding::Nat)]
+    {
+        outlives(world);
+    }
+}
+
+fn outlives(world: Option<World>) {
     let forwarding = Forwarding::Nat;
-    let Some(world) = World::new("l4adopt", forwarding) else { return };
+    let Some(world) = world else { return };
     world.serve(forwarding);
     let mut first = start(&world, forwarding);
     let long = download(&world);

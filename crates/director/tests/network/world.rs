@@ -1,7 +1,7 @@
 //! The namespaces and the servers in them, and the engine's loop.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,15 +13,19 @@ use director::{Destination, Engine, ServiceSettings, TableChange};
 use edge::clock;
 use lab::net::{Namespace, Net};
 use model::layer4::{Endpoint, Forwarding, Protocol, Scheduler, ServiceKey};
+use model::vrrp::Family;
 
 pub(crate) const VIRTUAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+pub(crate) const VIRTUAL6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10);
 pub(crate) const PORT: u16 = 80;
 pub(crate) const DOWNLOAD: usize = 8 << 20;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// NAT: client -- outside -- director -- inside -- servers 1 and 2.
-/// Direct routing: everybody on `outside`.
+/// Direct routing and tunnels: everybody on `outside`. Everybody has addresses of both families.
 pub(crate) struct World {
+    /// That of the virtual address that is asked.
+    pub(crate) family: Family,
     pub(crate) client: Namespace,
     pub(crate) director: Namespace,
     pub(crate) servers: Vec<Namespace>,
@@ -50,23 +54,40 @@ impl World {
                 let inside: Vec<_> = [(&director, "eth1")].into_iter().chain(on_cable).collect();
                 net.segment("inside", &inside)?;
                 director.ip("addr add 10.0.0.254/24 dev eth1")?;
+                director.ip("addr add 2001:db8:1::fe/64 dev eth1 nodad")?;
             }
             Forwarding::DirectRouting | Forwarding::Tunnel(_) => outside.extend(on_cable),
         }
-        net.segment("outside", &outside)?;
+        let switch = net.segment("outside", &outside)?;
+        if let Forwarding::Tunnel(_) = forwarding {
+            // Joined packets of a GRE tunnel with checksums are taken apart again without new ones
+            // (net/ipv4/gre_offload.c).
+            for port in 0..outside.len() {
+                let plain = ["-K", &format!("port{port}"), "gro", "off"];
+                assert!(switch.command("ethtool").args(plain).status()?.success());
+            }
+        }
         client.ip("addr add 192.0.2.2/24 dev eth0")?;
+        client.ip("addr add 2001:db8::2/64 dev eth0 nodad")?;
         director.ip("addr add 192.0.2.1/24 dev eth0")?;
-        director.ip(&format!("addr add {VIRTUAL}/32 dev eth0"))?;
+        director.ip("addr add 2001:db8::1/64 dev eth0 nodad")?;
+        hold(&director, "eth0")?;
         director.sysctl("net/ipv4/ip_forward", "1")?;
+        director.sysctl("net/ipv6/conf/all/forwarding", "1")?;
         for (number, server) in servers.iter().enumerate() {
-            let address = server_address(number as u8 + 1, forwarding);
-            server.ip(&format!("addr add {address}/24 dev eth0"))?;
+            let last = number as u8 + 1;
+            let (v4, v6) = (server_address(last, forwarding), server_address6(last, forwarding));
+            server.ip(&format!("addr add {v4}/24 dev eth0"))?;
+            server.ip(&format!("addr add {v6}/64 dev eth0 nodad"))?;
             match forwarding {
-                Forwarding::Nat => server.ip("route add default via 10.0.0.254").map(drop)?,
+                Forwarding::Nat => {
+                    server.ip("route add default via 10.0.0.254")?;
+                    server.ip("route add default via 2001:db8:1::fe")?;
+                }
                 Forwarding::DirectRouting | Forwarding::Tunnel(_) => {
                     server.sysctl("net/ipv4/conf/all/arp_ignore", "1")?;
                     server.sysctl("net/ipv4/conf/all/arp_announce", "2")?;
-                    server.ip(&format!("addr add {VIRTUAL}/32 dev lo"))?;
+                    hold(server, "lo")?;
                 }
             }
         }
@@ -78,7 +99,43 @@ impl World {
     /// Without servers, on cables that are there.
     pub(crate) fn over(net: Net, client: Namespace, director: Namespace) -> World {
         let pins = format!("/sys/fs/bpf/evenkeel-test-{}", director.name());
-        World { client, director, servers: Vec::new(), pins: pins.into(), _net: net }
+        World {
+            family: Family::Ipv4,
+            client,
+            director,
+            servers: Vec::new(),
+            pins: pins.into(),
+            _net: net,
+        }
+    }
+
+    /// The same over IPv6.
+    pub(crate) fn new6(tag: &str, forwarding: Forwarding) -> Option<World> {
+        let mut world = World::new(tag, forwarding)?;
+        world.family = Family::Ipv6;
+        Some(world)
+    }
+
+    /// The virtual address that is asked.
+    pub(crate) fn address(&self) -> IpAddr {
+        match self.family {
+            Family::Ipv4 => VIRTUAL.into(),
+            Family::Ipv6 => VIRTUAL6.into(),
+        }
+    }
+
+    /// The service that is asked.
+    pub(crate) fn key(&self) -> ServiceKey {
+        let address = self.address();
+        ServiceKey::Address { address, port: PORT, protocol: Protocol::Tcp }
+    }
+
+    /// A server with an address of the service's family.
+    pub(crate) fn destination(&self, last: u8, forwarding: Forwarding) -> Destination {
+        match self.family {
+            Family::Ipv4 => destination(last, forwarding),
+            Family::Ipv6 => destination6(last, forwarding),
+        }
     }
 
     pub(crate) fn server_port(forwarding: Forwarding) -> u16 {
@@ -90,7 +147,7 @@ impl World {
     pub(crate) fn serve(&self, forwarding: Forwarding) {
         for (number, server) in self.servers.iter().enumerate() {
             let listener = server
-                .enter(|| TcpListener::bind(("0.0.0.0", World::server_port(forwarding))))
+                .enter(|| TcpListener::bind(("::", World::server_port(forwarding))))
                 .unwrap()
                 .unwrap();
             thread::spawn(move || {
@@ -102,7 +159,7 @@ impl World {
     }
 
     pub(crate) fn connect(&self) -> std::io::Result<TcpStream> {
-        let to = SocketAddr::from((VIRTUAL, PORT));
+        let to = SocketAddr::from((self.address(), PORT));
         let stream =
             self.client.enter(|| TcpStream::connect_timeout(&to, Duration::from_secs(5)))??;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -124,7 +181,18 @@ impl World {
         let of = |namespace| {
             ["Tcp:", "Udp:", "Icmp:"].map(|it| World::counter(namespace, it, "InCsumErrors"))
         };
-        everybody.flat_map(of).sum()
+        let of6 = |namespace| {
+            ["Udp6InCsumErrors", "Icmp6InCsumErrors"].map(|it| World::counter6(namespace, it))
+        };
+        everybody.flat_map(|namespace| of(namespace).into_iter().chain(of6(namespace))).sum()
+    }
+
+    /// One of the kernel's counters of IPv6.
+    pub(crate) fn counter6(namespace: &Namespace, name: &str) -> u64 {
+        let text = namespace.command("cat").arg("/proc/net/snmp6").output().unwrap().stdout;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let line = text.lines().find(|line| line.split_whitespace().next() == Some(name));
+        line.and_then(|line| line.split_whitespace().nth(1)).unwrap().parse().unwrap()
     }
 
     pub(crate) fn tcp_counter(namespace: &Namespace, name: &str) -> u64 {
@@ -155,6 +223,22 @@ pub(crate) fn server_address(last: u8, forwarding: Forwarding) -> Ipv4Addr {
         Forwarding::Nat => Ipv4Addr::new(10, 0, 0, last),
         Forwarding::DirectRouting | Forwarding::Tunnel(_) => Ipv4Addr::new(192, 0, 2, 100 + last),
     }
+}
+
+/// The same of IPv6.
+pub(crate) fn server_address6(last: u8, forwarding: Forwarding) -> Ipv6Addr {
+    match forwarding {
+        Forwarding::Nat => Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, last.into()),
+        Forwarding::DirectRouting | Forwarding::Tunnel(_) => {
+            Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100 + u16::from(last))
+        }
+    }
+}
+
+/// Gives somebody the virtual addresses.
+pub(crate) fn hold(namespace: &Namespace, interface: &str) -> std::io::Result<()> {
+    namespace.ip(&format!("addr add {VIRTUAL}/32 dev {interface}"))?;
+    namespace.ip(&format!("addr add {VIRTUAL6}/128 dev {interface} nodad")).map(drop)
 }
 
 fn answer(mut stream: TcpStream, number: u8) {
@@ -192,8 +276,15 @@ pub(crate) fn udp_key() -> ServiceKey {
 }
 
 pub(crate) fn destination(last: u8, forwarding: Forwarding) -> Destination {
-    let address = server_address(last, forwarding);
-    let endpoint = Endpoint { address: address.into(), port: World::server_port(forwarding) };
+    destination_at(server_address(last, forwarding).into(), forwarding)
+}
+
+pub(crate) fn destination6(last: u8, forwarding: Forwarding) -> Destination {
+    destination_at(server_address6(last, forwarding).into(), forwarding)
+}
+
+fn destination_at(address: IpAddr, forwarding: Forwarding) -> Destination {
+    let endpoint = Endpoint { address, port: World::server_port(forwarding) };
     Destination::new(endpoint, 1, forwarding)
 }
 
@@ -201,9 +292,10 @@ pub(crate) fn destination(last: u8, forwarding: Forwarding) -> Destination {
 pub(crate) fn start(world: &World, forwarding: Forwarding) -> Running {
     let settings =
         ServiceSettings { scheduler: Scheduler::RoundRobin, ..ServiceSettings::default() };
-    let mut changes = vec![TableChange::AddService(key(), settings)];
-    let servers = [1, 2].map(|last| destination(last, forwarding));
-    changes.extend(servers.map(|server| TableChange::AddDestination(key(), server)));
+    let key = world.key();
+    let mut changes = vec![TableChange::AddService(key, settings)];
+    let servers = [1, 2].map(|last| world.destination(last, forwarding));
+    changes.extend(servers.map(|server| TableChange::AddDestination(key, server)));
     start_with(world, XdpOptions::new(&world.pins), changes)
 }
 

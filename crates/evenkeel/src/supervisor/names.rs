@@ -176,14 +176,15 @@ pub(super) fn new_server(
     if !Endpoint::is_of_a_host(address) {
         return Err(format!("{address} cannot be the address of a real server"));
     }
-    let key = server.key();
-    if Family::of(address) != key.family() {
-        return Err(format!("{id} has addresses of the other family than {address}"));
-    }
     if port == 0 && common != 0 {
         return Err(format!("port 0 is the client's, which is {common} here: write {address}"));
     }
     let forwarding = forwarding.unwrap_or_else(|| server.usual_forwarding());
+    // What reaches a server of the other family only in a tunnel, as in a file.
+    let is_of_other = |key: &ServiceKey| key.family() != Family::of(address);
+    if !matches!(forwarding, Forwarding::Tunnel(_)) && server.services.iter().any(is_of_other) {
+        return Err(format!("{id} has addresses of the other family than {address}"));
+    }
     if forwarding == Forwarding::DirectRouting && port != common {
         let stays = if common == 0 { "the client's".to_owned() } else { common.to_string() };
         return Err(format!(

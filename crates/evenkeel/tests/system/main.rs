@@ -15,6 +15,7 @@ mod duties;
 mod events;
 mod genhash;
 mod helper_and_vrrp;
+mod ipv6;
 mod ipvsadm;
 mod lab;
 mod language;

@@ -17,9 +17,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Listens on port 80 of every address.
+    /// Listens on port 80 of every address of both families.
     pub(crate) fn start(namespace: &Namespace, name: String) -> io::Result<Server> {
-        let listener = namespace.enter(|| TcpListener::bind("0.0.0.0:80"))??;
+        let listener = namespace.enter(|| TcpListener::bind("[::]:80"))??;
         listener.set_nonblocking(true)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);

@@ -23,12 +23,7 @@ pub(super) fn check_address(
     what: fmt::Arguments<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    if address.is_ipv6() {
-        diagnostics.push(
-            Diagnostic::error(span, "IPv6 is not supported by this version")
-                .help("use an IPv4 address; IPv6 is planned"),
-        );
-    } else if !Endpoint::is_of_a_host(address) {
+    if !Endpoint::is_of_a_host(address) {
         diagnostics.push(
             Diagnostic::error(span, format!("{address} cannot be the address of {what}"))
                 .help("use the address of a host"),

@@ -10,7 +10,7 @@ mod pending;
 mod schedulers;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use model::layer4::{Endpoint, Forwarding, ServiceKey};
 use model::status::Counters;
@@ -152,6 +152,11 @@ impl TableState {
     pub(crate) fn has_loopback(&self) -> bool {
         let [first, last] = [[127, 0, 0, 0], [127, 255, 255, 255]].map(IpAddr::from);
         self.at.range(first..=last).next().is_some()
+    }
+
+    /// Some destination is at ::1.
+    pub(crate) fn has_loopback6(&self) -> bool {
+        self.at.contains_key(&IpAddr::V6(Ipv6Addr::LOCALHOST))
     }
 
     pub(crate) fn add_service(
