@@ -18,6 +18,8 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const SWEPT_WITHIN: Duration = Duration::from_secs(4);
 /// IPVS's time for a connection that was reset.
 const CLOSE: Duration = Duration::from_secs(10);
+/// IPVS's time for SYN_RECV.
+const HALF_OPEN: Duration = Duration::from_secs(60);
 /// Between two adverts.
 const ADVERT_MS: f64 = 10.0;
 /// By how much memory may grow after the table is full for the first time, in KiB: what pools
@@ -81,6 +83,11 @@ pub(crate) fn soak(settings: &Settings) -> Result<Outcome> {
     let sent = generator.end()?;
     println!("sent {} flows per second, {} frames not taken", sent.per_second, sent.refused);
     thread::sleep(settings.udp_timeout.max(CLOSE) + SWEPT_WITHIN);
+    // Whose RST was lost on the way takes as long as a half-open one.
+    let end = Instant::now() + HALF_OPEN;
+    while table.is_empty().is_err() && Instant::now() < end {
+        thread::sleep(Duration::from_secs(1));
+    }
     table.is_empty()?;
     println!("nothing is left");
     println!("lateness of adverts, ms: before {before:?}, during {during:?}");
