@@ -59,6 +59,7 @@ fn veth(index: u32, name: &str, address: [u8; 4]) -> Interface {
         features: [("rx-gro", ON), ("rx-lro", OFF)].map(|(name, it)| (name.to_owned(), it)).into(),
         xdp: Some(XdpFeatures { basic: true, redirect: true, transmit: true, fragments: true }),
         programs: Vec::new(),
+        at_tc: false,
         peer: Some(peer),
     }
 }

@@ -32,6 +32,9 @@ pub(super) fn interfaces(socket: &mut Socket) -> io::Result<Vec<Interface>> {
     Ok(all.collect())
 }
 
+/// Where a director with the usual pin directory notes how it attached.
+const LINKS: &str = "/sys/fs/bpf/evenkeel/links";
+
 /// Adds the details of those that take part. What cannot be asked for stays empty.
 pub(super) fn describe(
     socket: &mut Socket,
@@ -61,6 +64,8 @@ pub(super) fn describe(
                 mode: one.mode,
             })
             .collect();
+        let note = format!("{LINKS}/{}-tc", device.index);
+        interface.at_tc = Path::new(&note).is_dir();
         if device.kind == "veth" {
             interface.peer = peer(socket, device, &names, &mut namespaces);
         }

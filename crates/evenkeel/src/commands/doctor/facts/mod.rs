@@ -58,6 +58,8 @@ pub(super) struct Interface {
     pub(super) xdp: Option<XdpFeatures>,
     /// XDP programs on it.
     pub(super) programs: Vec<Program>,
+    /// The running director forwards at tc here.
+    pub(super) at_tc: bool,
     /// The other end of a veth, where it can be seen.
     pub(super) peer: Option<Peer>,
 }

@@ -42,6 +42,8 @@ pub(super) enum Attachment {
     Native,
     /// In the kernel's generic layer, and why.
     Generic(String),
+    /// At tc, and why.
+    Tc(String),
     /// Not at all: the finding says why.
     Refused,
     /// It is not known before it is tried.
@@ -59,11 +61,19 @@ pub(super) fn attachment(interface: &Interface, release: &str) -> Attachment {
         return match ours.mode {
             Mode::Native | Mode::Offloaded => Attachment::Native,
             Mode::Generic => match possible(interface, release) {
-                Attachment::Generic(why) => Attachment::Generic(why),
+                Attachment::Tc(why) | Attachment::Generic(why) => Attachment::Generic(why),
                 Attachment::Native | Attachment::Unknown | Attachment::Refused => {
                     Attachment::Generic(CHOSEN.into())
                 }
             },
+        };
+    }
+    if interface.at_tc {
+        return match possible(interface, release) {
+            Attachment::Tc(why) | Attachment::Generic(why) => Attachment::Tc(why),
+            Attachment::Native | Attachment::Unknown | Attachment::Refused => {
+                Attachment::Tc(CHOSEN.into())
+            }
         };
     }
     if !interface.programs.is_empty() || interface.device.mac.is_none() {
@@ -72,15 +82,14 @@ pub(super) fn attachment(interface: &Interface, release: &str) -> Attachment {
     possible(interface, release)
 }
 
-/// Why an interface whose driver has XDP has a generic program.
-const CHOSEN: &str =
-    "the running director attached so, by `--xdp generic` or for want of another way";
+/// Why an interface whose driver has XDP has another program than a native one.
+const CHOSEN: &str = "the running director attached so, by `--xdp` or because of another interface";
 
 /// What an interface without a program allows.
 fn possible(interface: &Interface, release: &str) -> Attachment {
     let mtu = interface.incoming_mtu();
     if mtu > NATIVE_MTU {
-        return Attachment::Generic(format!("frames of MTU {mtu} do not fit into a page"));
+        return Attachment::Tc(format!("frames of MTU {mtu} do not fit into a page"));
     }
     by_driver(interface, release)
 }
@@ -90,19 +99,17 @@ fn by_driver(interface: &Interface, release: &str) -> Attachment {
     if let Some(features) = interface.xdp {
         return match (features.basic && features.redirect, device.kind.as_str()) {
             (true, _) => Attachment::Native,
-            (false, "veth") => Attachment::Generic("its other end has more queues".into()),
-            (false, _) => {
-                Attachment::Generic(format!("{} has no XDP of its own", named(interface)))
-            }
+            (false, "veth") => Attachment::Tc("its other end has more queues".into()),
+            (false, _) => Attachment::Tc(format!("{} has no XDP of its own", named(interface))),
         };
     }
     if STACKED.contains(&device.kind.as_str()) {
-        return Attachment::Generic(format!("{} has no XDP of its own", named(interface)));
+        return Attachment::Tc(format!("{} has no XDP of its own", named(interface)));
     }
     match DRIVERS.iter().find(|(name, _)| *name == driver || *name == device.kind) {
         Some((_, since)) if version(release) >= *since => Attachment::Native,
         Some((_, (major, minor))) => {
-            Attachment::Generic(format!("{driver} has XDP from Linux {major}.{minor} on"))
+            Attachment::Tc(format!("{driver} has XDP from Linux {major}.{minor} on"))
         }
         None => Attachment::Unknown,
     }
@@ -130,12 +137,17 @@ pub(super) fn examine(case: Case<'_>, report: &mut Report) {
     for (interface, uses) in case.parts.attached(case.facts) {
         foreign(interface, uses, report);
         let name = &interface.device.name;
-        if case.facts.others.director && interface.programs.is_empty() {
+        if case.facts.others.director && interface.programs.is_empty() && !interface.at_tc {
             report.find(not_attached(interface, uses));
         }
         match attachment(interface, release) {
             Attachment::Native => report.fine(format!("{name}: native XDP ({})", named(interface))),
-            Attachment::Generic(why) => report.find(generic(case, interface, uses, &why)),
+            Attachment::Generic(why) => {
+                report.find(wrapped(case, interface, uses, ("generic", "generic XDP"), &why));
+            }
+            Attachment::Tc(why) => {
+                report.find(wrapped(case, interface, uses, ("tc", "tc"), &why));
+            }
             Attachment::Unknown => report.find(unknown(interface, uses)),
             Attachment::Refused => {}
         }
@@ -187,9 +199,16 @@ fn not_attached(interface: &Interface, uses: &Uses) -> Finding {
         .by_hand("or look into its log for `attach to`, and start it again")
 }
 
-fn generic(case: Case<'_>, interface: &Interface, uses: &Uses, why: &str) -> Finding {
+/// The program meets packets that the kernel has wrapped already.
+fn wrapped(
+    case: Case<'_>,
+    interface: &Interface,
+    uses: &Uses,
+    (code, how): (&'static str, &str),
+    why: &str,
+) -> Finding {
     let name = &interface.device.name;
-    let what = format!("{name} gets generic XDP: {why}");
+    let what = format!("{name} gets {how}: {why}");
     let otherwise = "it works, at several times the cost per packet";
     if interface.incoming_mtu() > NATIVE_MTU {
         return Finding::warning("mtu-native", name, what)
@@ -214,10 +233,7 @@ fn generic(case: Case<'_>, interface: &Interface, uses: &Uses, why: &str) -> Fin
         }
         _ => "nothing needs to be done; a card whose driver has XDP is faster".to_owned(),
     };
-    Finding::note("generic", name, what)
-        .needed_by(uses.words())
-        .otherwise(otherwise)
-        .by_hand(advice)
+    Finding::note(code, name, what).needed_by(uses.words()).otherwise(otherwise).by_hand(advice)
 }
 
 fn unknown(interface: &Interface, uses: &Uses) -> Finding {
@@ -225,9 +241,7 @@ fn unknown(interface: &Interface, uses: &Uses) -> Finding {
     let what = format!("whether {} has native XDP is not known", named(interface));
     Finding::note("mode-unknown", name, what)
         .needed_by(uses.words())
-        .otherwise(
-            "the director tries native XDP and takes generic XDP, which is slower, otherwise",
-        )
+        .otherwise("the director tries native XDP and takes tc, which is slower, otherwise")
         .by_hand("`evenkeel status` says which it is once it runs")
 }
 
@@ -257,6 +271,10 @@ fn targets(case: Case<'_>, report: &mut Report) {
         .attached(case.facts)
         .find(|(interface, _)| attachment(interface, release) == Attachment::Native);
     let Some((from, _)) = native else { return };
+    let runs = |one: &Interface| {
+        one.programs.iter().any(|program| program.is_ours() && program.mode == Mode::Native)
+    };
+    let is_running = case.parts.attached(case.facts).any(|(interface, _)| runs(interface));
     for (interface, uses) in case.parts.attached(case.facts) {
         let takes = match interface.xdp {
             Some(features) => features.transmit,
@@ -270,6 +288,17 @@ fn targets(case: Case<'_>, report: &mut Report) {
             continue;
         }
         let name = &interface.device.name;
+        if !is_running {
+            // The director sees to it.
+            let what = format!("every interface gets tc: {name} takes no frames from native XDP");
+            report.find(
+                Finding::note("tc", name, what)
+                    .needed_by(uses.words())
+                    .otherwise("it works, at several times the cost per packet")
+                    .by_hand("nothing needs to be done"),
+            );
+            continue;
+        }
         let what = format!(
             "{name} takes no frames from native XDP programs, and {} has one",
             from.device.name
@@ -278,7 +307,7 @@ fn targets(case: Case<'_>, report: &mut Report) {
             Finding::error("redirect", name, what)
                 .needed_by(uses.words())
                 .otherwise(format!("every packet from {} to {name} is lost", from.device.name))
-                .by_hand("run with `--xdp generic`: then every interface takes every packet"),
+                .by_hand("run with `--xdp auto` or `tc`: then every interface takes every packet"),
         );
     }
 }
@@ -305,14 +334,14 @@ mod tests {
         eth0.xdp = Some(XdpFeatures::default());
         eth0.device.kind.clear();
         eth0.driver = "e1000e".into();
-        assert!(matches!(attachment(eth0, "6.18.0"), Attachment::Generic(_)));
+        assert!(matches!(attachment(eth0, "6.18.0"), Attachment::Tc(_)));
         eth0.xdp = None;
         assert_eq!(attachment(eth0, "6.1.0"), Attachment::Unknown);
         eth0.driver = "igb".into();
         assert_eq!(attachment(eth0, "6.1.0"), Attachment::Native);
-        assert!(matches!(attachment(eth0, "5.4.0"), Attachment::Generic(_)));
+        assert!(matches!(attachment(eth0, "5.4.0"), Attachment::Tc(_)));
         eth0.device.kind = "bridge".into();
-        assert!(matches!(attachment(eth0, "6.1.0"), Attachment::Generic(_)));
+        assert!(matches!(attachment(eth0, "6.1.0"), Attachment::Tc(_)));
     }
 
     #[test]
@@ -323,6 +352,10 @@ mod tests {
         assert!(matches!(attachment(eth0, "6.18.0"), Attachment::Generic(_)));
         eth0.programs = vec![program("evenkeel_xdp", Mode::Native)];
         assert_eq!(attachment(eth0, "6.18.0"), Attachment::Native);
+        eth0.programs.clear();
+        eth0.at_tc = true;
+        assert!(matches!(attachment(eth0, "6.18.0"), Attachment::Tc(_)));
+        eth0.at_tc = false;
         eth0.programs = vec![program("katran", Mode::Native)];
         assert_eq!(attachment(eth0, "6.18.0"), Attachment::Refused);
     }
@@ -352,15 +385,15 @@ mod tests {
     }
 
     #[test]
-    fn a_native_program_does_not_reach_a_bridge() {
+    fn a_bridge_on_the_way_brings_every_interface_to_tc() {
         for (told, features) in [(true, Some(XdpFeatures::default())), (false, None)] {
             let bed = Bed::broken(nat_plan(), &|facts: &mut Facts| {
                 let eth1 = facts.named("eth1");
                 (eth1.device.kind, eth1.driver) = ("bridge".into(), "bridge".into());
                 (eth1.xdp, eth1.peer) = (features, None);
             });
-            assert_eq!(bed.bad(), ["redirect"], "the kernel tells: {told}");
-            assert!(bed.codes().contains(&"generic"));
+            assert_eq!(bed.bad(), [""; 0], "the kernel tells: {told}");
+            assert!(bed.codes().contains(&"tc"));
         }
     }
 
