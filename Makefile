@@ -24,6 +24,7 @@ test:
 bench:
 	@scripts/setup test
 	$(CARGO) bench -p director --bench packet
+	$(CARGO) bench -p director --bench wire
 	$(CARGO) bench -p evenkeel --bench http
 	$(CARGO) bench -p evenkeel --bench vrrp
 	$(CARGO) bench -p evenkeel --bench checks

@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::io;
 
 use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// Stack that [`warm_memory`] touches.
 const STACK: usize = 256 << 10;
@@ -26,6 +27,13 @@ pub fn raise_priority(priority: u8) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// Keeps the calling thread on one processor, counted from 0.
+pub fn stay_on_processor(number: usize) -> io::Result<()> {
+    let mut only = CpuSet::new();
+    only.set(number);
+    Ok(sched_setaffinity(None, &only)?)
 }
 
 /// Has the kernel fire this thread's timers as exactly as it can, real-time priority or not
