@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Objects: name, source, macros to define. All but the first five are for benchmarks and tests.
-const OBJECTS: [(&str, &str, &[&str]); 12] = [
+const OBJECTS: [(&str, &str, &[&str]); 13] = [
     ("evenkeel", "evenkeel", &["FAMILY=4"]),
     ("evenkeel6", "evenkeel", &["FAMILY=6"]),
     ("evenkeel_tc", "evenkeel", &["FAMILY=4", "HOOK_TC"]),
@@ -14,6 +14,7 @@ const OBJECTS: [(&str, &str, &[&str]); 12] = [
     ("bench", "bench", &["FAMILY=4"]),
     ("bench_hash", "bench", &["FAMILY=4", "BENCH_KERNEL_HASH"]),
     ("drill", "drill", &["FAMILY=4"]),
+    ("drill6", "drill", &["FAMILY=6"]),
     ("padded", "evenkeel", &["FAMILY=4", "LAYOUT_PADDED"]),
     ("padded6", "evenkeel", &["FAMILY=6", "LAYOUT_PADDED"]),
     ("padded_tc", "evenkeel", &["FAMILY=4", "HOOK_TC", "LAYOUT_PADDED"]),

@@ -22,11 +22,70 @@ static __always_inline __u32 mixed(__u32 number)
 	return (mix ^ mix >> 29) * 0xd6e8feb86659fd93ULL >> 32;
 }
 
+#if FAMILY == 4
+
+static __always_inline address_t client_at(__u32 number)
+{
+	return bpf_htonl(0x0b000000 + number);
+}
+
+static __always_inline address_t service_at(__u32 number)
+{
+	return bpf_htonl(0xc0000201 + number);
+}
+
+static __always_inline address_t server_at(__u32 number)
+{
+	return bpf_htonl(0x0a000001 + number);
+}
+
+static __always_inline void write_header_of(struct iphdr *ip, const struct conn_key *key)
+{
+	ip->ttl = 64;
+	ip->protocol = key->protocol;
+	ip->saddr = key->from;
+	ip->daddr = key->to;
+}
+
+#else
+
+/* 2001:db8:NETWORK::NUMBER */
+static __always_inline address_t address_in(__u16 network, __u32 number)
+{
+	return address_of_halves(bpf_cpu_to_be64(0x20010db800000000ULL | (__u64)network << 16),
+				 bpf_cpu_to_be64(number));
+}
+
+static __always_inline address_t client_at(__u32 number)
+{
+	return address_in(0xb, number);
+}
+
+static __always_inline address_t service_at(__u32 number)
+{
+	return address_in(2, number + 1);
+}
+
+static __always_inline address_t server_at(__u32 number)
+{
+	return address_in(1, number + 1);
+}
+
+static __always_inline void write_header_of(struct ipv6hdr *ip, const struct conn_key *key)
+{
+	ip->hop_limit = 64;
+	ip->nexthdr = key->protocol;
+	*field_from(ip) = key->from;
+	*field_to(ip) = key->to;
+}
+
+#endif
+
 static __always_inline struct conn_key key_of(__u32 flow, __u8 service)
 {
 	struct conn_key key = {
-		.from = bpf_htonl(0x0b000000 + flow / PORTS_EACH),
-		.to = bpf_htonl(0xc0000201 + (service == 3 ? 0 : service)),
+		.from = client_at(flow / PORTS_EACH),
+		.to = service_at(service == 3 ? 0 : service),
 		.from_port = bpf_htons(1024 + flow % PORTS_EACH),
 		.to_port = service == 3 ? bpf_htons(53) : bpf_htons(80),
 		.protocol = service == 3 ? IPPROTO_UDP : IPPROTO_TCP,
@@ -39,17 +98,14 @@ static __always_inline int
 write_packet(frame_t *ctx, const struct conn_key *key, __u8 flags)
 {
 	struct ethhdr *ethernet = frame_data(ctx);
-	struct iphdr *ip = (void *)(ethernet + 1);
+	ip_header_t *ip = (void *)(ethernet + 1);
 	struct tcphdr *tcp = (void *)(ip + 1);
 
 	if ((void *)(tcp + 1) > frame_end(ctx))
 		return XDP_ABORTED;
 	*(__u32 *)ethernet->h_dest = bpf_htonl(0x02000000);
 	*(__u16 *)(ethernet->h_dest + 4) = bpf_htons(1);
-	ip->ttl = 64;
-	ip->protocol = key->protocol;
-	ip->saddr = key->from;
-	ip->daddr = key->to;
+	write_header_of(ip, key);
 	tcp->source = key->from_port;
 	tcp->dest = key->to_port;
 	((__u8 *)tcp)[13] = flags;
@@ -105,7 +161,7 @@ static __noinline int write_any(frame_t *ctx)
 		flags = chance & 256 ? TCP_SYN | TCP_ACK : TCP_FIN | TCP_ACK;
 		key.to = key.from;
 		key.to_port = key.from_port;
-		key.from = bpf_htonl(0x0a000001 + (chance >> 9 & 3));
+		key.from = server_at(chance >> 9 & 3);
 		key.from_port = key.protocol == IPPROTO_TCP ? bpf_htons(8080) : bpf_htons(8053);
 		break;
 	default:

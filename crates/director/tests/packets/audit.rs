@@ -5,6 +5,7 @@ use std::path::Path;
 
 use director::xdp::LAYOUT;
 use edge::bpf::Map;
+use model::vrrp::Family;
 
 const USED: u64 = 1 << 40;
 const BUSY: u64 = 1 << 41;
@@ -21,8 +22,14 @@ pub(crate) struct Slot {
     pub(crate) tag: u64,
     pub(crate) word: u64,
     pub(crate) template: u32,
-    pub(crate) client: u32,
-    pub(crate) address: u32,
+    ends: Ends,
+}
+
+/// Client and virtual address, in the machine's order as the program reads them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Ends {
+    V4(u32, u32),
+    V6([u64; 2], [u64; 2]),
 }
 
 impl Slot {
@@ -33,8 +40,10 @@ impl Slot {
             tag: long(0),
             word: long(8),
             template: short(16),
-            client: short(24),
-            address: short(28),
+            ends: match bytes.len() {
+                32 => Ends::V4(short(24), short(28)),
+                _ => Ends::V6([long(24), long(32)], [long(40), long(48)]),
+            },
         }
     }
 
@@ -62,9 +71,15 @@ impl Slot {
     /// As hash_of in bpf/table.h.
     fn hash(&self, seed: u64) -> u64 {
         let (port, protocol) = (self.tag & 0xffff, (self.tag >> 32) & 0xff);
-        let mut hash = (u64::from(self.client) << 32) | (port << 8) | protocol;
+        let (client, address) = match self.ends {
+            Ends::V4(client, address) => (u64::from(client) << 32, u64::from(address)),
+            Ends::V6(client, address) => {
+                (mixed(client, seed) << 24, mixed(address, seed) << 24 >> 24)
+            }
+        };
+        let mut hash = client | (port << 8) | protocol;
         if self.is_template() {
-            let rest = u64::from(self.address) ^ (((self.tag >> 16) & 0xffff) << 32);
+            let rest = address ^ (((self.tag >> 16) & 0xffff) << 32);
             hash ^= rest.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         }
         hash = (hash ^ 0x2545_f491_4f6c_dd1d).wrapping_mul(seed | 1);
@@ -73,25 +88,45 @@ impl Slot {
     }
 }
 
+/// As address_mixed there.
+fn mixed(halves: [u64; 2], seed: u64) -> u64 {
+    let mixed = (halves[0] ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 32) ^ halves[1]).wrapping_mul(seed | 1);
+    mixed ^ (mixed >> 32)
+}
+
 /// As away_of there.
 fn away(hash: u64, number: u64) -> u64 {
     let step = number.wrapping_mul(0x2545_f491_4f6c_dd1d);
     hash.wrapping_add(step).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
 }
 
-/// All buckets of the table, as bytes.
+/// All buckets of IPv4's table, as bytes.
 pub(crate) fn table(pins: &Path) -> Map {
-    Map::open(&pins.join(LAYOUT).join("connections")).unwrap()
+    table_of(pins, Family::Ipv4)
 }
 
-/// Every slot.
+/// Those of a family's.
+pub(crate) fn table_of(pins: &Path, family: Family) -> Map {
+    let name = match family {
+        Family::Ipv4 => "connections",
+        Family::Ipv6 => "connections6",
+    };
+    Map::open(&pins.join(LAYOUT).join(name)).unwrap()
+}
+
+/// Every slot of IPv4's table.
 pub(crate) fn slots(pins: &Path) -> Vec<Slot> {
-    let map = table(pins);
+    slots_of(pins, Family::Ipv4)
+}
+
+fn slots_of(pins: &Path, family: Family) -> Vec<Slot> {
+    let map = table_of(pins, family);
     let mut bucket = vec![0; map.value_size()];
     let mut slots = Vec::new();
     for index in 0..map.max_entries() {
         assert!(map.lookup(&index.to_ne_bytes(), &mut bucket).unwrap());
-        slots.extend(bucket.chunks(32).map(Slot::read));
+        slots.extend(bucket.chunks(bucket.len() / 4).map(Slot::read));
     }
     slots
 }
@@ -131,7 +166,12 @@ pub(crate) struct Found {
 /// Checks the table against itself and against the destinations' counts. Nobody may use it
 /// meanwhile.
 pub(crate) fn audit(pins: &Path) -> Found {
-    let (slots, seed) = (slots(pins), seed(pins));
+    audit_of(pins, Family::Ipv4)
+}
+
+/// The same of a family's table, when the other one's is empty.
+pub(crate) fn audit_of(pins: &Path, family: Family) -> Found {
+    let (slots, seed) = (slots_of(pins, family), seed(pins));
     let buckets_log2 = (slots.len() / 4).ilog2();
     let (homes, most) = (1u64 << buckets_log2, (1u64 << (buckets_log2 - 3)) - 1);
     let mut found = Found::default();
@@ -141,7 +181,7 @@ pub(crate) fn audit(pins: &Path) -> Found {
     let mut absent = HashMap::new();
     for (number, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.tag & USED != 0) {
         assert_eq!(slot.tag & BUSY, 0, "slot {number} is left behind half written");
-        let key = (slot.client, slot.address, slot.sides(), slot.is_template());
+        let key = (slot.ends, slot.sides(), slot.is_template());
         if let Some(before) = keys.insert(key, number) {
             panic!("slots {before} and {number} have the same key: {slot:?}");
         }

@@ -151,6 +151,13 @@ impl Bed {
             .unwrap();
     }
 
+    /// Adds a server at any address.
+    pub(crate) fn add_at(&mut self, key: ServiceKey, endpoint: Endpoint, forwarding: Forwarding) {
+        let destination = Destination::new(endpoint, 1, forwarding);
+        self.engine.apply(&[TableChange::AddDestination(key, destination)]).unwrap();
+        self.engine.test_next_hop(key, endpoint, THERE, server_mac(1), THERE_MAC).unwrap();
+    }
+
     pub(crate) fn update(
         &mut self,
         key: ServiceKey,
