@@ -20,6 +20,26 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dr
 static OBJECT6: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/drill6.bpf.o"));
 const PROGRAMS: [&str; 3] = ["race_open", "race_remove", "mix"];
 
+/// A family's object of the drills, the usual programs among it, over an engine's maps.
+pub(crate) fn object(pins: &Path, family: Family, flows: u32) -> Ebpf {
+    let directory = pins.join(LAYOUT);
+    let buckets_log2 = table_of(pins, family).max_entries().ilog2();
+    let mut seed = [0; 8];
+    Map::open(&directory.join("seed")).unwrap().lookup(&[0; 4], &mut seed).unwrap();
+    let seed = u64::from_ne_bytes(seed);
+    EbpfLoader::new()
+        .default_map_pin_directory(&directory)
+        .map_pin_path("gate", pins.join("gate"))
+        .override_global("buckets_log2", &buckets_log2, true)
+        .override_global("hash_seed", &seed, true)
+        .override_global("flows", &flows, true)
+        .load(match family {
+            Family::Ipv4 => OBJECT,
+            Family::Ipv6 => OBJECT6,
+        })
+        .unwrap()
+}
+
 /// The drills over a table with room for so many connections.
 struct Drill {
     bed: Bed,
@@ -32,22 +52,7 @@ impl Drill {
         let mut bed = Bed::with_room(pins.to_owned(), connections_max);
         // With the first service of IPv6 its table comes.
         add_service(&mut bed, at(family, 1, Protocol::Udp, 53), Forwarding::Nat, false);
-        let directory = pins.join(LAYOUT);
-        let buckets_log2 = table_of(pins, family).max_entries().ilog2();
-        let mut seed = [0; 8];
-        Map::open(&directory.join("seed")).unwrap().lookup(&[0; 4], &mut seed).unwrap();
-        let seed = u64::from_ne_bytes(seed);
-        let mut object = EbpfLoader::new()
-            .default_map_pin_directory(&directory)
-            .map_pin_path("gate", pins.join("gate"))
-            .override_global("buckets_log2", &buckets_log2, true)
-            .override_global("hash_seed", &seed, true)
-            .override_global("flows", &flows, true)
-            .load(match family {
-                Family::Ipv4 => OBJECT,
-                Family::Ipv6 => OBJECT6,
-            })
-            .unwrap();
+        let mut object = object(pins, family, flows);
         for name in PROGRAMS {
             let program: &mut Xdp = object.program_mut(name).unwrap().try_into().unwrap();
             program.load().unwrap();

@@ -4,6 +4,7 @@
 
 mod build;
 mod choice;
+mod leaving;
 mod stages;
 mod verify;
 mod walk;
