@@ -20,24 +20,23 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dr
 static OBJECT6: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/drill6.bpf.o"));
 const PROGRAMS: [&str; 3] = ["race_open", "race_remove", "mix"];
 
-/// A family's object of the drills, the usual programs among it, over an engine's maps.
-pub(crate) fn object(pins: &Path, family: Family, flows: u32) -> Ebpf {
+/// Loads a family's object over an engine's maps.
+pub(crate) fn load(pins: &Path, family: Family, object: &[u8], flows: Option<u32>) -> Ebpf {
     let directory = pins.join(LAYOUT);
     let buckets_log2 = table_of(pins, family).max_entries().ilog2();
     let mut seed = [0; 8];
     Map::open(&directory.join("seed")).unwrap().lookup(&[0; 4], &mut seed).unwrap();
     let seed = u64::from_ne_bytes(seed);
-    EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    loader
         .default_map_pin_directory(&directory)
         .map_pin_path("gate", pins.join("gate"))
         .override_global("buckets_log2", &buckets_log2, true)
-        .override_global("hash_seed", &seed, true)
-        .override_global("flows", &flows, true)
-        .load(match family {
-            Family::Ipv4 => OBJECT,
-            Family::Ipv6 => OBJECT6,
-        })
-        .unwrap()
+        .override_global("hash_seed", &seed, true);
+    if let Some(flows) = &flows {
+        loader.override_global("flows", flows, true);
+    }
+    loader.load(object).unwrap()
 }
 
 /// The drills over a table with room for so many connections.
@@ -52,7 +51,11 @@ impl Drill {
         let mut bed = Bed::with_room(pins.to_owned(), connections_max);
         // With the first service of IPv6 its table comes.
         add_service(&mut bed, at(family, 1, Protocol::Udp, 53), Forwarding::Nat, false);
-        let mut object = object(pins, family, flows);
+        let bytes = match family {
+            Family::Ipv4 => OBJECT,
+            Family::Ipv6 => OBJECT6,
+        };
+        let mut object = load(pins, family, bytes, Some(flows));
         for name in PROGRAMS {
             let program: &mut Xdp = object.program_mut(name).unwrap().try_into().unwrap();
             program.load().unwrap();

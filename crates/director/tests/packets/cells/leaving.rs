@@ -6,6 +6,7 @@ use aya::Ebpf;
 use aya::programs::SchedClassifier;
 use edge::bpf::test_run;
 use model::layer4::Protocol;
+use model::vrrp::Family;
 
 use super::build::{Fault, Header, Segment, error, icmp_of};
 use super::{FAMILIES, Row, frame, put, rows, verify};
@@ -14,6 +15,9 @@ use crate::drill;
 use crate::frame::{ACK, OURS, SYN, THEIRS};
 
 const PROGRAM: &str = "evenkeel_tc";
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/evenkeel_tc.bpf.o"));
+static OBJECT6: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/evenkeel_tc6.bpf.o"));
 
 /// The packet as it leaves.
 fn leaves(object: &Ebpf, packet: &[u8]) -> Vec<u8> {
@@ -28,7 +32,11 @@ fn with_rows(work: impl Fn(&Bed, &Ebpf, &Row) + Sync + Copy) {
     for family in FAMILIES {
         with_bed(|bed| {
             let rows = rows(bed, family);
-            let mut object = drill::object(&bed.pins, family, 1);
+            let object = match family {
+                Family::Ipv4 => OBJECT,
+                Family::Ipv6 => OBJECT6,
+            };
+            let mut object = drill::load(&bed.pins, family, object, None);
             let program: &mut SchedClassifier =
                 object.program_mut(PROGRAM).unwrap().try_into().unwrap();
             program.load().unwrap();
