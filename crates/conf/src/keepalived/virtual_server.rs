@@ -20,6 +20,8 @@ use crate::source::Spanned;
 /// Keepalived's persistence when the keyword stands alone, and the bound of IPVS (31 days).
 pub(crate) const PERSISTENCE_DEFAULT: Duration = Duration::from_secs(360);
 const PERSISTENCE_MAX: u32 = 86_400 * 31;
+/// What a firewall mark is called in mistakes.
+pub(crate) const MARK: &str = "a firewall mark above 0";
 /// Greatest weight of IPVS.
 const WEIGHT_MAX: u32 = 65_535;
 
@@ -28,8 +30,9 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .example(
             "192.0.2.200 80 { lb_algo rr; lb_kind NAT; protocol TCP; real_server 10.0.0.1 80 { TCP_CHECK { } } }",
         )
-        .syntax("ADDRESS [PORT] { ... } | group NAME { ... }")
-        .doc("A service that clients connect to, or all those of a virtual_server_group.")
+        .syntax("ADDRESS [PORT] { ... } | group NAME { ... } | fwmark MARK { ... }")
+        .doc("A service that clients connect to, all those of a virtual_server_group, or all \
+              packets to which the firewall gives a mark: evenkeel marks shows its rules.")
         .parse(Rule::blocks(Fill::Top(virtual_server), VIRTUAL_SERVER)),
     keyword("lb_kind", &[VIRTUAL_SERVER])
         .example("DR")
@@ -66,14 +69,15 @@ pub(crate) const ROWS: &[KeywordRow] = &[
     keyword("ip_family", &[VIRTUAL_SERVER])
         .example("inet")
         .syntax("inet|inet6")
-        .default("that of the address")
+        .default("that of the address; of a firewall mark, that of the real servers")
         .doc("Address family of the service.")
         .parse(Rule::value(Fill::VirtualServer(ip_family))),
     keyword("protocol", &[VIRTUAL_SERVER])
         .example("TCP")
         .syntax("TCP|UDP")
         .default("UDP")
-        .doc("Layer-4 protocol of the service. Write it: without, TCP finds nobody.")
+        .doc("Layer-4 protocol of the service. Write it: without, TCP finds nobody. A firewall \
+              mark is for every protocol.")
         .parse(Rule::value(Fill::VirtualServer(protocol))),
     keyword("virtualhost", &[VIRTUAL_SERVER])
         .example("www.example.com")
@@ -127,16 +131,20 @@ fn virtual_server(reader: &mut Reader<'_>, statement: &Statement<'_>, to: &mut C
     }
 }
 
-/// `ADDRESS [PORT]` or `group NAME`
+/// `ADDRESS [PORT]`, `group NAME` or `fwmark MARK`
 fn served(reader: &mut Reader<'_>, statement: &Statement<'_>) -> Option<Spanned<Served>> {
     let arguments = statement.arguments();
     match arguments.first().map(|word| word.text.as_ref()) {
         Some("fwmark") => {
-            let message = "virtual_server fwmark is not supported by this version".to_string();
-            let help = "write virtual_server group NAME, and the addresses and ports that the mark \
-                        stands for into virtual_server_group NAME";
-            reader.error(statement.header(), message, help);
-            None
+            reader.no_more(statement, 2);
+            let Some(mark) = arguments.get(1) else {
+                let message = "virtual_server fwmark needs a mark".to_string();
+                let help = "write the number that the firewall sets after it";
+                reader.error(statement.header(), message, help);
+                return None;
+            };
+            let value = Served::Mark(reader.number_of(mark, MARK, 1..=u32::MAX)?);
+            Some(Spanned { value, span: arguments[0].span.to(mark.span) })
         }
         Some("group") => {
             reader.no_more(statement, 2);

@@ -84,7 +84,8 @@ impl Few {
 /// Nobody says what the service speaks: UDP, as in Keepalived, where few mean it.
 fn protocol(source: &ast::VirtualServer, server: &VirtualServer) -> Option<Diagnostic> {
     let is_served = !server.services.is_empty() && !server.real_servers.is_empty();
-    if source.written.has("protocol") || !is_served {
+    let marks = server.services.iter().all(|key| key.mark().is_some());
+    if source.written.has("protocol") || !is_served || marks {
         return None;
     }
     let message = "this virtual_server names no protocol: it serves UDP, not TCP";

@@ -10,6 +10,7 @@ mod global;
 mod holdings;
 mod instances;
 mod language;
+mod marks;
 mod render;
 mod robustness;
 mod servers;

@@ -81,7 +81,9 @@ fn every_value_that_is_wrong_says_what_would_be_right() {
             "ip_family inet6 is not that of TCP 10.0.0.1:80",
         ),
         (service("}\nip_family ipv4\nreal_server 10.0.1.2 80 {"), "unknown ip_family"),
-        ("virtual_server fwmark 1 {\n}\n".into(), "virtual_server fwmark is not supported"),
+        ("virtual_server fwmark 0 {\n}\n".into(), "0 is not between 1 and 4294967295"),
+        ("virtual_server fwmark {\n}\n".into(), "virtual_server fwmark needs a mark"),
+        ("virtual_server fwmark 1 2 {\n}\n".into(), "unexpected \"2\""),
         ("virtual_server 10.0.0.1 80 90 {\n}\n".into(), "unexpected \"90\""),
         ("vrrp_instance {\n}\n".into(), "vrrp_instance needs a name"),
     ];

@@ -25,6 +25,8 @@ pub(crate) enum Served {
     Service(Location),
     /// `group NAME`
     Group(String),
+    /// `fwmark MARK`
+    Mark(u32),
 }
 
 /// `virtual_server_group`
@@ -32,12 +34,21 @@ pub(crate) enum Served {
 pub(crate) struct ServerGroup {
     pub(crate) name: Spanned<String>,
     /// One line each, in file order.
-    pub(crate) ranges: Vec<Spanned<AddressRange>>,
-    /// A line was wrong: the group is not empty even if there are no ranges.
+    pub(crate) entries: Vec<Spanned<GroupEntry>>,
+    /// A line was wrong: the group is not empty even if there are no entries.
     pub(crate) has_mistakes: bool,
 }
 
-/// One line of a `virtual_server_group`: every address from the first to the last, both included.
+/// One line of a `virtual_server_group`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GroupEntry {
+    /// `ADDRESS|RANGE|NETWORK [PORT]`
+    Addresses(AddressRange),
+    /// `fwmark MARK [inet|inet6]`; without a family it is that of the servers.
+    Mark(u32, Option<Family>),
+}
+
+/// Every address from the first to the last, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AddressRange {
     /// Of one family.

@@ -1,27 +1,33 @@
-//! `virtual_server_group`: addresses, ranges and networks served alike.
+//! `virtual_server_group`: addresses, ranges, networks and firewall marks served alike.
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use crate::keepalived::ast::{AddressRange, Configuration, ServerGroup, bits, with_bits};
+use model::vrrp::Family;
+
+use crate::keepalived::ast::{
+    AddressRange, Configuration, GroupEntry, ServerGroup, bits, with_bits,
+};
 use crate::keepalived::keyword::section::{SERVER_GROUP, TOP};
 use crate::keepalived::keyword::{Fill, KeywordRow, Rule, keyword};
 use crate::keepalived::lexer::Word;
 use crate::keepalived::reader::Reader;
 use crate::keepalived::structure::Statement;
+use crate::keepalived::virtual_server::MARK;
 use crate::keepalived::vrrp::name;
 use crate::source::Spanned;
 
 #[rustfmt::skip]
 pub(crate) const ROWS: &[KeywordRow] = &[
     keyword("virtual_server_group", &[TOP])
-        .syntax("NAME { ADDRESS|FIRST-LAST|NETWORK/LENGTH [PORT] ... }")
+        .syntax("NAME { ADDRESS|FIRST-LAST|NETWORK/LENGTH [PORT] | fwmark MARK [inet|inet6] ... }")
         .example("web { 192.0.2.200 80 }")
-        .doc("Addresses that virtual_server group NAME serves alike: with the same real servers, \
-              checked once. FIRST-LAST is 192.0.2.1-10 or 192.0.2.1-192.0.3.10, of IPv6 \
-              2001:db8::1-ff (hexadecimal); a network means each of its addresses.")
+        .doc("Addresses and firewall marks that virtual_server group NAME serves alike: with the \
+              same real servers, checked once. FIRST-LAST is 192.0.2.1-10 or \
+              192.0.2.1-192.0.3.10, of IPv6 2001:db8::1-ff (hexadecimal); a network means each of \
+              its addresses.")
         .parse(Rule::blocks(Fill::Top(virtual_server_group), SERVER_GROUP)),
 ];
 
@@ -31,28 +37,25 @@ fn virtual_server_group(
     to: &mut Configuration,
 ) {
     let Some(name) = name(reader, statement) else { return };
-    let mut group = ServerGroup { name, ranges: Vec::new(), has_mistakes: false };
+    let mut group = ServerGroup { name, entries: Vec::new(), has_mistakes: false };
     for line in reader.block(statement) {
         match entry(reader, line.words()) {
-            Some(range) => group.ranges.push(range),
+            Some(entry) => group.entries.push(entry),
             None => group.has_mistakes = true,
         }
     }
-    if group.ranges.is_empty() && !group.has_mistakes {
+    if group.entries.is_empty() && !group.has_mistakes {
         let message = format!("virtual_server_group {} has no addresses", group.name.value);
         reader.error(statement.header(), message, "write ADDRESS PORT in it, one per line");
     }
     to.server_groups.push(group);
 }
 
-/// `ADDRESS|RANGE|NETWORK [PORT]`
-fn entry(reader: &mut Reader<'_>, words: &[Word<'_>]) -> Option<Spanned<AddressRange>> {
+/// `ADDRESS|RANGE|NETWORK [PORT]`, or `fwmark MARK [inet|inet6]`
+fn entry(reader: &mut Reader<'_>, words: &[Word<'_>]) -> Option<Spanned<GroupEntry>> {
     let (first, rest) = words.split_first()?;
     if first.text == "fwmark" {
-        let message = "fwmark is not supported by this version".to_string();
-        let help = "write the addresses and ports that the mark stands for";
-        reader.error(first.span, message, help);
-        return None;
+        return marked(reader, first, rest);
     }
     if let [_, extra, ..] = rest {
         let message = format!("unexpected \"{}\" after the port", extra.text);
@@ -64,8 +67,33 @@ fn entry(reader: &mut Reader<'_>, words: &[Word<'_>]) -> Option<Spanned<AddressR
         Some(word) => (Some(reader.port_of(word, 0)?).filter(|&port| port != 0), word.span),
     };
     let (first_address, last) = addresses?;
-    let value = AddressRange { first: first_address, last, port };
+    let value = GroupEntry::Addresses(AddressRange { first: first_address, last, port });
     Some(Spanned { value, span: first.span.to(end) })
+}
+
+/// What stands after `fwmark`.
+fn marked(
+    reader: &mut Reader<'_>,
+    keyword: &Word<'_>,
+    words: &[Word<'_>],
+) -> Option<Spanned<GroupEntry>> {
+    let [mark, rest @ ..] = words else {
+        let message = "fwmark needs a mark".to_string();
+        reader.error(keyword.span, message, "write the number that the firewall sets");
+        return None;
+    };
+    let family = match rest {
+        [] => None,
+        [word] if word.text == "inet" => Some(Family::Ipv4),
+        [word] if word.text == "inet6" => Some(Family::Ipv6),
+        [word, ..] => {
+            let message = format!("unexpected \"{}\" after the mark", word.text);
+            reader.error(word.span, message, "write inet, inet6 or nothing");
+            return None;
+        }
+    };
+    let value = GroupEntry::Mark(reader.number_of(mark, MARK, 1..=u32::MAX)?, family);
+    Some(Spanned { value, span: keyword.span.to(rest.last().unwrap_or(mark).span) })
 }
 
 /// The first and the last address.

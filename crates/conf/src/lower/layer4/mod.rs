@@ -2,6 +2,7 @@
 
 mod bounds;
 mod families;
+mod marked;
 mod outside;
 mod quorum;
 mod real;
@@ -57,6 +58,7 @@ fn fill(
     check_weights(to.scheduler, span, &to.real_servers, diagnostics);
     to.quorum = quorum::lower(from, to, diagnostics);
     to.ha_suspend = from.ha_suspend.is_some();
+    marked::check(from, to, diagnostics);
     to.alpha = from.alpha;
     to.omega = from.omega;
     to.smtp_alert = from.smtp_alert.or(alert).unwrap_or(false);

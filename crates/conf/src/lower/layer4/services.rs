@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 use core::net::Ipv4Addr;
 
 use model::layer4::{Protocol, ServiceKey, VIRTUAL_SERVERS_MAX, VirtualServer, VirtualServerId};
+use model::vrrp::Family;
 
 use super::check_address;
 use crate::diagnostic::Diagnostic;
-use crate::keepalived::ast::{self, AddressRange, Configuration, Served, ServerGroup};
+use crate::keepalived::ast::{self, AddressRange, Configuration, GroupEntry, Served, ServerGroup};
 use crate::source::Span;
 use crate::suggest;
 
@@ -57,40 +58,58 @@ impl<'c> Services<'c> {
     ) -> VirtualServer {
         let span = server.span();
         let protocol = server.protocol.unwrap_or(PROTOCOL_DEFAULT);
-        let (id, ranges) = match &server.served.value {
+        let (id, entries) = match &server.served.value {
             Served::Service(location) => {
                 let (address, port) = (location.address, location.port.unwrap_or(0));
                 check_address(address, span, format_args!("a virtual server"), diagnostics);
-                let key = ServiceKey::Address { address, port, protocol };
-                let mut lowered = VirtualServer::new(key);
-                let is_new = self.claim(lowered.id.clone(), span, diagnostics);
-                if is_new && self.occupy(key, span, span, diagnostics) != Occupied::Now {
-                    lowered.services.clear();
-                }
-                return lowered;
+                return self.single(
+                    ServiceKey::Address { address, port, protocol },
+                    span,
+                    diagnostics,
+                );
+            }
+            Served::Mark(mark) => {
+                let key = ServiceKey::Mark { mark: *mark, family: family_of(server) };
+                return self.single(key, span, diagnostics);
             }
             Served::Group(name) => {
                 let id = VirtualServerId::Group { name: name.clone(), protocol };
-                (id, self.ranges(name, span, diagnostics))
+                (id, self.entries(name, span, diagnostics))
             }
         };
         let key = ServiceKey::Address { address: Ipv4Addr::UNSPECIFIED.into(), port: 0, protocol };
         let mut lowered = VirtualServer { id, services: Vec::new(), ..VirtualServer::new(key) };
         if self.claim(lowered.id.clone(), span, diagnostics) {
-            for range in ranges {
-                self.expand(range, span, &mut lowered, diagnostics);
+            let owner = Owner { span, family: family_of(server) };
+            for entry in entries {
+                self.expand(entry, owner, &mut lowered, diagnostics);
             }
         }
         lowered
     }
 
+    /// A virtual server of one service.
+    fn single(
+        &mut self,
+        key: ServiceKey,
+        span: Span,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> VirtualServer {
+        let mut lowered = VirtualServer::new(key);
+        let is_new = self.claim(lowered.id.clone(), span, diagnostics);
+        if is_new && self.occupy(key, span, span, diagnostics) != Occupied::Now {
+            lowered.services.clear();
+        }
+        lowered
+    }
+
     /// The lines of a group.
-    fn ranges(
+    fn entries(
         &mut self,
         name: &'c str,
         span: Span,
         diagnostics: &mut Vec<Diagnostic>,
-    ) -> &'c [crate::Spanned<AddressRange>] {
+    ) -> &'c [crate::Spanned<GroupEntry>] {
         let Some(group) = self.groups.get(name) else {
             let help = suggest::did_you_mean(name, self.groups.keys().copied())
                 .unwrap_or_else(|| format!("define it: virtual_server_group {name} {{ ... }}"));
@@ -99,7 +118,7 @@ impl<'c> Services<'c> {
             return &[];
         };
         self.used.insert(name);
-        &group.ranges
+        &group.entries
     }
 
     /// Notes the identity; says no when somebody has it.
@@ -124,26 +143,28 @@ impl<'c> Services<'c> {
     /// Adds every service of one line.
     fn expand(
         &mut self,
-        range: &crate::Spanned<AddressRange>,
-        span: Span,
+        entry: &crate::Spanned<GroupEntry>,
+        owner: Owner,
         to: &mut VirtualServer,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
-        let AddressRange { first, port, .. } = range.value;
-        check_address(first, range.span, format_args!("a virtual server"), diagnostics);
-        let protocol = to.protocol().unwrap_or_default();
-        let port = port.unwrap_or(0);
-        let key = |address| ServiceKey::Address { address, port, protocol };
-        let keys: Vec<ServiceKey> = range
-            .value
-            .addresses()
-            .map(key)
-            // One too many is enough to be told of.
-            .take(VIRTUAL_SERVERS_MAX + 1)
-            .collect();
+        let keys = match entry.value {
+            GroupEntry::Mark(mark, family) => {
+                Vec::from([ServiceKey::Mark { mark, family: family.unwrap_or(owner.family) }])
+            }
+            GroupEntry::Addresses(range) => {
+                check_address(
+                    range.first,
+                    entry.span,
+                    format_args!("a virtual server"),
+                    diagnostics,
+                );
+                keys_of(range, to.protocol().unwrap_or(PROTOCOL_DEFAULT))
+            }
+        };
         let mut repeated = None;
         for key in keys {
-            match self.occupy(key, span, range.span, diagnostics) {
+            match self.occupy(key, owner.span, entry.span, diagnostics) {
                 Occupied::Now => to.services.push(key),
                 Occupied::Before => repeated = Some(key),
                 Occupied::Elsewhere => return,
@@ -151,7 +172,7 @@ impl<'c> Services<'c> {
         }
         if let Some(key) = repeated {
             let message = format!("{key} is in this group already");
-            diagnostics.push(Diagnostic::warning(range.span, message).help("remove it"));
+            diagnostics.push(Diagnostic::warning(entry.span, message).help("remove it"));
         }
     }
 
@@ -201,6 +222,28 @@ impl<'c> Services<'c> {
             }
         }
     }
+}
+
+/// The virtual server that a line of a group is for.
+#[derive(Clone, Copy)]
+struct Owner {
+    span: Span,
+    family: Family,
+}
+
+/// The services of a range.
+fn keys_of(range: AddressRange, protocol: Protocol) -> Vec<ServiceKey> {
+    let port = range.port.unwrap_or(0);
+    let key = |address| ServiceKey::Address { address, port, protocol };
+    // One too many is enough to be told of.
+    range.addresses().map(key).take(VIRTUAL_SERVERS_MAX + 1).collect()
+}
+
+/// The family of a virtual server without an address: as written, or that of its servers.
+fn family_of(server: &ast::VirtualServer) -> Family {
+    let written = server.family.as_ref().map(|family| family.value);
+    let of_servers = || server.real_servers.first().map(|it| Family::of(it.location.value.address));
+    written.or_else(of_servers).unwrap_or_default()
 }
 
 /// Whether a service could be had.
