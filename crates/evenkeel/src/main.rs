@@ -4,6 +4,7 @@
 mod cli;
 mod commands;
 mod control;
+mod firewall;
 mod lateness;
 mod load;
 mod log_lines;

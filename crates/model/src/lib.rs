@@ -13,6 +13,7 @@ pub mod control;
 pub mod delta;
 pub mod diff;
 pub mod layer4;
+pub mod marks;
 pub mod pair;
 pub mod plan;
 pub mod proxy;

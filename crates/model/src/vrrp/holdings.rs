@@ -142,6 +142,31 @@ pub struct IpPrefix {
     pub length: u8,
 }
 
+impl IpPrefix {
+    /// Whether an address is of this network.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let other = network.to_bits() ^ address.to_bits();
+                other.checked_shr(32 - u32::from(self.length.min(32))).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let other = network.to_bits() ^ address.to_bits();
+                other.checked_shr(128 - u32::from(self.length.min(128))).unwrap_or(0) == 0
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+
+    /// Whether it is a single address.
+    pub fn is_host(&self) -> bool {
+        match self.address {
+            IpAddr::V4(_) => self.length >= 32,
+            IpAddr::V6(_) => self.length >= 128,
+        }
+    }
+}
+
 /// Type of a route (rtnetlink(7) `rtm_type`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RouteKind {
