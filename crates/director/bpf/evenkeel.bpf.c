@@ -19,6 +19,7 @@
 #include "schedule.h"
 #include "stateless.h"
 #include "forward.h"
+#include "marks.h"
 #include "ours.h"
 #include "usual.h"
 #include "errors.h"
@@ -47,6 +48,13 @@ static __always_inline struct service *service_of(const struct conn_key *key)
 	return bpf_map_lookup_elem(&services, &service);
 }
 
+/* Of a packet that came in by an interface. */
+static __always_inline struct service *
+service_for(const struct conn_key *key, __u32 interface)
+{
+	return service_of_mark(key, interface) ?: service_of(key);
+}
+
 /* The destination of a client that comes back, or of a new one, whose template it makes. A
  * template outlives weight 0 (IPVS: expire_quiescent_template=0) but not the server's removal. */
 static __always_inline void
@@ -71,14 +79,19 @@ choose_persistent(struct conn_request *request, const struct conn_key *key,
 	}
 }
 
-/* A service for every port has one template for all of them. */
+/* A service for every port has one template for all of them, and one of a firewall mark one for all
+ * addresses, ports and protocols, with the mark as its address. */
 static __always_inline struct conn_key
 template_key_of(const struct conn_key *key, const struct service *service)
 {
 	struct service_key exact = { .address = key->to, .port = key->to_port,
 				     .protocol = key->protocol };
-	__be16 port = bpf_map_lookup_elem(&services, &exact) ? key->to_port : 0;
+	struct conn_key marked = { .from = key->from, .to = mark_address(service->mark) };
+	__be16 port;
 
+	if (service->mark)
+		return conn_template_key(&marked, service->persistence_bits, 0);
+	port = bpf_map_lookup_elem(&services, &exact) ? key->to_port : 0;
 	return conn_template_key(key, service->persistence_bits, port);
 }
 
@@ -367,7 +380,7 @@ static __noinline int choose_for_segment(frame_t *ctx)
 	if (parse(&packet, frame_data(ctx), frame_end(ctx)) != PARSED)
 		return TO_DO(pass(COUNT_passed_not_ours));
 	key = packet_key(&packet);
-	service = service_of(&key);
+	service = service_for(&key, frame_ingress(ctx));
 	return service ? handle_new(&key, service, conn_clock(), about(&packet)) : NO_SERVICE;
 }
 
@@ -380,7 +393,7 @@ static __noinline int segment_without_entry(frame_t *ctx)
 	if (parse(&packet, frame_data(ctx), frame_end(ctx)) != PARSED)
 		return TO_DO(pass(COUNT_passed_not_ours));
 	key = packet_key(&packet);
-	service = service_of(&key);
+	service = service_for(&key, frame_ingress(ctx));
 	if (!service)
 		return TO_DO(pass(COUNT_passed_not_ours));
 	return go_without_entry(&key, service, conn_clock(), about(&packet));

@@ -1,13 +1,15 @@
 //! What a layer-4 engine can do, whichever it is: the director role drives this trait only.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use model::Time;
 use model::layer4::{Endpoint, Forwarding, Persistence, Scheduler, ServiceKey, Timeouts};
+use model::marks::MarkRules;
 use model::status::{ConnectionStatus, Counters};
 
 /// What the tables hold, or should hold: the services and, per service, the real servers that
@@ -180,6 +182,14 @@ pub trait Engine {
     /// exist yet is attached when it appears.
     fn set_interfaces(&mut self, interfaces: &[String]);
 
+    /// The firewall's rules for marks, and the addresses to which packets may have one. On an
+    /// error those before stay.
+    fn set_marks(
+        &mut self,
+        rules: &MarkRules,
+        addresses: &BTreeSet<IpAddr>,
+    ) -> Result<(), EngineError>;
+
     /// Descriptors to poll for reading; when one is ready call [`handle_ready`](Self::handle_ready).
     fn poll_descriptors(&self) -> Vec<BorrowedFd<'_>>;
 
@@ -277,7 +287,6 @@ impl std::error::Error for EngineError {}
 mod tests {
     use super::*;
     use model::layer4::Protocol;
-    use std::net::IpAddr;
 
     fn key(last: u8) -> ServiceKey {
         let address = IpAddr::from([192, 0, 2, last]);

@@ -79,7 +79,8 @@ fn the_families_of_a_mark_are_two_services_and_each_is_served_once() {
 #[test]
 fn a_group_may_hold_marks_beside_addresses() {
     let group = "virtual_server_group web {\n192.0.2.1 80\nfwmark 7\nfwmark 8 inet6\n}\n";
-    let text = format!("{group}virtual_server group web {{\nprotocol TCP\n{SERVERS}}}\n");
+    let text =
+        format!("{group}virtual_server group web {{\nprotocol TCP\nlb_kind TUN\n{SERVERS}}}\n");
     let server = servers(&text).remove(0);
     assert_eq!(server.services.len(), 3);
     assert_eq!(server.services[1..], [mark(7, Family::Ipv4), mark(8, Family::Ipv6)]);

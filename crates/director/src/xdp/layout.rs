@@ -70,6 +70,7 @@ pub(crate) struct RawService {
     pub(crate) persistence_bits: u32,
     pub(crate) hash_flags: u32,
     pub(crate) table: u32,
+    pub(crate) mark: u32,
 }
 
 #[derive(

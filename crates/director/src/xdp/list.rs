@@ -5,9 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use model::Time;
 use model::layer4::{Endpoint, ServiceKey};
 use model::status::ConnectionStatus;
+use model::vrrp::Family;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::layout::protocol_of;
+use super::layout::{MARKED, protocol_of};
 use super::object::{Maps, Object};
 use super::slots::{Slot, Slots, ticks};
 use super::tables::TableState;
@@ -29,6 +30,19 @@ pub(crate) fn data_plane(maps: &Maps) -> Vec<(String, u64)> {
     named
 }
 
+/// What a connection or template is of: a template may be a firewall mark's.
+fn service_of(address: IpAddr, port: u16, protocol: u8) -> ServiceKey {
+    match (protocol, address) {
+        (MARKED, IpAddr::V4(mark)) => {
+            ServiceKey::Mark { mark: mark.to_bits(), family: Family::Ipv4 }
+        }
+        (MARKED, IpAddr::V6(mark)) => {
+            ServiceKey::Mark { mark: mark.to_bits() as u32, family: Family::Ipv6 }
+        }
+        (_, _) => ServiceKey::Address { address, port, protocol: protocol_of(protocol) },
+    }
+}
+
 /// Every connection and template.
 pub(crate) fn connections(maps: &Maps, state: &TableState, now: Time) -> Vec<ConnectionStatus> {
     let now = ticks(now);
@@ -39,7 +53,7 @@ pub(crate) fn connections(maps: &Maps, state: &TableState, now: Time) -> Vec<Con
         let nobody = Endpoint { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0 };
         let server = server.unwrap_or(nobody);
         ConnectionStatus {
-            service: ServiceKey::Address { address, port, protocol: protocol_of(head.protocol()) },
+            service: service_of(address, port, head.protocol()),
             client: Endpoint { address: client, port: head.client_port() },
             server: Endpoint { port: if server.port == 0 { port } else { server.port }, ..server },
             state: head.state_name().to_owned(),

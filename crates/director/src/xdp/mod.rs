@@ -13,6 +13,7 @@ mod links;
 mod list;
 mod localities;
 mod loopback;
+mod marks;
 mod next_hops;
 mod object;
 mod slots;
@@ -33,6 +34,7 @@ use edge::clock;
 use model::Time;
 use model::control::XdpMode;
 use model::layer4::{Endpoint, ServiceKey, Timeouts};
+use model::marks::MarkRules;
 use model::status::{ConnectionStatus, Counters};
 use model::vrrp::Family;
 
@@ -40,6 +42,7 @@ use self::handover::{Former, FoundDestination, FoundService, Handover, Phase};
 pub use self::layout::LAYOUT;
 use self::layout::{LOCAL, RESOLVED, RawDestination, wide};
 use self::localities::Localities;
+use self::marks::Marks;
 use self::next_hops::{NextHops, Reach};
 use self::object::Object;
 use self::sweep::Sweeps;
@@ -97,6 +100,7 @@ pub struct XdpEngine {
     sweep: Sweeps,
     localities: Localities,
     part: TakingPart,
+    marks: Marks,
     loopback: Loopback,
     inward: Inward,
     adopted: bool,
@@ -131,6 +135,7 @@ impl XdpEngine {
             sweep: Sweeps::default(),
             localities: Localities::new(now),
             part: TakingPart::new(options.mode),
+            marks: Marks::default(),
             loopback: Loopback::default(),
             inward: Inward::default(),
             adopted,
@@ -338,6 +343,17 @@ impl XdpEngine {
         }
     }
 
+    /// Interfaces that rules of marks name may have come or gone.
+    fn follow_marks(&mut self) {
+        if !self.marks.are_there() {
+            return;
+        }
+        let interfaces = self.next_hops.named();
+        if let Err(error) = self.marks.write(&self.object.maps, &interfaces) {
+            self.warn(format!("firewall marks: {error}"));
+        }
+    }
+
     fn warn(&mut self, text: String) {
         self.log.push_back((WARNING, text));
     }
@@ -401,6 +417,15 @@ impl Engine for XdpEngine {
         self.attach_wanted();
     }
 
+    fn set_marks(
+        &mut self,
+        rules: &MarkRules,
+        addresses: &BTreeSet<IpAddr>,
+    ) -> Result<(), EngineError> {
+        let interfaces = self.next_hops.named();
+        self.marks.set(&self.object.maps, rules, addresses, &interfaces)
+    }
+
     fn poll_descriptors(&self) -> Vec<BorrowedFd<'_>> {
         self.next_hops.descriptors()
     }
@@ -408,6 +433,9 @@ impl Engine for XdpEngine {
     fn handle_ready(&mut self, now: Time) {
         self.now = now;
         let seen = self.next_hops.handle_events(now);
+        if !seen.gone.is_empty() || !seen.interfaces.is_empty() {
+            self.follow_marks();
+        }
         for gone in seen.gone {
             self.object.forget(gone.index);
             self.part.changed(gone.index);

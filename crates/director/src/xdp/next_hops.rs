@@ -151,6 +151,11 @@ impl NextHops {
         self.interfaces.values().find(|interface| interface.name == name)
     }
 
+    /// Names and indices of all interfaces.
+    pub(crate) fn named(&self) -> Vec<(&str, u32)> {
+        self.interfaces.values().map(|one| (one.name.as_str(), one.index)).collect()
+    }
+
     pub(crate) fn interface(&self, index: u32) -> Option<&Interface> {
         self.interfaces.get(&index)
     }

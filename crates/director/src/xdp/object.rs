@@ -59,6 +59,9 @@ pub(crate) struct Maps {
     handover: Map,
     /// Whose connections its program opened meanwhile.
     relayed: Map,
+    pub(crate) mark_steps: Map,
+    pub(crate) mark_programs: Map,
+    pub(crate) mark_addresses: Map,
     slots: Slots,
     /// As the program has them.
     pub(crate) timeouts: Timeouts,
@@ -224,6 +227,9 @@ impl Object {
             counters: open("counters")?,
             handover: open("handover")?,
             relayed: open("relayed")?,
+            mark_steps: open("mark_steps")?,
+            mark_programs: open("mark_programs")?,
+            mark_addresses: open("mark_addresses")?,
             slots: open_slots(Family::Ipv4, pins)?,
             timeouts: Timeouts::default(),
             timeouts_map: open("timeouts")?,

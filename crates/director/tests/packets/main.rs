@@ -14,6 +14,7 @@ mod fragments;
 mod frame;
 mod icmp;
 mod lifetime;
+mod marks;
 mod room;
 mod scheduling;
 mod thresholds;

@@ -114,7 +114,13 @@ impl Draft {
         self.targets[label] = self.steps.len();
     }
 
-    fn push(&mut self, packet: &PacketMatch, change: Option<MarkChange>, then: Target, other: Target) {
+    fn push(
+        &mut self,
+        packet: &PacketMatch,
+        change: Option<MarkChange>,
+        then: Target,
+        other: Target,
+    ) {
         if self.steps.len() >= DRAFT_MAX {
             self.overflows = true;
             return;

@@ -11,8 +11,22 @@ use super::chain::{Chain, Firewall, Hook, MANGLE, Meaning, Rule, Table, Verdict,
 const MATCHES: [&str; 5] = ["tcp", "udp", "sctp", "multiport", "comment"];
 /// Targets that let a packet go on with the mark it has.
 const HARMLESS: [&str; 16] = [
-    "AUDIT", "CHECKSUM", "CLASSIFY", "CT", "DSCP", "ECN", "HL", "LOG", "NFLOG", "NOTRACK", "SET",
-    "TCPMSS", "TCPOPTSTRIP", "TOS", "TRACE", "TTL",
+    "AUDIT",
+    "CHECKSUM",
+    "CLASSIFY",
+    "CT",
+    "DSCP",
+    "ECN",
+    "HL",
+    "LOG",
+    "NFLOG",
+    "NOTRACK",
+    "SET",
+    "TCPMSS",
+    "TCPOPTSTRIP",
+    "TOS",
+    "TRACE",
+    "TTL",
 ];
 
 /// The mangle table, if it is there.
@@ -375,7 +389,9 @@ mod tests {
     #[test]
     fn more_rules_than_fit_are_an_error_and_not_half_a_program() {
         let rule = |port: usize| {
-            format!("-A PREROUTING -p tcp -m tcp --dport {port} -j MARK --set-xmark 0x5/0xffffffff\n")
+            format!(
+                "-A PREROUTING -p tcp -m tcp --dport {port} -j MARK --set-xmark 0x5/0xffffffff\n"
+            )
         };
         let some: String = (1..=256).map(rule).collect();
         assert_eq!((read(&some).ipv4.len(), read(&some).unread.len()), (256, 0));

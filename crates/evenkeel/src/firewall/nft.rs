@@ -167,7 +167,8 @@ impl Reader {
         let data = value["data"]["set"].as_array().map_or(&[][..], Vec::as_slice);
         let target = data.iter().find_map(|pair| {
             let object = pair.get(1)?.as_object()?;
-            let (_, value) = object.iter().find(|(name, _)| matches!(name.as_str(), "jump" | "goto"))?;
+            let (_, value) =
+                object.iter().find(|(name, _)| matches!(name.as_str(), "jump" | "goto"))?;
             Some(text_of(value, "target").to_owned())
         });
         self.miss("maps of verdicts are not followed", false, None);

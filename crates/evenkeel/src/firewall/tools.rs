@@ -28,8 +28,7 @@ pub(super) fn saved(firewall: Firewall, failures: &mut Vec<String>) -> Vec<Strin
         Firewall::Ip6tables => "ip6tables-save",
         Firewall::Nft => return Vec::new(),
     };
-    let mut texts: Vec<String> =
-        run(usual, &["-t", "mangle"], failures).into_iter().collect();
+    let mut texts: Vec<String> = run(usual, &["-t", "mangle"], failures).into_iter().collect();
     // Asking for them would create them.
     let legacy = LEGACY.iter().find(|(of, _, names)| {
         *of == firewall

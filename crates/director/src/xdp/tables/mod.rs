@@ -428,6 +428,7 @@ impl TableState {
                 .map_or(0, |p| u32::from(p.prefix_len.min(address_bits(key.family())))),
             hash_flags: hash_flags_number(settings.scheduler),
             table: service.table.unwrap_or_default(),
+            mark: key.mark().unwrap_or_default(),
         };
         maps.services_of(key)?
             .update(RawServiceKey::of(key).as_bytes(), raw.as_bytes())

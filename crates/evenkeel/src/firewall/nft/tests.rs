@@ -32,8 +32,11 @@ fn read(rules: &[&str]) -> MarkRules {
 
 fn mark(rules: &MarkRules, protocol: u8, to: &str, port: u16) -> u32 {
     let destination: IpAddr = to.parse().unwrap();
-    let source: IpAddr =
-        if destination.is_ipv4() { [198, 51, 100, 7].into() } else { [0xfd00u16, 0, 0, 0, 0, 0, 0, 7].into() };
+    let source: IpAddr = if destination.is_ipv4() {
+        [198, 51, 100, 7].into()
+    } else {
+        [0xfd00u16, 0, 0, 0, 0, 0, 0, 7].into()
+    };
     rules.mark_of(&Packet { source, destination, protocol, port, interface: "eth0" })
 }
 
