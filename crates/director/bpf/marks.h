@@ -61,7 +61,7 @@ struct {
 	__type(value, __u64);
 } mark_programs SEC(".maps");
 
-/* Addresses whose packets may have a mark. */
+/* Addresses whose packets may have a mark, besides those of VRRP, which are in `gate`. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MARK_ADDRESSES_MAX);
@@ -153,7 +153,8 @@ __noinline __u32 mark_of(const struct conn_key *key, __u32 interface, __u64 prog
 	if (!key)
 		return 0;
 	marking.destination = widened(key->to);
-	if (!bpf_map_lookup_elem(&mark_addresses, &marking.destination))
+	if (!bpf_map_lookup_elem(&mark_addresses, &marking.destination) &&
+	    !bpf_map_lookup_elem(&gate, &marking.destination))
 		return 0;
 	marking.source = widened(key->from);
 	marking.interface = interface;

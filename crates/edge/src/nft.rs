@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 
@@ -22,6 +23,8 @@ const NEW_CHAIN: u16 = 3;
 const NEW_RULE: u16 = 6;
 const NEW_SET: u16 = 9;
 const NEW_ELEMENT: u16 = 12;
+/// NFNLGRP_NFTABLES
+const GROUP_CHANGES: u32 = 7;
 const LOCAL_IN: u32 = 1;
 const LOCAL_OUT: u32 = 3;
 const DROP: u32 = 0;
@@ -57,6 +60,31 @@ pub struct Drops {
 pub struct Filter {
     socket: Socket,
     batch: Batch,
+}
+
+/// Tells when somebody changes tables of nf_tables, which iptables may be a name for.
+pub struct Changes {
+    socket: Socket,
+}
+
+impl Changes {
+    /// In this thread's network namespace. Needs nf_tables in the kernel and CAP_NET_ADMIN.
+    pub fn open() -> io::Result<Changes> {
+        let socket = Socket::open_netfilter()?;
+        socket.subscribe(&[GROUP_CHANGES])?;
+        Ok(Changes { socket })
+    }
+
+    /// Forgets what was told: readable again after the next change.
+    pub fn clear(&mut self) {
+        self.socket.discard();
+    }
+}
+
+impl AsFd for Changes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
 }
 
 /// One of the two families of tables.

@@ -48,6 +48,9 @@ pub(crate) enum Command {
     },
     /// Say what the data plane would do with a packet, step by step.
     Explain(crate::commands::explain::ExplainArgs),
+    /// Show which packets get which firewall mark, by the machine's own rules, and which services
+    /// are of these marks.
+    Marks(MarksArgs),
     /// Rehearse the configuration, failover included, in network namespaces on this machine.
     Lab(crate::commands::lab::LabArgs),
     /// Print the MD5 digest of a page, for HTTP_GET and SSL_GET: genhash's command line.
@@ -339,6 +342,18 @@ pub(crate) enum ForwardingWord {
     Dr,
     /// In a tunnel of type ipip: the server answers the client itself.
     Tun,
+}
+
+/// `evenkeel marks`
+#[derive(Debug, Args)]
+pub(crate) struct MarksArgs {
+    #[command(flatten)]
+    pub(crate) files: FileArgs,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+    /// As one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// How findings are printed.

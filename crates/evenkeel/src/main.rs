@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         Command::Events(args) => commands::events::events(&args),
         Command::Ipvsadm { words } => personality::ipvsadm::run("evenkeel ipvsadm", &words),
         Command::Explain(args) => commands::explain::explain_what(&args),
+        Command::Marks(args) => commands::marks::marks(&args),
         Command::Lab(args) => commands::lab::lab(&args),
         Command::Genhash { words } => personality::genhash::run("evenkeel genhash", &words),
         Command::Help { topic } => commands::help::help(&topic),

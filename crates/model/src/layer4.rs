@@ -14,7 +14,7 @@ use crate::compact::{exact_list, is_default};
 use crate::pair::pair;
 use crate::shared::Shared;
 use crate::units::Seconds;
-use crate::vrrp::{Command, Fifo, TrackFile, User};
+use crate::vrrp::{Command, Family, Fifo, TrackFile, User};
 
 mod scheduler;
 mod service;
@@ -88,6 +88,14 @@ impl Layer4Plan {
             }
         }
         places
+    }
+
+    /// The firewall marks that virtual servers are of, and whose.
+    pub fn marks(&self) -> impl Iterator<Item = (u32, Family, &VirtualServerId)> {
+        self.virtual_servers.iter().flat_map(|server| {
+            let marks = server.services.iter().filter_map(|key| Some((key.mark()?, key.family())));
+            marks.map(|(mark, family)| (mark, family, &server.id))
+        })
     }
 
     /// Real servers that a former plan has just so become one with those: whoever compares the two

@@ -189,9 +189,35 @@ impl MarkRules {
         mark
     }
 
-    /// Marks that the rules can give, as far as they name one.
-    pub fn marks(&self) -> impl Iterator<Item = u32> {
-        self.rules.iter().map(|rule| rule.change.value).filter(|&mark| mark != 0)
+    /// Rules that can give packets of a family this mark, perhaps with others before them.
+    pub fn giving(&self, mark: u32, family: Family) -> impl Iterator<Item = &MarkRule> {
+        self.rules.iter().filter(move |rule| {
+            let of_family = rule.family.is_none_or(|one| one == family);
+            // Bits that it leaves may be those of the mark.
+            let fits = (rule.change.value ^ mark) & rule.change.mask == 0;
+            of_family && fits && (rule.change.value & mark != 0)
+        })
+    }
+
+    /// Unread rules that may give one of these marks: all whose mark cannot be told, too.
+    pub fn unread_of(&self, marks: &[u32]) -> impl Iterator<Item = &UnreadRule> {
+        self.unread.iter().filter(|rule| rule.mark.is_none_or(|mark| marks.contains(&mark)))
+    }
+
+    /// Single addresses that rules name as receivers: they are virtual addresses, wherever they are.
+    pub fn addresses(&self) -> impl Iterator<Item = core::net::IpAddr> {
+        let steps = self.ipv4.iter().chain(&self.ipv6).filter(|step| step.change.is_some());
+        let lists = steps.map(|step| &step.packet.destinations).filter(|list| !list.negated);
+        let prefixes = lists.flat_map(|list| &list.values).filter(|prefix| prefix.is_host());
+        prefixes.map(|prefix| prefix.address)
+    }
+
+    /// Interfaces that rules name, without those that stand for several.
+    pub fn interfaces(&self) -> impl Iterator<Item = &str> {
+        let steps = self.ipv4.iter().chain(&self.ipv6).filter(|step| step.change.is_some());
+        let lists = steps.map(|step| &step.packet.interfaces).filter(|list| !list.negated);
+        let names = lists.flat_map(|list| &list.values).map(String::as_str);
+        names.filter(|name| !name.ends_with('+'))
     }
 }
 

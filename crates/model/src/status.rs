@@ -11,6 +11,7 @@ use crate::control::TrackerState;
 use crate::layer4::{
     Endpoint, Forwarding, Persistence, Scheduler, ServiceKey, Timeouts, VirtualServerId,
 };
+use crate::marks::MarkRules;
 use crate::proxy::Mode;
 use crate::vrrp::Tracked;
 
@@ -229,6 +230,20 @@ pub struct DirectorReport {
     /// How long connections last without a packet.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// What the firewall says about marks, while a virtual server has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marks: Option<MarksStatus>,
+}
+
+/// The firewall's rules for marks as they are in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarksStatus {
+    /// The rules.
+    pub rules: MarkRules,
+    /// Why the data plane does not have them, if it does not.
+    pub refused: Option<String>,
+    /// Tools of the firewall that failed, in words.
+    pub failures: Vec<String>,
 }
 
 /// One virtual server.

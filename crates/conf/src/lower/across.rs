@@ -68,7 +68,8 @@ pub(super) fn interfaces(
     }
     let findings = findings.into_iter();
     Few::new(findings.map(|(address, span)| unheld_address(address, span, held))).tell(diagnostics);
-    if !unheld.is_empty() {
+    let has_marks = |server: &VirtualServer| server.services.iter().any(|it| it.mark().is_some());
+    if !unheld.is_empty() || plan.virtual_servers.iter().any(has_marks) {
         // Somebody else brings these addresses up; their packets may arrive on any interface.
         interfaces.extend(held.values().filter_map(|held| held.interface).map(|name| (name, ())));
     }

@@ -456,7 +456,7 @@ mod tests {
     fn the_sizes_are_those_of_the_c_side() {
         assert_eq!(size_of::<RawServiceKey4>(), 8);
         assert_eq!(size_of::<RawServiceKey6>(), 24);
-        assert_eq!(size_of::<RawService>(), 40 + PADDING);
+        assert_eq!(size_of::<RawService>(), 44 + PADDING);
         assert_eq!(size_of::<RawLocalityKey>(), 20);
         assert_eq!(size_of::<RawLocality>(), 24 + 2 * MEMBERS_MAX);
         assert_eq!(size_of::<RawDestination>(), 128 + PADDING);

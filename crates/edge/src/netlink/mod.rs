@@ -191,7 +191,7 @@ impl Socket {
     }
 
     /// Throws away the events that wait. Applied after a newer dump, old ones would undo it.
-    fn discard(&mut self) {
+    pub(crate) fn discard(&mut self) {
         for _ in 0..DISCARDED_MAX {
             match recv(&self.socket, &mut self.buffer, RecvFlags::DONTWAIT) {
                 Ok(_) | Err(Errno::INTR | Errno::NOBUFS) => {}

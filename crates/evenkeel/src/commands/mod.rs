@@ -6,6 +6,7 @@ pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod help;
 pub(crate) mod lab;
+pub(crate) mod marks;
 pub(crate) mod plan;
 pub(crate) mod reload;
 pub(crate) mod run;

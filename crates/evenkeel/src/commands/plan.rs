@@ -50,7 +50,7 @@ pub(crate) fn plan(args: &PlanArgs) -> ExitCode {
 }
 
 /// A socket that a killed Evenkeel left answers nobody; one that is not ours is an error later.
-fn is_running(runtime_directory: &str) -> bool {
+pub(super) fn is_running(runtime_directory: &str) -> bool {
     match UnixStream::connect(socket_path(runtime_directory)) {
         Ok(_) => true,
         Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused),

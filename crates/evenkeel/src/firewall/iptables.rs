@@ -3,12 +3,29 @@
 use std::net::IpAddr;
 
 use model::marks::{MarkChange, OneOf, PacketMatch};
-use model::vrrp::{Family, IpPrefix};
+use model::vrrp::IpPrefix;
 
 use super::chain::{Chain, Firewall, Hook, MANGLE, Meaning, Rule, Table, Verdict, protocol};
 
 /// Matches whose options are all known below.
 const MATCHES: [&str; 5] = ["tcp", "udp", "sctp", "multiport", "comment"];
+/// Options with a value of one word that are known.
+const WITH_VALUE: [&str; 14] = [
+    "-s",
+    "-d",
+    "-i",
+    "-p",
+    "-m",
+    "-j",
+    "-g",
+    "--dport",
+    "--dports",
+    "--destination-port",
+    "--destination-ports",
+    "--comment",
+    "--set-xmark",
+    "--set-mark",
+];
 /// Targets that let a packet go on with the mark it has.
 const HARMLESS: [&str; 16] = [
     "AUDIT",
@@ -62,7 +79,7 @@ fn add(table: &mut Table, line: &str) {
         return;
     };
     let chains: Vec<String> = table.chains.iter().map(|chain| chain.name.clone()).collect();
-    let meaning = Reader::new(&chains, table.family).read(options);
+    let meaning = Reader::new(&chains).read(options);
     let Some(chain) = table.chains.iter_mut().find(|chain| chain.name == name) else { return };
     let number = chain.rules.len() + 1;
     let place = format!("mangle {name} rule {number}");
@@ -96,7 +113,6 @@ fn words(line: &str) -> Vec<String> {
 /// One rule as far as it is read.
 struct Reader<'a> {
     chains: &'a [String],
-    family: Option<Family>,
     packet: PacketMatch,
     change: Option<MarkChange>,
     verdict: Verdict,
@@ -108,10 +124,9 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(chains: &'a [String], family: Option<Family>) -> Reader<'a> {
+    fn new(chains: &'a [String]) -> Reader<'a> {
         Reader {
             chains,
-            family,
             packet: PacketMatch::default(),
             change: None,
             verdict: Verdict::Continue,
@@ -129,7 +144,10 @@ impl<'a> Reader<'a> {
                 negated = true;
                 continue;
             }
-            self.option(option, negated, &mut options);
+            // Other words belong to options that are not known.
+            if option.starts_with('-') {
+                self.option(option, negated, &mut options);
+            }
             negated = false;
         }
         match self.reason {
@@ -151,9 +169,8 @@ impl<'a> Reader<'a> {
         negated: bool,
         rest: &mut impl Iterator<Item = &'o str>,
     ) {
-        if matches!(option, "--tcp-flags" | "--syn") {
-            self.miss("TCP flags are not looked at");
-            return;
+        if !WITH_VALUE.contains(&option) {
+            return self.option_of_another(option);
         }
         let value = rest.next().unwrap_or_default();
         match option {
@@ -169,22 +186,23 @@ impl<'a> Reader<'a> {
             "--dport" | "--dports" | "--destination-port" | "--destination-ports" => {
                 self.ports(value, negated);
             }
-            "--sport" | "--sports" | "--ports" | "--source-port" | "--source-ports" => {
-                self.miss("the client's port is not looked at");
-            }
-            "--comment" => {}
             "-j" => self.target(value),
             "-g" => self.verdict = Verdict::Goto(value.to_owned()),
             "--set-xmark" | "--set-mark" => self.mark(value, option == "--set-mark"),
-            other => self.option_of_target(other),
+            // --comment
+            _ => {}
         }
     }
 
-    fn option_of_target(&mut self, option: &str) {
-        let is_harmless =
-            self.target.as_ref().is_some_and(|target| HARMLESS.contains(&target.as_str()));
-        if !is_harmless {
-            self.miss(&format!("{option} is not understood"));
+    fn option_of_another(&mut self, option: &str) {
+        let target = self.target.as_deref().unwrap_or_default();
+        match option {
+            _ if HARMLESS.contains(&target) => {}
+            "--tcp-flags" | "--syn" => self.miss("TCP flags are not looked at"),
+            "--sport" | "--sports" | "--ports" | "--source-port" | "--source-ports" => {
+                self.miss("the client's port is not looked at");
+            }
+            other => self.miss(&format!("{other} is not understood")),
         }
     }
 

@@ -10,7 +10,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use edge::netlink::link::{GROUPS, Interfaces};
 use edge::netlink::{Socket, route};
 use model::layer4::{Layer4Plan, ServiceKey};
+use model::marks::MarkRules;
 use model::vrrp::Family;
+
+use super::marks;
 
 /// Nobody's addresses (RFC 7600 section 4.8, RFC 6666): what leads there leads to the rest of the
 /// world.
@@ -23,17 +26,31 @@ const NOBODY: [IpAddr; 2] = [
 pub(super) fn are_asked_for(plan: &Layer4Plan) -> bool {
     let servers = &plan.virtual_servers;
     servers.iter().any(|server| server.ha_suspend)
+        || marks::are_asked_for(plan)
         || (plan.interfaces.is_empty() && !servers.is_empty())
 }
 
 /// Interfaces where clients' packets are expected: those of the plan, which are the vrrp_instances'.
 /// Without any, those that have a virtual address, and the one that leads to everybody else: there
-/// they arrive whose address comes later. With an address on the loopback, all that have one.
-pub(super) fn arrivals(plan: &Layer4Plan, watch: Option<&mut AddressWatch>) -> Vec<String> {
+/// they arrive whose address comes later. With an address on the loopback, all that have one. The
+/// firewall's rules for marks name more of both.
+pub(super) fn arrivals(
+    plan: &Layer4Plan,
+    rules: Option<&MarkRules>,
+    watch: Option<&mut AddressWatch>,
+) -> Vec<String> {
+    let marked: BTreeSet<IpAddr> = rules.into_iter().flat_map(MarkRules::addresses).collect();
+    let mut names: BTreeSet<String> = plan.interfaces.iter().cloned().collect();
+    names.extend(rules.into_iter().flat_map(MarkRules::interfaces).map(str::to_owned));
     match watch {
-        Some(watch) if plan.interfaces.is_empty() => watch.arrivals(&virtual_addresses(plan)),
-        Some(_) | None => plan.interfaces.clone(),
+        Some(watch) if plan.interfaces.is_empty() => {
+            let addresses = virtual_addresses(plan).into_iter().chain(marked).collect();
+            names.extend(watch.arrivals(&addresses));
+        }
+        Some(watch) => names.extend(watch.with_one(&marked)),
+        None => {}
     }
+    names.into_iter().collect()
 }
 
 fn virtual_addresses(plan: &Layer4Plan) -> BTreeSet<IpAddr> {
@@ -80,6 +97,13 @@ impl AddressWatch {
     fn of(&self, index: u32) -> impl Iterator<Item = IpAddr> {
         let ipv4 = self.interfaces.ipv4(index).map(|(address, _)| IpAddr::from(address));
         ipv4.chain(self.interfaces.ipv6(index).map(|(address, _)| IpAddr::from(address)))
+    }
+
+    /// Interfaces that have one of these addresses.
+    fn with_one(&self, addresses: &BTreeSet<IpAddr>) -> impl Iterator<Item = String> {
+        let has_one = |index: u32| self.of(index).any(|address| addresses.contains(&address));
+        let links = self.interfaces.links().filter(move |it| it.mac.is_some() && has_one(it.index));
+        links.map(|link| link.name.clone())
     }
 
     fn arrivals(&mut self, addresses: &BTreeSet<IpAddr>) -> Vec<String> {
@@ -171,7 +195,7 @@ mod tests {
     #[test]
     fn the_plans_interfaces_are_enough() {
         let mut watch = AddressWatch::new().unwrap();
-        assert_eq!(arrivals(&plan(&[1], &["eth7"]), Some(&mut watch)), ["eth7"]);
+        assert_eq!(arrivals(&plan(&[1], &["eth7"]), None, Some(&mut watch)), ["eth7"]);
         assert!(are_asked_for(&plan(&[1], &[])) && !are_asked_for(&plan(&[1], &["eth7"])));
         assert!(!are_asked_for(&plan(&[], &[])));
     }

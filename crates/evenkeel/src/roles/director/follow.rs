@@ -1,5 +1,6 @@
 //! Carries what happens around the role to [`Health`](super::health), and out what it decides.
 
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use std::io;
 
@@ -9,11 +10,13 @@ use model::Time;
 use model::check::Former;
 use model::control::{Event, FromRole};
 use model::layer4::Layer4Plan;
+use model::marks::MarkRules;
 use proto::check::{Checker, Told};
 
 use super::addresses::{self, AddressWatch};
 use super::health::{Begun, CheckerId, Outcome};
-use super::{ADDRESSES, Director};
+use super::marks::{self, MarkWatch};
+use super::{ADDRESSES, Director, FIREWALL, MARKS};
 use crate::probes::News;
 
 impl Director {
@@ -128,7 +131,10 @@ impl Director {
         match watch.handle_ready() {
             Ok(true) => {
                 self.health.handle_addresses(watch.addresses());
-                self.tables.set_interfaces(&addresses::arrivals(self.health.plan(), Some(watch)));
+                let rules = self.marks.as_ref().map(|marks| &marks.status().rules);
+                let plan = self.health.plan();
+                self.tables.set_interfaces(&addresses::arrivals(plan, rules, Some(watch)));
+                self.put_marks_in_force();
             }
             Ok(false) => {}
             Err(error) => {
@@ -136,5 +142,59 @@ impl Director {
                 self.addresses = None;
             }
         }
+    }
+
+    /// Follows the firewall while the plan has services of marks, and reads it now.
+    pub(super) fn watch_marks(&mut self, plan: &Layer4Plan) -> Result<(), String> {
+        if !marks::are_asked_for(plan) {
+            // Closing it takes it out of the poll set.
+            self.marks = None;
+            return Ok(());
+        }
+        if self.marks.is_none() {
+            let watch = MarkWatch::new().and_then(|watch| {
+                self.poll.add(watch.bell(), MARKS, Interest::Read)?;
+                if let Some(changes) = watch.changes() {
+                    self.poll.add(changes, FIREWALL, Interest::Read)?;
+                }
+                Ok(watch)
+            });
+            self.marks =
+                Some(watch.map_err(|error| format!("the firewall cannot be followed: {error}"))?);
+        }
+        if let Some(marks) = &mut self.marks {
+            marks.read();
+        }
+        Ok(())
+    }
+
+    /// Gives the engine the rules that were read, and tells what does not fit.
+    pub(super) fn put_marks_in_force(&mut self) {
+        let here = self.addresses.as_ref().map(AddressWatch::addresses).unwrap_or_default();
+        let none = MarkRules::default();
+        let (rules, addresses) = match &self.marks {
+            Some(marks) => (&marks.status().rules, marks.addresses(&here)),
+            None => (&none, BTreeSet::new()),
+        };
+        let refused = self.tables.set_marks(rules, &addresses).err();
+        if let Some(marks) = &mut self.marks {
+            marks.handle_refusal(refused);
+            for (severity, text) in marks.news(self.health.plan()) {
+                self.tables.note(severity, text);
+            }
+        }
+    }
+
+    /// The firewall was read anew.
+    pub(super) fn handle_marks(&mut self) {
+        if !self.marks.as_mut().is_some_and(MarkWatch::handle_answer) {
+            return;
+        }
+        self.tables.note(5, "the firewall changed: its rules for marks were read".to_owned());
+        self.put_marks_in_force();
+        let rules = self.marks.as_ref().map(|marks| &marks.status().rules);
+        let plan = self.health.plan();
+        let names = addresses::arrivals(plan, rules, self.addresses.as_mut());
+        self.tables.set_interfaces(&names);
     }
 }

@@ -9,6 +9,7 @@ mod addresses;
 mod follow;
 mod forwarding;
 mod health;
+mod marks;
 mod outside;
 mod rates;
 mod report;
@@ -35,6 +36,7 @@ use crate::probes::ProbeSet;
 use addresses::AddressWatch;
 use forwarding::ForwardingWatch;
 use health::{CheckerId, Health};
+use marks::MarkWatch;
 use outside::Outside;
 use tables::TableKeeper;
 
@@ -57,7 +59,9 @@ const CHANNEL: u64 = 0;
 const PROBES: u64 = 1;
 const OUTSIDE: u64 = 2;
 const ADDRESSES: u64 = 3;
-const ENGINE: u64 = 4;
+const MARKS: u64 = 4;
+const FIREWALL: u64 = 5;
+const ENGINE: u64 = 6;
 
 /// Runs the role until its supervisor says stop or goes away.
 pub(crate) fn run(channel: Channel) -> io::Result<()> {
@@ -77,6 +81,8 @@ struct Director {
     outside: Outside,
     /// While a virtual server has `ha_suspend`.
     addresses: Option<AddressWatch>,
+    /// While a virtual server is of a firewall mark.
+    marks: Option<MarkWatch>,
     /// BFD sessions, as far as they were told of.
     bfd: HashMap<String, bool>,
     forwarding: ForwardingWatch,
@@ -116,6 +122,7 @@ impl Director {
             tables,
             outside,
             addresses: None,
+            marks: None,
             bfd: HashMap::new(),
             forwarding,
             seeds,
@@ -136,6 +143,7 @@ impl Director {
             if events.iter().any(|event| event.token == ADDRESSES) {
                 self.handle_addresses();
             }
+            self.follow_firewall(now, &events);
             for (id, news) in self.probes.run(now)? {
                 self.handle_news(now, id, news);
             }
@@ -165,6 +173,19 @@ impl Director {
         }
     }
 
+    fn follow_firewall(&mut self, now: Time, events: &[Event]) {
+        let told = |token: u64| events.iter().any(|event| event.token == token);
+        if let Some(marks) = &mut self.marks {
+            if told(FIREWALL) {
+                marks.handle_changes(now);
+            }
+            marks.handle_timeout(now);
+        }
+        if told(MARKS) {
+            self.handle_marks();
+        }
+    }
+
     fn next_deadline(&self) -> Time {
         self.probes
             .next_deadline()
@@ -172,6 +193,7 @@ impl Director {
             .min(self.tables.next_estimate())
             .min(self.health.next_deadline())
             .min(self.outside.next_deadline())
+            .min(self.marks.as_ref().map_or(Time::NEVER, MarkWatch::next_deadline))
     }
 
     /// Takes in everything the supervisor has said.
@@ -237,6 +259,7 @@ impl Director {
     fn configure(&mut self, now: Time, plan: Layer4Plan) -> Result<(), String> {
         self.probes.configure(&plan.outside)?;
         self.watch_addresses(&plan)?;
+        self.watch_marks(&plan)?;
         let adopted = self.tables.open(&plan)?;
         let found = adopted.map(|tables| tables.len());
         let mut next = self.health.successor(now, plan, adopted);
@@ -245,10 +268,12 @@ impl Director {
         }
         let changes = next.take_table_changes();
         let (wanted, former) = (|| next.wanted(), || self.health.wanted());
-        let interfaces = addresses::arrivals(next.plan(), self.addresses.as_mut());
+        let rules = self.marks.as_ref().map(|marks| &marks.status().rules);
+        let interfaces = addresses::arrivals(next.plan(), rules, self.addresses.as_mut());
         self.tables.change(now, &interfaces, &changes, wanted, former)?;
         self.tables.set_timeouts(next.plan().timeouts);
         self.health = next;
+        self.put_marks_in_force();
         for begun in self.health.take_begun() {
             self.begin(now, &begun);
         }
@@ -269,7 +294,8 @@ impl Director {
     }
 
     fn report(&mut self, now: Time, id: u64, scopes: Option<&[Scope]>) -> io::Result<()> {
-        let report = report::report(now, &self.health, &self.probes, &self.tables, scopes);
+        let mut report = report::report(now, &self.health, &self.probes, &self.tables, scopes);
+        report.marks = self.marks.as_ref().map(|marks| marks.status().clone());
         self.say(&FromRole::Report { id, report: RoleReport::Director(report) })
     }
 

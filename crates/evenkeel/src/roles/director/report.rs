@@ -49,6 +49,7 @@ pub(super) fn report(
         services: services.collect(),
         data_plane: engine.map_or_else(Vec::new, Engine::data_plane),
         timeouts: health.plan().timeouts,
+        marks: None,
     }
 }
 

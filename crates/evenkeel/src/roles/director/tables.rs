@@ -6,8 +6,9 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use edge::poll::{Interest, Poll};
 use model::Time;
 use model::control::Runtime;
 use model::layer4::{Layer4Plan, ServiceKey, Timeouts};
+use model::marks::MarkRules;
 use model::status::ConnectionStatus;
 
 use super::rates::Rates;
@@ -150,6 +152,18 @@ impl TableKeeper {
     pub(super) fn set_interfaces(&mut self, interfaces: &[String]) {
         if let Some(engine) = &mut self.engine {
             engine.set_interfaces(interfaces);
+        }
+    }
+
+    /// The firewall's rules for marks, and the addresses that they may be for.
+    pub(super) fn set_marks(
+        &mut self,
+        rules: &MarkRules,
+        addresses: &BTreeSet<IpAddr>,
+    ) -> Result<(), String> {
+        match &mut self.engine {
+            Some(engine) => engine.set_marks(rules, addresses).map_err(|error| error.to_string()),
+            None => Ok(()),
         }
     }
 

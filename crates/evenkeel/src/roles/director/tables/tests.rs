@@ -1,7 +1,5 @@
 //! The tables against an engine of memory that can be told to refuse.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
 
@@ -70,6 +68,14 @@ impl Engine for Memory {
         Ok(())
     }
     fn set_interfaces(&mut self, _: &[String]) {}
+    fn set_marks(
+        &mut self,
+        _rules: &MarkRules,
+        _addresses: &BTreeSet<IpAddr>,
+    ) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     fn poll_descriptors(&self) -> Vec<BorrowedFd<'_>> {
         Vec::new()
     }
