@@ -87,6 +87,7 @@ struct service {
 	__u32 hash_flags;
 	__u32 table; /* in `tables`; of dh, sh and mh */
 	__u32 mark;  /* of a firewall mark; 0: of an address */
+	__u32 unused;
 };
 
 /* In a member's weight: its destination has an upper threshold. */

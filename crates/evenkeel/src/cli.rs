@@ -351,6 +351,10 @@ pub(crate) struct MarksArgs {
     pub(crate) files: FileArgs,
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
+    /// Rules of this file instead of the machine's, as iptables-save, ip6tables-save or
+    /// `nft -j list ruleset` write them, with the configuration's files.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) firewall: Option<PathBuf>,
     /// As one JSON document.
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,5 +1,6 @@
 //! What the roles report of themselves: the content of `evenkeel status`, as data.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -232,7 +233,7 @@ pub struct DirectorReport {
     pub timeouts: Timeouts,
     /// What the firewall says about marks, while a virtual server has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub marks: Option<MarksStatus>,
+    pub marks: Option<Box<MarksStatus>>,
 }
 
 /// The firewall's rules for marks as they are in force.

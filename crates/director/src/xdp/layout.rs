@@ -71,6 +71,7 @@ pub(crate) struct RawService {
     pub(crate) hash_flags: u32,
     pub(crate) table: u32,
     pub(crate) mark: u32,
+    pub(crate) unused: u32,
 }
 
 #[derive(
@@ -456,7 +457,7 @@ mod tests {
     fn the_sizes_are_those_of_the_c_side() {
         assert_eq!(size_of::<RawServiceKey4>(), 8);
         assert_eq!(size_of::<RawServiceKey6>(), 24);
-        assert_eq!(size_of::<RawService>(), 44 + PADDING);
+        assert_eq!(size_of::<RawService>(), 48 + PADDING);
         assert_eq!(size_of::<RawLocalityKey>(), 20);
         assert_eq!(size_of::<RawLocality>(), 24 + 2 * MEMBERS_MAX);
         assert_eq!(size_of::<RawDestination>(), 128 + PADDING);

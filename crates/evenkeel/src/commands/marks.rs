@@ -1,6 +1,7 @@
 //! `evenkeel marks`: which packets get which firewall mark, and who serves it.
 
 use std::fmt::Write;
+use std::fs;
 use std::process::ExitCode;
 
 use model::layer4::Layer4Plan;
@@ -18,7 +19,8 @@ use crate::load::{self, Files};
 /// Exit code 0 if every mark that is served has a rule, and every rule of one is followed; 1
 /// otherwise.
 pub(crate) fn marks(args: &MarksArgs) -> ExitCode {
-    let found = match is_running(&args.runtime.runtime_dir) {
+    let is_live = args.firewall.is_none() && is_running(&args.runtime.runtime_dir);
+    let found = match is_live {
         true => of_running(&args.runtime.runtime_dir),
         false => of_files(args),
     };
@@ -47,7 +49,7 @@ fn of_running(runtime_directory: &str) -> Result<Found, String> {
         _ => return Err(MISTAKEN.to_owned()),
     };
     Ok(match status {
-        Some(status) => (plan, status, "as the data plane has them"),
+        Some(status) => (plan, *status, "as the data plane has them"),
         None => (plan, read_now(), "as the firewall has them now"),
     })
 }
@@ -58,7 +60,15 @@ fn of_files(args: &MarksArgs) -> Result<Found, String> {
     let Some(plan) = loaded.plan else {
         return Err(format!("{}: {}", files.names().join(", "), loaded.summary));
     };
-    Ok((plan.layer4, read_now(), "as the firewall has them now; no Evenkeel is running here"))
+    let Some(path) = &args.firewall else {
+        let source = "as the firewall has them now; no Evenkeel is running here";
+        return Ok((plan.layer4, read_now(), source));
+    };
+    let rules = fs::read_to_string(path)
+        .map_err(|error| error.to_string())
+        .and_then(|text| firewall::parse(&text))
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok((plan.layer4, MarksStatus { rules, ..MarksStatus::default() }, "of the file"))
 }
 
 fn read_now() -> MarksStatus {
@@ -179,12 +189,12 @@ mod tests {
 
     fn plan(marks: &[u32]) -> Layer4Plan {
         let key = |&mark: &u32| ServiceKey::Mark { mark, family: Family::Ipv4 };
-        let mut plan = Layer4Plan::default();
-        plan.virtual_servers = marks.iter().map(|mark| VirtualServer::new(key(mark))).collect();
+        let mut virtual_servers: Vec<VirtualServer> =
+            marks.iter().map(|mark| VirtualServer::new(key(mark))).collect();
         let address = [192, 0, 2, 1].into();
         let other = ServiceKey::Address { address, port: 80, protocol: Protocol::Tcp };
-        plan.virtual_servers.push(VirtualServer::new(other));
-        plan
+        virtual_servers.push(VirtualServer::new(other));
+        Layer4Plan { virtual_servers, ..Layer4Plan::default() }
     }
 
     fn status() -> MarksStatus {

@@ -21,6 +21,7 @@ mod lab;
 mod language;
 mod limits;
 mod mails;
+mod marks;
 mod mutual;
 mod peers;
 mod personality;

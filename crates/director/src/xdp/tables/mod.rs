@@ -429,6 +429,7 @@ impl TableState {
             hash_flags: hash_flags_number(settings.scheduler),
             table: service.table.unwrap_or_default(),
             mark: key.mark().unwrap_or_default(),
+            unused: 0,
         };
         maps.services_of(key)?
             .update(RawServiceKey::of(key).as_bytes(), raw.as_bytes())

@@ -295,7 +295,7 @@ impl Director {
 
     fn report(&mut self, now: Time, id: u64, scopes: Option<&[Scope]>) -> io::Result<()> {
         let mut report = report::report(now, &self.health, &self.probes, &self.tables, scopes);
-        report.marks = self.marks.as_ref().map(|marks| marks.status().clone());
+        report.marks = self.marks.as_ref().map(|marks| Box::new(marks.status().clone()));
         self.say(&FromRole::Report { id, report: RoleReport::Director(report) })
     }
 
