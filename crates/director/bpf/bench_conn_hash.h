@@ -166,15 +166,18 @@ static __always_inline int conn_stays(const struct conn *conn, __u32 direction, 
 	return state_after(conn->state, direction, event_of(flags)) == conn->state;
 }
 
-static __always_inline void conn_step(const struct conn *conn, __u32 direction, __u8 flags)
+static __always_inline __u32 conn_switches(const struct conn *conn)
 {
-	__u32 event = event_of(flags);
+	return SWITCH_REUSE;
+}
 
+static __always_inline void conn_step(const struct conn *conn, __u32 direction, __u32 event)
+{
 	for (int tries = 0; tries < 4; tries++) {
 		__u32 old = *(volatile __u32 *)&conn->entry->state;
 		__u32 next;
 
-		if (old >= UDP_FLOW)
+		if (!is_moved(old))
 			return;
 		next = state_after(old, direction, event);
 		if (next == old)
@@ -225,7 +228,8 @@ static __always_inline int conn_expired(const struct conn *conn, __u32 now)
 }
 
 static __always_inline int
-conn_use_template(const struct conn_key *key, __u32 now, __u32 seconds, struct lead *lead)
+conn_use_template(const struct conn_key *key, __u32 now, const struct service *service,
+		  struct lead *lead)
 {
 	return 0;
 }

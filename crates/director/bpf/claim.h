@@ -149,7 +149,7 @@ __noinline int bucket_choose(__u32 index, __u32 now, __u32 age)
 		if (!is_dead(slot_over(slot, now)))
 			return index * SLOTS + at + 1;
 		if ((tag & (TAG_USED | TAG_BUSY | TAG_TEMPLATE)) != TAG_USED ||
-		    word_state(LOOK(slot->word)) != SYN_RECV || since < 0 || (__u32)since < age)
+		    !is_half_open(word_state(LOOK(slot->word))) || since < 0 || (__u32)since < age)
 			continue;
 		chosen = index * SLOTS + at + 1;
 		age = since;
@@ -170,7 +170,7 @@ static __noinline int bucket_make_room(__u32 index, __u32 now, __u32 age)
 	if (!is_dead(word))
 		return slot_remove(slot, word);
 	word = LOOK(slot->word);
-	if (word_state(word) != SYN_RECV || !slot_remove(slot, word))
+	if (!is_half_open(word_state(word)) || !slot_remove(slot, word))
 		return 0;
 	count(COUNT_replaced_half_open);
 	return 1;
@@ -252,7 +252,7 @@ static __noinline int end_clash(__u32 number, __u32 now)
 	if (!slot)
 		return 0;
 	word = LOOK(slot->word);
-	if (word_state(word) != TIME_WAIT && word_state(word) != CLOSE)
+	if (!has_ended(word_state(word)))
 		word = slot_over(slot, now);
 	return slot_remove(slot, word) || is_dead(LOOK(slot->word));
 }

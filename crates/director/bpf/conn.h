@@ -238,7 +238,7 @@ __noinline int slot_step(struct slot *slot, __u64 old, __u32 direction, __u32 ev
 		return 0;
 	for (int tries = 0; tries < 4; tries++) {
 		state = word_state(old);
-		if (state >= UDP_FLOW)
+		if (!is_moved(state))
 			return 0;
 		next = state_after(state, direction, event);
 		if (next == state)
@@ -263,14 +263,21 @@ __noinline int slot_step(struct slot *slot, __u64 old, __u32 direction, __u32 ev
 /* Whether a TCP segment leaves the state as it is. */
 static __always_inline int conn_stays(const struct conn *conn, __u32 direction, __u8 flags)
 {
-	return state_after(conn->state, direction, event_of(flags)) == conn->state;
+	return tcp_state_after(conn->state, direction, event_of(flags)) == conn->state;
 }
 
-/* A TCP segment passed. */
-static __always_inline void conn_step(const struct conn *conn, __u32 direction, __u8 flags)
+/* A packet passed, with its event in TCP or SCTP. */
+static __always_inline void conn_step(const struct conn *conn, __u32 direction, __u32 event)
 {
-	if (!conn_stays(conn, direction, flags))
-		slot_step(conn->slot, conn->word, direction, event_of(flags));
+	if (is_moved(conn->state) && state_after(conn->state, direction, event) != conn->state)
+		slot_step(conn->slot, conn->word, direction, event);
+}
+
+static __always_inline __u32 conn_switches(const struct conn *conn)
+{
+	struct conduct *conduct = conduct_at(word_service(conn->word));
+
+	return conduct ? conduct->switches : 0;
 }
 
 /* Removes a connection or template. Returns whether this call did. */
@@ -321,24 +328,26 @@ static __always_inline int has_key(const struct slot *slot, const struct conn_ke
 /* Follows the template under a key and begins its time anew. One whose time or server is gone goes
  * too. Returns whether there is one. */
 __noinline int
-conn_use_template(const struct conn_key *key, __u32 now, __u32 seconds, struct lead *lead)
+conn_use_template(const struct conn_key *key, __u32 now, const struct service *service,
+		  struct lead *lead)
 {
 	struct destination *server;
 	int number = find_slot(key);
 	struct slot *slot = number ? slot_at(number - 1) : 0;
 	__u64 word;
 
-	if (!slot || !key || !lead)
+	if (!slot || !key || !lead || !service)
 		return 0;
 	word = LOOK(slot->word);
 	server = is_dead(word) || !has_key(slot, key) ? 0 : destination_at(word_destination(word));
 	if (!server)
 		return 0;
-	if (!is_available(server) || !is_dead(slot_over(slot, now))) {
+	if (!is_available(server) || !is_dead(slot_over(slot, now)) ||
+	    (service->switches & SWITCH_EXPIRE_QUIESCENT && !server->weight)) {
 		slot_remove(slot, word);
 		return 0;
 	}
-	slot->seen = now + ticks_of(seconds);
+	slot->seen = now + ticks_of(service->persistence_seconds);
 	lead->destination = word_destination(word);
 	lead->template = number | reference_bits(LOOK(slot->tag));
 	return 1;
@@ -413,12 +422,15 @@ __noinline int conn_reap(__u32 number)
 {
 	struct slot *slot = slot_at(number);
 	struct bucket *home;
-	__u64 used = 0;
+	__u64 used = 0, word;
 
 	if (!slot)
 		return 0;
 	home = bucket_at(home_of(hash_of(slot->addresses, LOOK(slot->tag))));
-	if (!home || !remove_here(slot, slot_over(slot, conn_clock())))
+	word = slot_over(slot, conn_clock());
+	if (is_dead(word))
+		word = slot_lost(slot);
+	if (!home || !remove_here(slot, word))
 		return 0;
 	for (__u32 at = 0; at < SLOTS; at++)
 		used |= LOOK(home->slots[at].tag) & (TAG_USED | TAG_ABSENT);

@@ -18,7 +18,9 @@ COUNTER(errors_to_server)        /* ICMP errors about answers */
 COUNTER(errors_to_client)        /* ICMP errors about requests */
 COUNTER(answered_too_big)        /* the client was told which size fits */
 COUNTER(answered_ttl)            /* the client was told that a packet had no hop left */
-COUNTER(dropped_no_destination)  /* no server with a weight above zero */
+COUNTER(answered_unreachable)    /* the client was told that no server takes its connection */
+COUNTER(answered_reset)          /* an RST: the server of a connection left */
+COUNTER(dropped_no_destination)  /* no server takes it, and nobody is told: too many were */
 COUNTER(dropped_server_removed)  /* its server left the tables */
 COUNTER(dropped_no_neighbour)    /* direct routing or a tunnel, and the server's MAC is unknown */
 COUNTER(dropped_no_route)
@@ -29,6 +31,7 @@ COUNTER(dropped_merged)          /* tc: GRE with checksums, and segments that we
 COUNTER(dropped_unanswered)      /* too big or out of hops, from an address that is nobody's */
 COUNTER(dropped_table_full)      /* no room for a connection, and NAT needs its entry */
 COUNTER(dropped_port_clash)      /* the same client port already talks to that server */
+COUNTER(dropped_sctp_fragment)   /* of an SCTP packet whose port, and with it checksum, changes */
 COUNTER(dropped_loopback)        /* to 127.0.0.0/8, from outside */
 COUNTER(dropped_race)            /* two processors created or removed one connection at once */
 COUNTER(schedule_retries)        /* two processors scheduled at once */

@@ -10,7 +10,7 @@
  * evenkeel_tc      rewrites the answers that the kernel forwards, as they leave (egress)
  * evenkeel_local   requests of clients on this machine (the loopback's egress)
  *
- * TCP and UDP, whole or in fragments, and the ICMP errors about them; other ICMP passes. */
+ * TCP, UDP and SCTP, whole or in fragments, and the ICMP errors about them; other ICMP passes. */
 #include "maps.h"
 #include "states.h"
 #include "conn.h"
@@ -56,24 +56,22 @@ service_for(const struct conn_key *key, __u32 interface)
 }
 
 /* The destination of a client that comes back, or of a new one, whose template it makes. A
- * template outlives weight 0 (IPVS: expire_quiescent_template=0) but not the server's removal. */
+ * template outlives weight 0, unless the service says otherwise, but not the server's removal. */
 static __always_inline void
 choose_persistent(struct conn_request *request, const struct conn_key *key,
 		  const struct conn_key *template_key, const struct service *service)
 {
-	__u32 seconds = service->persistence_seconds;
-
-	if (!conn_use_template(template_key, request->now, seconds, &request->lead)) {
+	if (!conn_use_template(template_key, request->now, service, &request->lead)) {
 		request->destination = schedule(service, key);
 		if (request->destination == NOBODY)
 			return;
 		tell(STEP_template_new, request->destination);
 		request->key = *template_key;
 		request->state = TEMPLATE;
-		request->timeout = seconds;
+		request->timeout = service->persistence_seconds;
 		conn_create(request);
 		/* Another processor's, perhaps; without room for one this time without. */
-		conn_use_template(template_key, request->now, seconds, &request->lead);
+		conn_use_template(template_key, request->now, service, &request->lead);
 	} else {
 		tell(STEP_template_led, request->destination);
 	}
@@ -109,14 +107,13 @@ static __noinline __u32
 choose_without_entry(const struct conn_key *key, const struct service *service, __u32 now,
 		     __u32 chosen)
 {
-	__u32 seconds = service->persistence_seconds;
 	struct lead lead = { .destination = chosen };
 	struct conn_key template_key;
 	struct destination *server;
 
-	if (seconds) {
+	if (service->persistence_seconds) {
 		template_key = template_key_of(key, service);
-		conn_use_template(&template_key, now, seconds, &lead);
+		conn_use_template(&template_key, now, service, &lead);
 	}
 	if (lead.destination == NOBODY)
 		lead.destination = choose_stateless(service, key);
@@ -126,13 +123,52 @@ choose_without_entry(const struct conn_key *key, const struct service *service, 
 	return TO(lead.destination, server->forwarding);
 }
 
-/* What a new connection's first packet is like. */
-#define ABOUT_TCP 0x1000000U
+/* What a client's packet is like: bytes, event, protocol, and whether it means to begin anew. */
 #define ABOUT_BYTES 0xffffU
+#define ABOUT_EVENT_SHIFT 16
+#define ABOUT_TCP 0x1000000U
+#define ABOUT_SCTP 0x2000000U
+#define ABOUT_NEW 0x4000000U
 
-static __always_inline __u32 about(const struct packet *packet)
+static __always_inline __u32 about(const struct packet *packet, const void *end)
 {
-	return packet->bytes | (__u32)packet->tcp_flags << 16 | (packet->is_tcp ? ABOUT_TCP : 0);
+	__u32 event = packet_event(packet, end);
+	__u32 about = packet->bytes | event << ABOUT_EVENT_SHIFT;
+
+	if (packet->is_tcp) {
+		about |= ABOUT_TCP;
+		if ((packet->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN)
+			about |= ABOUT_NEW;
+	} else if (is_sctp(packet)) {
+		about |= ABOUT_SCTP | (event == ON_INIT ? ABOUT_NEW : 0);
+	}
+	return about;
+}
+
+static __always_inline __u32 about_event(__u32 about)
+{
+	return about >> ABOUT_EVENT_SHIFT & 0xff;
+}
+
+/* The state of a connection that begins with it. */
+static __always_inline __u32 first_state(const struct destination *server, __u32 about)
+{
+	__u32 direction = server->forwarding == FORWARD_NAT ? FROM_CLIENT : CLIENT_ONLY;
+
+	if (about & ABOUT_TCP)
+		return tcp_state_after(NONE, direction, about_event(about));
+	if (about & ABOUT_SCTP)
+		return sctp_state_after(SCTP_NONE, direction, about_event(about));
+	return UDP_FLOW;
+}
+
+/* No server takes it. Kernel: ip_vs_leave. */
+static __always_inline int nobody_takes_it(void)
+{
+	if (!may_answer())
+		return drop(COUNT_dropped_no_destination);
+	count(COUNT_answered_unreachable);
+	return TELL_UNREACHABLE;
 }
 
 /* Whether another layout's program opens this connection. */
@@ -150,11 +186,16 @@ is_left_to_former(const struct conn_key *key, const struct conn_key *template_ke
 #endif
 }
 
-/* Whether it may begin a connection. */
-static __always_inline int is_opening(__u32 about)
+/* Whether a connection may begin with this packet. */
+static __always_inline int is_opening(const struct service *service, __u32 about)
 {
-	return !(about & ABOUT_TCP) ||
-	       (about >> 16 & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+	if (about & ABOUT_TCP)
+		return about & ABOUT_NEW || (service->switches & SWITCH_SLOPPY_TCP &&
+					     about_event(about) != ON_RST);
+	if (about & ABOUT_SCTP)
+		return about & ABOUT_NEW || (service->switches & SWITCH_SLOPPY_SCTP &&
+					     about_event(about) != ON_ABORT);
+	return 1;
 }
 
 /* A first packet, or one in the middle of a connection, that goes without an entry. */
@@ -167,7 +208,7 @@ go_without_entry(const struct conn_key *key, const struct service *service, __u3
 		chosen = schedule(service, key);
 	chosen = choose_without_entry(key, service, now, chosen);
 	if (chosen == NOBODY)
-		return TO_DO(is_opening(about) ? drop(COUNT_dropped_table_full)
+		return TO_DO(is_opening(service, about) ? drop(COUNT_dropped_table_full)
 					       : pass_unknown(COUNT_passed_no_connection));
 	count(COUNT_forwarded_stateless);
 	account_in(chosen & 0xffff, about & ABOUT_BYTES, 0);
@@ -189,7 +230,7 @@ handle_new(const struct conn_key *key, const struct service *service, __u32 now,
 	tell(STEP_service_found, service->index);
 	if (!gate_is_open(key->to))
 		return TO_DO(pass(COUNT_passed_gate_closed));
-	if (!is_opening(about))
+	if (!is_opening(service, about))
 		return conn_is_stateless(key)
 			       ? WITHOUT_ENTRY
 			       : TO_DO(pass_unknown(COUNT_passed_no_connection));
@@ -206,12 +247,16 @@ handle_new(const struct conn_key *key, const struct service *service, __u32 now,
 		tell(STEP_scheduled, request->destination);
 	}
 	if (request->destination == NOBODY)
-		return TO_DO(drop(COUNT_dropped_no_destination));
+		return TO_DO(nobody_takes_it());
 	server = destination_at(request->destination);
 	if (!server || !is_available(server))
 		return TO_DO(drop(COUNT_dropped_race));
+	if (service->switches & SWITCH_ONE_PACKET && !(about & (ABOUT_TCP | ABOUT_SCTP))) {
+		account_in(request->destination, bytes, 1);
+		return TO(request->destination, server->forwarding);
+	}
 	request->key = *key;
-	request->state = about & ABOUT_TCP ? SYN_RECV : UDP_FLOW;
+	request->state = first_state(server, about);
 	switch (conn_create(request)) {
 	case CREATED:
 		tell(STEP_connection_created, request->destination);
@@ -238,12 +283,49 @@ handle_new(const struct conn_key *key, const struct service *service, __u32 now,
 	return TO_DO(drop(COUNT_dropped_race));
 }
 
+/* Whether a packet that means to begin anew takes the place of the connection that is there. Kernel:
+ * is_new_conn_expected and before it in ip_vs_in_hook. */
+static __always_inline int is_replaced(const struct conn *conn)
+{
+	__u32 switches = conn_switches(conn);
+
+	if (switches & SWITCH_EXPIRE_NODEST && !conn->server->weight)
+		return 1;
+	if (!(switches & SWITCH_REUSE))
+		return 0;
+	return has_ended(conn->state) ||
+	       (switches & SWITCH_REUSE_WAITING && conn->state == FIN_WAIT &&
+		conn->forwarding != FORWARD_NAT);
+}
+
+/* A segment of a connection whose server left is answered with an RST; one that is an RST itself is
+ * believed. */
+static __always_inline int
+end_lost(const struct conn *conn, __u32 now, __u32 direction, __u32 event)
+{
+	conn_step(conn, direction, ON_RST);
+	conn_touch(conn, now);
+	return event == ON_RST ? drop(COUNT_dropped_server_removed) : TELL_RESET;
+}
+
+/* The server left: who starts over gets another one, and so does UDP. Others wait for its return,
+ * unless the service says otherwise. */
+static __always_inline int handle_lost(const struct conn *conn, __u32 now, __u32 about)
+{
+	if (about & (ABOUT_TCP | ABOUT_SCTP) && !(about & ABOUT_NEW)) {
+		if (about & ABOUT_TCP && conn->server->flags & DESTINATION_RESETS)
+			return TO_DO(end_lost(conn, now, FROM_CLIENT, about_event(about)));
+		if (!(conn->server->flags & DESTINATION_EXPIRES))
+			return TO_DO(drop(COUNT_dropped_server_removed));
+	}
+	conn_remove(conn);
+	return TO_NOBODY;
+}
+
 /* A client's packet of a connection that is known; TO_NOBODY if there is none, or none any more. */
 __noinline int handle_known(const struct conn_key *key, __u32 now, __u32 about)
 {
-	__u8 flags = about >> 16;
 	struct conn conn;
-	int is_syn = (flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
 
 	if (!key || !conn_find(key, &conn)) {
 		tell(STEP_connection_unknown, 0);
@@ -252,18 +334,15 @@ __noinline int handle_known(const struct conn_key *key, __u32 now, __u32 about)
 	tell(STEP_connection_known, conn.destination | (__u64)conn.state << 32);
 	if (!gate_is_open(key->to))
 		return TO_DO(pass(COUNT_passed_gate_closed));
-	/* The server left: who starts over gets another one, and so does UDP. */
-	if (!is_available(conn.server) && about & ABOUT_TCP && !is_syn)
-		return TO_DO(drop(COUNT_dropped_server_removed));
-	if (!is_available(conn.server) || conn_expired(&conn, now) ||
-	    (is_syn && (conn.state == TIME_WAIT || conn.state == CLOSE))) {
+	if (!is_available(conn.server))
+		return handle_lost(&conn, now, about);
+	if (conn_expired(&conn, now) || (about & ABOUT_NEW && is_replaced(&conn))) {
 		tell(STEP_connection_over, conn.destination);
 		conn_remove(&conn);
 		return TO_NOBODY;
 	}
-	if (about & ABOUT_TCP)
-		conn_step(&conn, conn.forwarding == FORWARD_NAT ? FROM_CLIENT : CLIENT_ONLY,
-			  flags);
+	conn_step(&conn, conn.forwarding == FORWARD_NAT ? FROM_CLIENT : CLIENT_ONLY,
+		  about_event(about));
 	conn_touch(&conn, now);
 	account_in(conn.destination, about & ABOUT_BYTES, 0);
 	return TO(conn.destination, conn.forwarding);
@@ -312,14 +391,18 @@ segment_to_client(frame_t *ctx, const struct packet *packet, const struct target
 
 #endif
 
-static __always_inline int is_syn(const struct packet *packet)
+/* Whether the checksum of an SCTP packet would change with its port by how long the whole is, which
+ * only its last fragment says. */
+static __always_inline int
+is_beyond_us(const struct packet *packet, const struct target *target, __be16 port)
 {
-	return packet->is_tcp && is_opening(about(packet));
+	return is_sctp(packet) && packet->is_first && target->forwarding == FORWARD_NAT &&
+	       target->port != port;
 }
 
 /* The answer of a server, if it is one. */
 static __always_inline int answer_to_client(frame_t *ctx, struct packet *packet,
-					    const struct conn_key *key, __u32 now)
+					    const struct conn_key *key, __u32 now, __u32 about)
 {
 	struct target target;
 	struct conn conn;
@@ -327,14 +410,17 @@ static __always_inline int answer_to_client(frame_t *ctx, struct packet *packet,
 	if (!conn_find_answer(key, &conn))
 		return OPENS_CONNECTION;
 	tell(STEP_answer_known, conn.destination | (__u64)conn.state << 32);
-	if (packet->is_tcp)
-		conn_step(&conn, FROM_SERVER, packet->tcp_flags);
+	if (about & ABOUT_TCP && conn.server->flags & DESTINATION_RESETS)
+		return end_lost(&conn, now, FROM_SERVER, about_event(about));
+	conn_step(&conn, FROM_SERVER, about_event(about));
 	conn_touch(&conn, now);
 	target = conn_target(&conn);
+	if (is_beyond_us(packet, &target, packet->ports->from))
+		return drop(COUNT_dropped_sctp_fragment);
 	return segment_to_client(ctx, packet, &target);
 }
 
-/* A segment of TCP, a datagram of UDP, or the first fragment of either: what is to be done with it,
+/* A segment of TCP, a packet of UDP or SCTP, or the first fragment of one: what is to be done with it,
  * or OPENS_CONNECTION if it belongs to none that is known. */
 static __noinline int handle_segment(frame_t *ctx, int is_unknown)
 {
@@ -342,7 +428,7 @@ static __noinline int handle_segment(frame_t *ctx, int is_unknown)
 	struct packet packet;
 	struct target target;
 	struct conn_key key;
-	__u32 now;
+	__u32 now, saying;
 	int action = TO_NOBODY;
 
 	if (parse(&packet, frame_data(ctx), frame_end(ctx)) != PARSED)
@@ -351,14 +437,15 @@ static __noinline int handle_segment(frame_t *ctx, int is_unknown)
 		return pass(COUNT_passed_other_mac);
 	key = packet_key(&packet);
 	now = conn_clock();
+	saying = about(&packet, frame_end(ctx));
 	if (!is_unknown)
-		action = handle_known(&key, now, about(&packet));
+		action = handle_known(&key, now, saying);
 	if (action == TO_NOBODY) {
-		/* A SYN to a service is no answer: that spares the look for one. IPv6 looks with a
+		/* What opens a connection to a service is no answer: that spares the look for one. IPv6 looks with a
 		 * stack of its own. */
-		if (FAMILY == 6 || is_syn(&packet))
+		if (FAMILY == 6 || saying & ABOUT_NEW)
 			return OPENS_CONNECTION;
-		return answer_to_client(ctx, &packet, &key, now);
+		return answer_to_client(ctx, &packet, &key, now, saying);
 	}
 	if (action < 0)
 		return TO_DO(action);
@@ -366,6 +453,8 @@ static __noinline int handle_segment(frame_t *ctx, int is_unknown)
 	if (!server)
 		return drop(COUNT_dropped_race);
 	target = target_at(&key, action, server);
+	if (is_beyond_us(&packet, &target, key.to_port))
+		return drop(COUNT_dropped_sctp_fragment);
 	return segment_to_server(ctx, &packet, &target, server);
 }
 
@@ -381,7 +470,9 @@ static __noinline int choose_for_segment(frame_t *ctx)
 		return TO_DO(pass(COUNT_passed_not_ours));
 	key = packet_key(&packet);
 	service = service_for(&key, frame_ingress(ctx));
-	return service ? handle_new(&key, service, conn_clock(), about(&packet)) : NO_SERVICE;
+	if (!service)
+		return NO_SERVICE;
+	return handle_new(&key, service, conn_clock(), about(&packet, frame_end(ctx)));
 }
 
 static __noinline int segment_without_entry(frame_t *ctx)
@@ -396,21 +487,24 @@ static __noinline int segment_without_entry(frame_t *ctx)
 	service = service_for(&key, frame_ingress(ctx));
 	if (!service)
 		return TO_DO(pass(COUNT_passed_not_ours));
-	return go_without_entry(&key, service, conn_clock(), about(&packet));
+	return go_without_entry(&key, service, conn_clock(), about(&packet, frame_end(ctx)));
 }
 
-/* The answer of a server, of those that are SYNs or of the others. OPENS_CONNECTION if it is none. */
-static __noinline int segment_that_answers(frame_t *ctx, int syns)
+/* The answer of a server, of those that look as if they opened a connection or of the others.
+ * OPENS_CONNECTION if it is none. */
+static __noinline int segment_that_answers(frame_t *ctx, int opens)
 {
 	struct packet packet;
 	struct conn_key key;
+	__u32 saying;
 
 	if (parse(&packet, frame_data(ctx), frame_end(ctx)) != PARSED)
 		return pass(COUNT_passed_not_ours);
-	if (is_syn(&packet) != syns)
+	saying = about(&packet, frame_end(ctx));
+	if (!(saying & ABOUT_NEW) != !opens)
 		return OPENS_CONNECTION;
 	key = packet_key(&packet);
-	return answer_to_client(ctx, &packet, &key, conn_clock());
+	return answer_to_client(ctx, &packet, &key, conn_clock(), saying);
 }
 
 static __noinline int segment_to_chosen(frame_t *ctx, __u32 chosen)
@@ -424,6 +518,8 @@ static __noinline int segment_to_chosen(frame_t *ctx, __u32 chosen)
 		return drop(COUNT_dropped_race);
 	key = packet_key(&packet);
 	target = target_at(&key, chosen, server);
+	if (is_beyond_us(&packet, &target, key.to_port))
+		return drop(COUNT_dropped_sctp_fragment);
 	return segment_to_server(ctx, &packet, &target, server);
 }
 

@@ -9,6 +9,7 @@
 #define EVENKEEL_FORWARD_H
 
 #include "answer.h"
+#include "reset.h"
 #include "trail.h"
 #include "tunnel.h"
 
@@ -198,6 +199,10 @@ static __always_inline int go_on(frame_t *ctx, __u32 verdict)
 		return answer_sender(ctx, ERROR_TOO_BIG, CODE_TOO_BIG, verdict & 0xffff);
 	case TELL_NO_HOP_LEFT:
 		return answer_sender(ctx, ERROR_TIME_EXCEEDED, CODE_NO_HOP_LEFT, 0);
+	case TELL_UNREACHABLE:
+		return answer_sender(ctx, ERROR_UNREACHABLE, CODE_PORT, 0);
+	case TELL_RESET:
+		return reset_sender(ctx);
 	default:
 		return verdict;
 	}

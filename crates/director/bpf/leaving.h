@@ -74,10 +74,13 @@ static __always_inline int segment_leaving(frame_t *frame, struct packet *packet
 	if (!conn_find_answer(&key, &conn))
 		return LEFT_TO_FORMER;
 	target = conn_target(&conn);
+	if (is_sctp(packet) && packet->is_first && target.port != key.from_port) {
+		count(COUNT_dropped_sctp_fragment);
+		return VERDICT_DROP;
+	}
 	if (packet->is_first)
 		leave_trail(packet, &target, TO_CLIENT);
-	if (packet->is_tcp)
-		conn_step(&conn, FROM_SERVER, packet->tcp_flags);
+	conn_step(&conn, FROM_SERVER, packet_event(packet, frame_end(frame)));
 	conn_touch(&conn, conn_clock());
 	account_out(target.destination, packet->bytes);
 	count(COUNT_forwarded_by_kernel);

@@ -140,12 +140,12 @@ static __noinline int segment_from_here(frame_t *frame)
 	if (parse(&packet, frame_data(frame), frame_end(frame)) != PARSED)
 		return NOT_LOCAL;
 	key = packet_key(&packet);
-	action = handle_known(&key, now, about(&packet));
+	action = handle_known(&key, now, about(&packet, frame_end(frame)));
 	if (action == TO_NOBODY) {
 		service = service_of(&key);
 		if (!service)
 			return NOT_LOCAL;
-		action = handle_new(&key, service, now, about(&packet));
+		action = handle_new(&key, service, now, about(&packet, frame_end(frame)));
 	}
 	if (action < 0)
 		return TO_DO(action);

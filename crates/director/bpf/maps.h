@@ -87,7 +87,23 @@ struct service {
 	__u32 hash_flags;
 	__u32 table; /* in `tables`; of dh, sh and mh */
 	__u32 mark;  /* of a firewall mark; 0: of an address */
-	__u32 unused;
+	__u32 switches;
+};
+
+/* How a service treats its connections: IPVS's names for its switches. */
+#define SWITCH_ONE_PACKET 1          /* every UDP packet by itself, no connection */
+#define SWITCH_REUSE 2               /* conn_reuse_mode is not 0... */
+#define SWITCH_REUSE_WAITING 4       /* ... and has the bit 2 */
+#define SWITCH_EXPIRE_NODEST 8       /* expire_nodest_conn */
+#define SWITCH_EXPIRE_QUIESCENT 16   /* expire_quiescent_template */
+#define SWITCH_SLOPPY_TCP 32
+#define SWITCH_SLOPPY_SCTP 64
+
+/* By the service's index, for connections that exist. */
+struct conduct {
+	__u32 ticks[32]; /* by state; 0: that of all services */
+	__u32 switches;
+	__u32 unused[3];
 };
 
 /* In a member's weight: its destination has an upper threshold. */
@@ -125,6 +141,9 @@ struct locality {
 #define DESTINATION_REMOVED 2 /* left the tables; connections still count here */
 #define DESTINATION_RESOLVED 4
 #define DESTINATION_LOCAL 8 /* this machine itself */
+/* Since it left the tables; nothing is said of others: */
+#define DESTINATION_EXPIRES 16 /* its connections end at once */
+#define DESTINATION_RESETS 32  /* whoever sends a TCP segment of one gets an RST */
 
 enum forwarding { FORWARD_NAT, FORWARD_DIRECT, FORWARD_TUNNEL };
 
@@ -219,6 +238,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct members);
 } members SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SERVICES_MAX);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__type(key, __u32);
+	__type(value, struct conduct);
+} conducts SEC(".maps");
 
 /* Where a scheduler stands. rr and wrr: position in the row (1-based, 0 before the first) in the low
  * half, wrr's current weight in the high half. twos: the state of its random numbers. */

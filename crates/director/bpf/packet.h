@@ -56,11 +56,14 @@ struct packet {
 	struct icmphdr *icmp; /* of an error... */
 	ip_header_t *quoted;  /* ... and the header it quotes */
 	struct ports *ports;  /* in an error: those quoted */
-	__sum16 *checksum;    /* of TCP or UDP; in an error: the one quoted, if... */
+	__sum16 *checksum;    /* of the segment; in an error: of the one quoted, if... */
 	/* Whole words, which the verifier follows over the stack: */
 	__u64 has_checksum; /* ... it is there */
 	__u64 carries;
-	__u8 tcp_flags; /* 0 for UDP */
+#if FAMILY == 4
+	__u64 is_sctp; /* as is_tcp */
+#endif
+	__u8 tcp_flags; /* 0 for others */
 	__u8 is_tcp;    /* in an error: the packet it quotes */
 	__u8 is_first;  /* others of the same datagram follow */
 #ifdef HOOK_TC
@@ -79,7 +82,7 @@ struct packet {
 
 enum parsed {
 	PARSED,   /* it has ports */
-	FRAGMENT, /* a later one of TCP or UDP */
+	FRAGMENT, /* a later one of TCP, UDP or SCTP */
 	ICMP,
 	LOOPBACK, /* to the loopback's own addresses */
 	NOT_OURS,
@@ -124,10 +127,60 @@ change_segment_checksum(frame_t *frame, struct packet *packet, __u32 of_addresse
 }
 
 #if FAMILY == 4
+
+/* Another port of SCTP, whose checksum does not cover addresses; `bytes` are those it covers. One of
+ * zero stays: a device is to compute it yet. Returns how the Internet checksum of it all changes. */
+static __noinline __u32
+change_sctp_port(struct sctp_header *header, __be16 *port, __be16 new_port, __u32 bytes,
+		 int has_checksum)
+{
+	__u32 change = change_of_port(*port, new_port), old = 0, new = 0;
+	__u32 difference = *port ^ new_port;
+
+	*port = new_port;
+	if (has_checksum && header->checksum && difference) {
+		if (port == &header->to)
+			difference <<= 16;
+		old = header->checksum;
+		new = old ^ sctp_checksum_change(difference, bytes);
+		header->checksum = new;
+	}
+	return change + change_of_word(old, new);
+}
+
+static __always_inline int is_balanced(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP;
+}
+
+static __always_inline int is_sctp(const struct packet *packet)
+{
+	return packet->is_sctp != 0;
+}
+
+#else
+
+/* The stack has no room for it: of IPv6, TCP and UDP are balanced. */
+static __always_inline int is_sctp(const struct packet *packet)
+{
+	return 0;
+}
+
+#endif
+
+#if FAMILY == 4
 #include "packet4.h"
 #else
 #include "packet6.h"
 #endif
+
+/* What it does to its connection's state. */
+static __always_inline __u32 packet_event(const struct packet *packet, const void *end)
+{
+	if (is_sctp(packet))
+		return sctp_event((const void *)packet->ports, end);
+	return packet->is_tcp ? event_of(packet->tcp_flags) : ON_OTHER;
+}
 
 static __always_inline struct conn_key packet_key(const struct packet *packet)
 {
@@ -162,12 +215,16 @@ static __always_inline struct conn_key error_key(const struct packet *packet)
 #define CODE_TOO_BIG ICMP_FRAG_NEEDED
 #define ERROR_TIME_EXCEEDED ICMP_TIME_EXCEEDED
 #define CODE_NO_HOP_LEFT ICMP_EXC_TTL
+#define ERROR_UNREACHABLE ICMP_DEST_UNREACH
+#define CODE_PORT ICMP_PORT_UNREACH
 #else
 #define PROTOCOL_OF_ERRORS IPPROTO_ICMPV6
 #define ERROR_TOO_BIG ICMPV6_PKT_TOOBIG
 #define CODE_TOO_BIG 0
 #define ERROR_TIME_EXCEEDED ICMPV6_TIME_EXCEED
 #define CODE_NO_HOP_LEFT ICMPV6_EXC_HOPLIMIT
+#define ERROR_UNREACHABLE ICMPV6_DEST_UNREACH
+#define CODE_PORT ICMPV6_PORT_UNREACH
 #endif
 
 /* Bytes of the largest packet that it becomes on its way out. */

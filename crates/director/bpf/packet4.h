@@ -9,7 +9,8 @@
 #define FRAGMENT_BITS (MORE_FRAGMENTS | FRAGMENT_OFFSET)
 
 #define ICMP_DEST_UNREACH 3
-#define ICMP_FRAG_NEEDED 4 /* a code of it */
+#define ICMP_PORT_UNREACH 3 /* a code of it */
+#define ICMP_FRAG_NEEDED 4  /* another one */
 #define ICMP_SOURCE_QUENCH 4
 #define ICMP_TIME_EXCEEDED 11
 #define ICMP_EXC_TTL 0 /* a code of it */
@@ -102,7 +103,7 @@ static __always_inline enum parsed parse(struct packet *packet, void *data, void
 	udp = after_header(ip);
 	tcp = (void *)udp;
 	if (ip->frag_off & FRAGMENT_BITS) {
-		if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
+		if (!is_balanced(ip->protocol))
 			return NOT_OURS;
 		if (ip->frag_off & FRAGMENT_OFFSET)
 			return FRAGMENT;
@@ -112,6 +113,7 @@ static __always_inline enum parsed parse(struct packet *packet, void *data, void
 		if ((void *)(tcp + 1) > end)
 			return NOT_OURS;
 		packet->is_tcp = 1;
+		packet->is_sctp = 0;
 		packet->tcp_flags = ((__u8 *)tcp)[13];
 		note_upper(packet, (((__u8 *)tcp)[12] >> 4) * 4);
 		packet->checksum = &tcp->check;
@@ -119,9 +121,18 @@ static __always_inline enum parsed parse(struct packet *packet, void *data, void
 		if ((void *)(udp + 1) > end)
 			return NOT_OURS;
 		packet->is_tcp = 0;
+		packet->is_sctp = 0;
 		packet->tcp_flags = 0;
 		note_upper(packet, sizeof(struct udphdr));
 		packet->checksum = &udp->check;
+	} else if (ip->protocol == IPPROTO_SCTP) {
+		if ((void *)udp + sizeof(struct sctp_header) > end)
+			return NOT_OURS;
+		packet->is_tcp = 0;
+		packet->is_sctp = 1;
+		packet->tcp_flags = 0;
+		note_upper(packet, sizeof(struct sctp_header));
+		packet->checksum = (void *)&((struct sctp_header *)udp)->checksum;
 	} else {
 		return ip->protocol == IPPROTO_ICMP ? ICMP : NOT_OURS;
 	}
@@ -147,9 +158,9 @@ static __always_inline int is_error(__u8 type)
 	       type == ICMP_TIME_EXCEEDED || type == ICMP_PARAMETERPROB;
 }
 
-/* An ICMP packet after parse(): whether it is an error about TCP or UDP, with what it takes to
+/* An ICMP packet after parse(): whether it is an error about TCP, UDP or SCTP, with what it takes to
  * know the connection. Routers quote at least eight bytes after the header (RFC 792): the ports,
- * and UDP's checksum. TCP's may be missing. */
+ * and UDP's checksum. TCP's and SCTP's may be missing. */
 static __always_inline int parse_error(struct packet *packet, void *data, void *end)
 {
 	struct icmphdr *icmp = after_header(packet->ip);
@@ -173,16 +184,24 @@ static __always_inline int parse_error(struct packet *packet, void *data, void *
 	packet->quoted = quoted;
 	packet->ports = (void *)udp;
 	packet->tcp_flags = 0;
+	packet->is_tcp = 0;
+	packet->is_sctp = 0;
 	if (quoted->protocol == IPPROTO_UDP) {
-		packet->is_tcp = 0;
 		packet->checksum = &udp->check;
+		return 1;
+	}
+	before = (packet->ip->ihl + quoted->ihl) * 4 + sizeof(*icmp);
+	packet->has_checksum = 0;
+	if (quoted->protocol == IPPROTO_SCTP) {
+		packet->is_sctp = 1;
+		packet->checksum = (void *)udp; /* not used */
+		packet->has_checksum = (void *)udp + sizeof(struct sctp_header) <= end &&
+				       before + sizeof(struct sctp_header) <= packet->bytes;
 		return 1;
 	}
 	if (quoted->protocol != IPPROTO_TCP)
 		return 0;
 	packet->is_tcp = 1;
-	before = (packet->ip->ihl + quoted->ihl) * 4 + sizeof(*icmp);
-	packet->has_checksum = 0;
 	if ((void *)(&tcp->check + 1) <= end &&
 	    before + offsetof(struct tcphdr, check) + sizeof(tcp->check) <= packet->bytes) {
 		packet->checksum = &tcp->check;
@@ -205,6 +224,11 @@ rewrite_side(frame_t *frame, struct packet *packet, __be32 *address, __be32 *quo
 	*address = new_address;
 	if (packet->carries == CARRIES_FRAGMENT)
 		return;
+	if (packet->carries == CARRIES_SEGMENT && packet->is_sctp) {
+		change_sctp_port((void *)packet->ports, port, new_port,
+				 packet->bytes - packet->ip->ihl * 4, 1);
+		return;
+	}
 	if (packet->carries == CARRIES_SEGMENT) {
 		upper = change_of_port(*port, new_port);
 		*port = new_port;
@@ -212,13 +236,20 @@ rewrite_side(frame_t *frame, struct packet *packet, __be32 *address, __be32 *quo
 		return;
 	}
 	change = change_of_address(*quoted, new_address);
-	upper = change + change_of_port(*port, new_port);
+	upper = change;
+	if (packet->is_sctp)
+		upper += change_sctp_port((void *)packet->ports, port, new_port,
+					  header_bytes(packet->quoted) - packet->quoted->ihl * 4,
+					  packet->has_checksum);
+	else
+		upper += change_of_port(*port, new_port);
 	before = packet->quoted->check;
 	change_checksum(&packet->quoted->check, change);
 	icmp = upper + change_of_port(before, packet->quoted->check);
 	*quoted = new_address;
 	*port = new_port;
-	icmp += change_upper_checksum(packet, upper);
+	if (!packet->is_sctp)
+		icmp += change_upper_checksum(packet, upper);
 	change_checksum(&packet->icmp->checksum, icmp);
 }
 

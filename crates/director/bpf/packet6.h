@@ -4,6 +4,7 @@
 #define EVENKEEL_PACKET6_H
 
 #define ICMPV6_DEST_UNREACH 1
+#define ICMPV6_PORT_UNREACH 4 /* a code of it */
 #define ICMPV6_PKT_TOOBIG 2
 #define ICMPV6_TIME_EXCEED 3
 #define ICMPV6_PARAMPROB 4

@@ -91,4 +91,21 @@ static __always_inline __u64 slot_over(struct slot *slot, __u32 now)
 	return word;
 }
 
+/* The word of a connection whose server left, if it is not to wait for its return, else a dead one:
+ * UDP never waits, the others do unless their service says otherwise. */
+static __always_inline __u64 slot_lost(struct slot *slot)
+{
+	__u64 tag = LOOK(slot->tag), word = LOOK(slot->word);
+	struct destination *server;
+
+	if ((tag & (TAG_USED | TAG_BUSY | TAG_TEMPLATE)) != TAG_USED || is_dead(word))
+		return WORD_DEAD;
+	server = destination_at(word_destination(word));
+	if (!server || is_available(server) || !same_owner(tag, LOOK(slot->tag)))
+		return WORD_DEAD;
+	if (word_state(word) != UDP_FLOW && !(server->flags & DESTINATION_EXPIRES))
+		return WORD_DEAD;
+	return word;
+}
+
 #endif

@@ -15,6 +15,8 @@ enum further {
 	TELL_TOO_BIG = 2 << 16, /* the sender: this is what fits */
 	TELL_NO_HOP_LEFT = 3 << 16,
 	LEFT_TO_FORMER = 4 << 16, /* nobody here knows it: to the program of another layout */
+	TELL_UNREACHABLE = 5 << 16,
+	TELL_RESET = 6 << 16, /* by TCP itself */
 };
 
 static __always_inline int pass(__u32 why)

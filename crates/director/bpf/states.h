@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Connection states and how TCP segments move them: IPVS's names, numbers and behaviour, so that
- * `ipvsadm -Lnc` shows what an administrator expects. */
+/* Connection states and how packets move them: IPVS's names, numbers and behaviour, so that
+ * `ipvsadm -Lnc` shows what an administrator expects. SCTP's are in sctp.h. */
 #ifndef EVENKEEL_STATES_H
 #define EVENKEEL_STATES_H
 
@@ -11,7 +11,6 @@ enum state {
 	LISTEN, SYNACK,
 	UDP_FLOW, /* not TCP */
 	TEMPLATE, /* of persistence; its timeout is its own */
-	STATES
 };
 
 enum direction {
@@ -21,6 +20,8 @@ enum direction {
 };
 
 enum event { ON_SYN, ON_FIN, ON_ACK, ON_RST, ON_OTHER };
+
+#include "sctp.h"
 
 /* One row per direction and event, one column per present state in the order of the enum. */
 #define NO NONE
@@ -72,12 +73,36 @@ static const __u8 next_state[3][4][16] = {
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
+/* Room for the numbers of states. */
+#define STATE_NUMBERS 32
+
+#define STATE_BIT(state) (1U << (state))
+
 /* Whether a connection counts as active: TCP from its SYN until it closes, as in the kernel's
- * tcp_state_active_table; nothing of UDP. */
+ * tcp_state_active_table; SCTP while it is established; nothing of UDP. */
 static __always_inline int is_active(__u32 state)
 {
-	return state < STATES &&
-	       1U << state & (1U << ESTABLISHED | 1U << SYN_SENT | 1U << SYN_RECV | 1U << SYNACK);
+	return STATE_BIT(state & (STATE_NUMBERS - 1)) &
+	       (STATE_BIT(ESTABLISHED) | STATE_BIT(SYN_SENT) | STATE_BIT(SYN_RECV) |
+		STATE_BIT(SYNACK) | STATE_BIT(SCTP_ESTABLISHED));
+}
+
+/* Whether it awaits what only a client sends that means it. */
+static __always_inline int is_half_open(__u32 state)
+{
+	return state == SYN_RECV || state == SCTP_INIT1;
+}
+
+/* Whether it is over, and only what is late may still come. */
+static __always_inline int has_ended(__u32 state)
+{
+	return state == TIME_WAIT || state == CLOSE || state == SCTP_CLOSED;
+}
+
+/* Whether packets move it from state to state. */
+static __always_inline int is_moved(__u32 state)
+{
+	return state != UDP_FLOW && state != TEMPLATE;
 }
 
 static __always_inline __u32 event_of(__u8 flags)
@@ -91,11 +116,22 @@ static __always_inline __u32 event_of(__u8 flags)
 	return flags & TCP_ACK ? ON_ACK : ON_OTHER;
 }
 
-static __always_inline __u32 state_after(__u32 state, __u32 direction, __u32 event)
+static __always_inline __u32 tcp_state_after(__u32 state, __u32 direction, __u32 event)
 {
 	if (event >= ON_OTHER || direction > CLIENT_ONLY)
 		return CLOSE;
 	return next_state[direction][event][state & 15];
+}
+
+/* Of TCP and SCTP. */
+static __always_inline __u32 state_after(__u32 state, __u32 direction, __u32 event)
+{
+	int is_of_sctp = state >= SCTP_NONE;
+
+	/* The verifier wants its bounds looked at after the test. */
+	asm volatile("" : "+r"(state));
+	return is_of_sctp ? sctp_state_after(state, direction, event)
+			  : tcp_state_after(state, direction, event);
 }
 
 #endif

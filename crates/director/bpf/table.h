@@ -92,7 +92,9 @@ struct {
 
 /* Ticks without a packet after which a connection's time is over, by state. */
 struct timeouts {
-	__u32 ticks[16];
+	__u32 ticks[STATE_NUMBERS];
+	__u32 own; /* some service has its own: they are in `conducts` */
+	__u32 unused[3];
 };
 
 struct {
@@ -123,6 +125,11 @@ static __always_inline __u32 word_destination(__u64 word)
 static __always_inline __u32 word_state(__u64 word)
 {
 	return word >> WORD_STATE_SHIFT & 0xff;
+}
+
+static __always_inline __u32 word_service(__u64 word)
+{
+	return word >> WORD_SERVICE_SHIFT;
 }
 
 static __always_inline int is_dead(__u64 word)
@@ -310,12 +317,25 @@ static __always_inline void come_home(union addresses addresses, __u64 tag)
 		__sync_fetch_and_add(&home->slots[0].tag, -TAG_ABSENT_ONE);
 }
 
-static __always_inline __u32 timeout_of(__u32 state)
+static __always_inline struct conduct *conduct_at(__u32 service)
 {
-	__u32 zero = 0;
-	struct timeouts *all = bpf_map_lookup_elem(&timeouts, &zero);
+	return bpf_map_lookup_elem(&conducts, &service);
+}
 
-	return all ? all->ticks[state & 15] : 0;
+static __always_inline __u32 timeout_of(__u64 word)
+{
+	__u32 zero = 0, state = word_state(word) & (STATE_NUMBERS - 1);
+	struct timeouts *all = bpf_map_lookup_elem(&timeouts, &zero);
+	struct conduct *conduct;
+
+	if (!all)
+		return 0;
+	if (all->own) {
+		conduct = conduct_at(word_service(word));
+		if (conduct && conduct->ticks[state])
+			return conduct->ticks[state];
+	}
+	return all->ticks[state];
 }
 
 /* Whether nothing was seen of it for as long as its state allows. */
@@ -325,7 +345,7 @@ static __always_inline int slot_is_over(struct slot *slot, __u64 tag, __u64 word
 
 	if (since < 0)
 		return 0;
-	return tag & TAG_TEMPLATE ? 1 : (__u32)since >= timeout_of(word_state(word));
+	return tag & TAG_TEMPLATE ? 1 : (__u32)since >= timeout_of(word);
 }
 
 #endif

@@ -36,8 +36,12 @@ static __noinline int handle_usual(frame_t *ctx)
 	if (explaining)
 		return UNUSUAL; /* the whole of it tells its steps */
 	if (packet.is_first || header_hops(packet.ip) <= 1 ||
-	    packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) || !is_for_us(ctx, &packet))
+	    packet.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST) || is_sctp(&packet) ||
+	    !is_for_us(ctx, &packet))
 		return UNUSUAL;
+#if FAMILY == 4
+	packet.is_sctp = 0;
+#endif
 	key = packet_key(&packet);
 	if (!conn_find(&key, &conn))
 		return UNKNOWN;

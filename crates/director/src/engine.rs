@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use model::Time;
-use model::layer4::{Endpoint, Forwarding, Persistence, Scheduler, ServiceKey, Timeouts};
+use model::layer4::{Conduct, Endpoint, Forwarding, Persistence, Scheduler, ServiceKey, Timeouts};
 use model::marks::MarkRules;
 use model::status::{ConnectionStatus, Counters};
 
@@ -32,6 +32,8 @@ pub struct ServiceSettings {
     pub scheduler: Scheduler,
     /// Persistence, if any.
     pub persistence: Option<Persistence>,
+    /// How it treats its connections.
+    pub conduct: Conduct,
 }
 
 /// One destination of a service.

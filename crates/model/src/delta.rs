@@ -116,6 +116,7 @@ fn without_servers(one: &VirtualServer) -> VirtualServer {
         services: one.services.clone(),
         scheduler: one.scheduler,
         persistence: one.persistence,
+        conduct: one.conduct,
         real_servers: Shared::default(),
         quorum: one.quorum.clone(),
         ha_suspend: one.ha_suspend,

@@ -16,9 +16,11 @@ use crate::shared::Shared;
 use crate::units::Seconds;
 use crate::vrrp::{Command, Family, Fifo, TrackFile, User};
 
+mod conduct;
 mod scheduler;
 mod service;
 
+pub use conduct::{Conduct, State, StateTimeouts};
 pub use scheduler::{HashFlags, Scheduler};
 pub use service::ServiceKey;
 
@@ -340,6 +342,8 @@ pub struct VirtualServer {
     pub scheduler: Scheduler,
     /// Persistence, if any.
     pub persistence: Option<Persistence>,
+    /// How it treats its connections.
+    pub conduct: Conduct,
     /// The real servers, in file order; endpoints are unique. Plans that follow each other share
     /// those that did not change.
     pub real_servers: Shared<Vec<RealServer>>,
@@ -364,6 +368,7 @@ impl VirtualServer {
             services: Vec::from([key]),
             scheduler: Scheduler::default(),
             persistence: None,
+            conduct: Conduct::default(),
             real_servers: Shared::default(),
             quorum: Quorum::default(),
             ha_suspend: false,

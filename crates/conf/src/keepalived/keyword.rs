@@ -194,6 +194,7 @@ static TABLES: &[&[KeywordRow]] = &[
     servers::groups::ROWS,
     servers::quorum::ROWS,
     servers::life::ROWS,
+    servers::conduct::ROWS,
     timers::ROWS,
     checkers::ROWS,
     checkers::http::ROWS,
@@ -413,7 +414,7 @@ mod tests {
         let keywords = Keywords::new();
         for (section, word) in [
             (section::GLOBAL, "enable_dbus"),
-            (section::VIRTUAL_SERVER, "ops"),
+            (section::VIRTUAL_SERVER, "persistence_engine"),
             (section::SSL, "password"),
         ] {
             let row = keywords.find(section, word).expect(word);

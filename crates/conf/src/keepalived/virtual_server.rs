@@ -74,7 +74,7 @@ pub(crate) const ROWS: &[KeywordRow] = &[
         .parse(Rule::value(Fill::VirtualServer(ip_family))),
     keyword("protocol", &[VIRTUAL_SERVER])
         .example("TCP")
-        .syntax("TCP|UDP")
+        .syntax("TCP|UDP|SCTP")
         .default("UDP")
         .doc("Layer-4 protocol of the service. Write it: without, TCP finds nobody. A firewall \
               mark is for every protocol.")
@@ -236,14 +236,13 @@ fn prefix_of_mask(mask: Ipv4Addr) -> Option<u8> {
 
 fn protocol(reader: &mut Reader<'_>, statement: &Statement<'_>, server: &mut VirtualServer) {
     // Keepalived reads it in any case.
-    let choices = [("TCP", Protocol::Tcp), ("UDP", Protocol::Udp)];
+    let choices = Protocol::ALL.map(|one| (one.name(), one));
     let word = statement.arguments().first().map_or("", |word| word.text.as_ref());
-    let known = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
-    if let (Some((_, protocol)), [_]) = (known, statement.arguments()) {
-        server.protocol = Some(*protocol);
+    if let (Some(protocol), [_]) = (Protocol::of_name(word), statement.arguments()) {
+        server.protocol = Some(protocol);
         return;
     }
-    server.protocol = reader.choice(statement, &choices, &[("SCTP", "use TCP or UDP")]);
+    server.protocol = reader.choice(statement, &choices, &[]);
 }
 
 /// A value of the Host header.

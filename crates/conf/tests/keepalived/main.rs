@@ -4,6 +4,7 @@
 mod across;
 mod checkers;
 mod common;
+mod conduct;
 mod documents;
 mod families;
 mod global;

@@ -75,7 +75,7 @@ fn every_value_that_is_wrong_says_what_would_be_right() {
         ),
         (service("}\nlb_algo shh\nreal_server 10.0.1.2 80 {"), "did you mean \"sh\"?"),
         (service("}\nlb_algo rr wrr\nreal_server 10.0.1.2 80 {"), "unexpected \"wrr\""),
-        (service("}\nprotocol SCTP\nreal_server 10.0.1.2 80 {"), "use TCP or UDP"),
+        (service("}\nprotocol DCCP\nreal_server 10.0.1.2 80 {"), "TCP"),
         (
             service("}\nip_family inet6\nreal_server 10.0.1.2 80 {"),
             "ip_family inet6 is not that of TCP 10.0.0.1:80",

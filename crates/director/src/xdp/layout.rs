@@ -71,7 +71,7 @@ pub(crate) struct RawService {
     pub(crate) hash_flags: u32,
     pub(crate) table: u32,
     pub(crate) mark: u32,
-    pub(crate) unused: u32,
+    pub(crate) switches: u32,
 }
 
 #[derive(
@@ -108,6 +108,10 @@ pub(crate) const LIMITED: u32 = 1 << 31;
 
 pub(crate) const IN_USE: u8 = 1;
 pub(crate) const REMOVED: u8 = 2;
+/// With REMOVED: its connections end at once.
+pub(crate) const EXPIRES: u8 = 16;
+/// With REMOVED: whoever sends a segment of one of its TCP connections gets an RST.
+pub(crate) const RESETS: u8 = 32;
 pub(crate) const RESOLVED: u8 = 4;
 pub(crate) const LOCAL: u8 = 8;
 

@@ -57,7 +57,7 @@ pub(crate) fn connections(maps: &Maps, state: &TableState, now: Time) -> Vec<Con
             client: Endpoint { address: client, port: head.client_port() },
             server: Endpoint { port: if server.port == 0 { port } else { server.port }, ..server },
             state: head.state_name().to_owned(),
-            expires_seconds: head.seconds_left(&maps.timeouts, now),
+            expires_seconds: head.seconds_left(state.conducts(), now),
         }
     };
     let all = |slots| (0..Slots::count(slots)).filter_map(|number| Slots::read(slots, number));

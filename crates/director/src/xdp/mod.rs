@@ -5,6 +5,7 @@
 //! the links its own program and goes on.
 
 pub mod choice;
+mod conducts;
 pub mod explain;
 mod handover;
 mod inward;
@@ -467,7 +468,7 @@ impl Engine for XdpEngine {
             self.attach_wanted();
         }
         self.hand_over(now, budget);
-        if let Err(error) = self.sweep.handle_timeout(&self.object, now, budget) {
+        if let Err(error) = self.sweep.handle_timeout(&self.object, &self.state, now, budget) {
             self.warn(format!("sweep of the connections: {error}"));
         }
         if let Err(error) = self.localities.handle_timeout(&self.object.maps, now, budget) {
@@ -506,12 +507,7 @@ impl Engine for XdpEngine {
     }
 
     fn set_timeouts(&mut self, timeouts: Timeouts) -> Result<(), EngineError> {
-        let timeouts = slots::Timeouts::of(&timeouts);
-        if timeouts == self.object.maps.timeouts {
-            return Ok(());
-        }
-        self.object.maps.timeouts = timeouts;
-        self.object.maps.write_timeouts()
+        self.state.set_timeouts(&self.object.maps, &timeouts)
     }
 
     fn service_counters(&self, key: ServiceKey) -> Counters {

@@ -23,7 +23,7 @@ use super::XdpOptions;
 use super::handover::{self, PINNED_FORWARD, Phase};
 use super::layout::{INTERFACES_LOW, LAYOUT, RawInterface};
 use super::links::Attached;
-use super::slots::{Geometry, Slots, Timeouts, table_name};
+use super::slots::{Geometry, Slots, table_name};
 use super::tc::Filters;
 use crate::EngineError;
 use crate::variant::{OBJECT, OBJECT6, TC, TC6};
@@ -63,20 +63,12 @@ pub(crate) struct Maps {
     pub(crate) mark_programs: Map,
     pub(crate) mark_addresses: Map,
     slots: Slots,
-    /// As the program has them.
-    pub(crate) timeouts: Timeouts,
-    timeouts_map: Map,
+    pub(crate) timeouts: Map,
+    pub(crate) conducts: Map,
     pub(crate) six: Option<Maps6>,
 }
 
-impl Maps {
-    /// Tells the program after how long without a packet connections are forgotten.
-    pub(crate) fn write_timeouts(&self) -> Result<(), EngineError> {
-        self.timeouts_map
-            .update(0u32.as_bytes(), self.timeouts.as_bytes())
-            .map_err(EngineError::system("write the timeouts map"))
-    }
-}
+impl Maps {}
 
 /// Those that IPv6 has for itself.
 pub(crate) struct Maps6 {
@@ -231,11 +223,10 @@ impl Object {
             mark_programs: open("mark_programs")?,
             mark_addresses: open("mark_addresses")?,
             slots: open_slots(Family::Ipv4, pins)?,
-            timeouts: Timeouts::default(),
-            timeouts_map: open("timeouts")?,
+            timeouts: open("timeouts")?,
+            conducts: open("conducts")?,
             six: None,
         };
-        maps.write_timeouts()?;
         let mut object = Object {
             ebpf,
             six: None,

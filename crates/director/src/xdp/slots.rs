@@ -10,10 +10,12 @@ use std::path::Path;
 use edge::bpf::{Map, MapKind};
 use edge::mapped::MappedArray;
 use model::Time;
+use model::layer4::{Protocol, State};
 use model::vrrp::Family;
 use zerocopy::big_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::conducts::Conducts;
 use crate::variant::PADDING;
 
 /// Slots of a bucket.
@@ -32,68 +34,34 @@ const DEAD: u64 = 0xff;
 
 /// 2^21 ns, modulo 2^32.
 pub(crate) const TICK_SHIFT: u32 = 21;
-const SECOND: u64 = 1_000_000_000;
+pub(crate) const SECOND: u64 = 1_000_000_000;
 
-/// IPVS's names and timeouts in seconds, by the numbers of bpf/states.h.
-const STATES: [(&str, u32); 12] = [
-    ("NONE", 2),
-    ("ESTABLISHED", 900),
-    ("SYN_SENT", 120),
-    ("SYN_RECV", 60),
-    ("FIN_WAIT", 120),
-    ("TIME_WAIT", 120),
-    ("CLOSE", 10),
-    ("CLOSE_WAIT", 60),
-    ("LAST_ACK", 30),
-    ("LISTEN", 120),
-    ("SYNACK", 120),
-    ("UDP", 300),
-];
+/// Ticks of so many seconds.
+pub(crate) fn ticks_of(seconds: u32) -> u32 {
+    ((u64::from(seconds) * SECOND) >> TICK_SHIFT) as u32
+}
+
+/// A state's name among all: those of SCTP are TCP's too.
+fn full_name(state: &State) -> String {
+    match state.protocol {
+        Protocol::Tcp | Protocol::Udp => state.name.to_owned(),
+        Protocol::Sctp => format!("SCTP_{}", state.name),
+    }
+}
+
+/// The number of a template's state.
+const TEMPLATE_STATE: u8 = 12;
 
 /// The number of a state by its name: that of a template's too.
 pub(crate) fn state_number(name: &str) -> Option<u8> {
-    let at = STATES.iter().position(|(found, _)| *found == name);
-    let at = at.or((name == "TEMPLATE").then_some(STATES.len()))?;
-    u8::try_from(at).ok()
+    let found = State::ALL.iter().find(|state| full_name(state) == name);
+    found.map(|state| state.number).or((name == "TEMPLATE").then_some(TEMPLATE_STATE))
 }
 
 /// Every state's number and name.
-pub(crate) fn state_names() -> impl Iterator<Item = (u64, &'static str)> {
-    let names = STATES.iter().map(|(name, _)| *name).chain(["TEMPLATE"]);
-    names.enumerate().map(|(number, name)| (number as u64, name))
-}
-
-/// Numbers of those whose time-outs may be set for all services.
-const ESTABLISHED: usize = 1;
-const FIN_WAIT: usize = 4;
-const UDP: usize = 11;
-
-/// Ticks without a packet after which a connection's time is over, by state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub(crate) struct Timeouts([u32; 16]);
-
-impl Default for Timeouts {
-    /// IPVS's.
-    fn default() -> Timeouts {
-        let mut ticks = [0; 16];
-        for (ticks, (_, seconds)) in ticks.iter_mut().zip(STATES) {
-            *ticks = ((u64::from(seconds) * SECOND) >> TICK_SHIFT) as u32;
-        }
-        Timeouts(ticks)
-    }
-}
-
-impl Timeouts {
-    /// IPVS's but for those that are set.
-    pub(crate) fn of(set: &model::layer4::Timeouts) -> Timeouts {
-        let mut all = Timeouts::default();
-        // Of TCP and UDP alone, as IPVS's own.
-        for (state, span) in [(ESTABLISHED, set.tcp), (FIN_WAIT, set.tcp_fin), (UDP, set.udp)] {
-            all.0[state] = ((u64::from(span.0) * SECOND) >> TICK_SHIFT) as u32;
-        }
-        all
-    }
+pub(crate) fn state_names() -> impl Iterator<Item = (u64, String)> {
+    let template = (u64::from(TEMPLATE_STATE), "TEMPLATE".to_owned());
+    State::ALL.iter().map(|state| (u64::from(state.number), full_name(state))).chain([template])
 }
 
 /// The clock of the table.
@@ -289,28 +257,37 @@ impl Head {
         self.word as u32
     }
 
-    fn state(&self) -> usize {
-        (self.word >> 32) as usize & 15
+    fn state(&self) -> u8 {
+        (self.word >> 32) as u8
     }
 
     pub(crate) fn state_name(&self) -> &'static str {
-        STATES.get(self.state()).map_or("NONE", |(name, _)| name)
+        State::numbered(self.state()).map_or("NONE", |state| state.name)
+    }
+
+    /// The index of its service.
+    fn service(&self) -> u32 {
+        (self.word >> 48) as u32
+    }
+
+    pub(crate) fn is_template(&self) -> bool {
+        self.tag & TEMPLATE != 0
     }
 
     /// Ticks until its time is over: zero when it is, or was a while ago. A connection may have
     /// been seen a moment after `now`.
-    pub(crate) fn left(&self, timeouts: &Timeouts, now: u32) -> u32 {
-        let timeout = match self.tag & TEMPLATE {
-            0 => timeouts.0[self.state()],
-            _ => 0,
+    pub(crate) fn left(&self, conducts: &Conducts, now: u32) -> u32 {
+        let timeout = match self.is_template() {
+            true => 0,
+            false => conducts.timeout(self.service(), self.state().into()),
         };
         let left = self.seen.wrapping_add(timeout).wrapping_sub(now) as i32;
         left.max(0) as u32
     }
 
     /// Seconds until its time is over.
-    pub(crate) fn seconds_left(&self, timeouts: &Timeouts, now: u32) -> u32 {
-        ((u64::from(self.left(timeouts, now)) << TICK_SHIFT) / SECOND) as u32
+    pub(crate) fn seconds_left(&self, conducts: &Conducts, now: u32) -> u32 {
+        ((u64::from(self.left(conducts, now)) << TICK_SHIFT) / SECOND) as u32
     }
 }
 
@@ -341,28 +318,16 @@ mod tests {
     }
 
     #[test]
-    fn time_outs_that_are_set_for_all_are_of_the_states_that_ipvsadm_sets() {
-        let named = [ESTABLISHED, FIN_WAIT, UDP].map(|state| STATES[state].0);
-        assert_eq!(named, ["ESTABLISHED", "FIN_WAIT", "UDP"]);
-        let usual = model::layer4::Timeouts::default();
-        assert_eq!(Timeouts::of(&usual), Timeouts::default());
-        let longest = model::units::Seconds(86_400 * 31);
-        let set = Timeouts::of(&model::layer4::Timeouts { udp: longest, ..usual });
-        // Times apart by that much still compare.
-        assert!(set.0[UDP] < 1 << 31 && set.0[ESTABLISHED] == Timeouts::default().0[ESTABLISHED]);
-    }
-
-    #[test]
     fn time_left_survives_the_end_of_the_clocks_range() {
-        let timeouts = Timeouts::default();
+        let conducts = Conducts::default();
         let established = slot(USED, 1, u32::MAX - 10);
-        let timeout = timeouts.0[1];
-        assert_eq!(established.left(&timeouts, u32::MAX - 10), timeout);
-        assert_eq!(established.left(&timeouts, 89), timeout - 100);
-        assert_eq!(established.left(&timeouts, timeout), 0);
-        assert_eq!(established.left(&timeouts, u32::MAX - 12), timeout + 2, "seen a moment later");
+        let timeout = conducts.timeout(0, 1);
+        assert_eq!(established.left(&conducts, u32::MAX - 10), timeout);
+        assert_eq!(established.left(&conducts, 89), timeout - 100);
+        assert_eq!(established.left(&conducts, timeout), 0);
+        assert_eq!(established.left(&conducts, u32::MAX - 12), timeout + 2, "seen a moment later");
         let template = slot(USED | TEMPLATE, 12, 5000);
-        assert_eq!(template.left(&timeouts, 4000), 1000);
-        assert_eq!(template.left(&timeouts, 5001), 0);
+        assert_eq!(template.left(&conducts, 4000), 1000);
+        assert_eq!(template.left(&conducts, 5001), 0);
     }
 }

@@ -12,6 +12,7 @@ use zerocopy::IntoBytes;
 
 use super::object::Object;
 use super::slots::{Slots, ticks};
+use super::tables::TableState;
 
 /// Slots looked at between two looks at the clock: 128 KiB.
 const SLICE: u32 = 4096;
@@ -43,11 +44,12 @@ impl Sweeps {
     pub(crate) fn handle_timeout(
         &mut self,
         object: &Object,
+        state: &TableState,
         now: Time,
         budget: Duration,
     ) -> io::Result<()> {
         let share = budget / self.0.len() as u32;
-        self.0.iter_mut().try_for_each(|sweep| sweep.handle_timeout(object, now, share))
+        self.0.iter_mut().try_for_each(|sweep| sweep.handle_timeout(object, state, now, share))
     }
 
     /// Connections and templates removed since start.
@@ -75,7 +77,13 @@ impl Sweep {
     }
 
     /// Sweeps for about `budget`, if it is time and there is a table.
-    fn handle_timeout(&mut self, object: &Object, now: Time, budget: Duration) -> io::Result<()> {
+    fn handle_timeout(
+        &mut self,
+        object: &Object,
+        state: &TableState,
+        now: Time,
+        budget: Duration,
+    ) -> io::Result<()> {
         let Some(slots) = object.maps.slots(self.family) else { return Ok(()) };
         if now < self.next {
             return Ok(());
@@ -85,7 +93,7 @@ impl Sweep {
         loop {
             let slice = self.at..self.at.saturating_add(SLICE).min(end);
             self.at = slice.end;
-            self.sweep(object, slots, slice, ticks(now))?;
+            self.sweep(object, state, slots, slice, ticks(now))?;
             if self.at >= end {
                 self.reap(object, 1)?;
                 self.at = 0;
@@ -102,13 +110,14 @@ impl Sweep {
     fn sweep(
         &mut self,
         object: &Object,
+        state: &TableState,
         slots: &Slots,
         slice: std::ops::Range<u32>,
         now: u32,
     ) -> io::Result<()> {
         for number in slice {
-            let head = slots.read_head(number);
-            if head.is_some_and(|head| head.left(&object.maps.timeouts, now) == 0) {
+            let Some(head) = slots.read_head(number) else { continue };
+            if head.left(state.conducts(), now) == 0 || state.is_lost(&head) {
                 self.over.push(number);
                 self.reap(object, REAP_MAX)?;
             }

@@ -12,7 +12,7 @@ use lab::net::Net;
 use model::layer4::{Endpoint, Forwarding, Persistence, Protocol, Scheduler, ServiceKey};
 use model::status::ConnectionStatus;
 
-use crate::frame::{ACK, Frame, INIT, OURS, SYN, Side};
+use crate::frame::{ACK, Frame, INIT, OURS, SYN, Side, internet_checksum};
 
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 pub(crate) const VIRTUAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -35,6 +35,8 @@ pub(crate) const REDIRECT: u32 = 4;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Drop,
+    /// Its sender is told that its port is unreachable.
+    Refused,
     Pass(Frame),
     /// Out of the interface it came in by.
     Back(Frame),
@@ -133,7 +135,7 @@ impl Bed {
         scheduler: Scheduler,
         persistence: Option<Persistence>,
     ) {
-        let settings = ServiceSettings { scheduler, persistence };
+        let settings = ServiceSettings { scheduler, persistence, ..ServiceSettings::default() };
         self.engine.apply(&[TableChange::AddService(key, settings)]).unwrap();
     }
 
@@ -179,6 +181,7 @@ impl Bed {
         let out = || Frame::read(&run.packet);
         match run.action {
             1 => Outcome::Drop,
+            4 if is_refusal(&run.packet, frame) => Outcome::Refused,
             2 => Outcome::Pass(out()),
             3 => Outcome::Back(out()),
             4 => Outcome::Redirect(out()),
@@ -256,4 +259,14 @@ impl Bed {
         let load = self.engine.destination_load(key, at);
         (load.active, load.inactive, load.templates)
     }
+}
+
+/// An ICMP error (RFC 792) from the address that the frame was sent to: port unreachable.
+fn is_refusal(answer: &[u8], about: &Frame) -> bool {
+    answer[23] == 1
+        && answer[26..30] == about.to.0.octets()
+        && answer[30..34] == about.from.0.octets()
+        && answer[34..36] == [3, 3]
+        && internet_checksum(&answer[34..]) == 0
+        && answer[50..54] == about.bytes()[22..26]
 }

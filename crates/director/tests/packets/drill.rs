@@ -172,7 +172,7 @@ fn mix(family: Family) {
         add_service(&mut drill.bed, at(3), Forwarding::DirectRouting, true);
         // Whatever is closed may go at once, and datagrams after half a second.
         let timeouts = Map::open(&drill.bed.pins.join(LAYOUT).join("timeouts")).unwrap();
-        let mut ticks = [0u8; 64];
+        let mut ticks = [0u8; 144];
         timeouts.lookup(&[0; 4], &mut ticks).unwrap();
         for state in [4, 5, 6, 7, 8] {
             ticks[state * 4..][..4].copy_from_slice(&0u32.to_ne_bytes());

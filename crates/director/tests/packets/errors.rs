@@ -56,7 +56,7 @@ fn lengths(protocol: Protocol) -> Vec<usize> {
 
 #[test]
 fn an_error_about_an_answer_reaches_the_server_as_if_it_had_sent_to_the_client_itself() {
-    for protocol in [Protocol::Tcp, Protocol::Udp] {
+    for protocol in Protocol::ALL {
         with_bed(|bed| {
             connected(bed, protocol, Forwarding::Nat);
             let (seen, theirs) = (answer(protocol, WEB), answer(protocol, SERVER_SIDE));
@@ -82,7 +82,7 @@ fn an_error_about_an_answer_reaches_the_server_as_if_it_had_sent_to_the_client_i
 
 #[test]
 fn an_error_about_a_request_reaches_the_client_from_the_virtual_address() {
-    for protocol in [Protocol::Tcp, Protocol::Udp] {
+    for protocol in Protocol::ALL {
         with_bed(|bed| {
             let first = connected(bed, protocol, Forwarding::Nat);
             bed.give_the_client_a_route();
@@ -191,8 +191,8 @@ fn what_is_not_about_a_connection_of_ours_passes_untouched() {
         version.quoted[0] = 0x65;
         let mut short = good.clone();
         short.quoted[0] = 0x44;
-        let mut sctp = good.clone();
-        sctp.quoted[9] = 132;
+        let mut dccp = good.clone();
+        dccp.quoted[9] = 33;
         let cases = [
             ("an echo request", IcmpError { kind: icmp::ECHO, ..good.clone() }),
             ("an echo reply", IcmpError { kind: 0, ..good.clone() }),
@@ -202,7 +202,7 @@ fn what_is_not_about_a_connection_of_ours_passes_untouched() {
             ("not to whom it quotes", IcmpError { to: ROUTER, ..good.clone() }),
             ("IP version 6", version),
             ("a header too short", short),
-            ("SCTP", sctp),
+            ("DCCP", dccp),
         ];
         for (what, sent) in cases {
             assert_eq!(bed.run(&sent.bytes()), (PASS, sent.bytes()), "{what}");

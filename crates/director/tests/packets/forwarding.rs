@@ -197,7 +197,7 @@ fn a_closed_gate_passes_everything_and_an_open_one_nothing() {
 }
 
 #[test]
-fn without_a_server_of_any_weight_a_new_connection_is_dropped_and_counted() {
+fn without_a_server_of_any_weight_the_client_is_told_and_it_is_counted() {
     with_bed(|bed| {
         let key = service(Protocol::Tcp, 80);
         for scheduler in [
@@ -206,12 +206,12 @@ fn without_a_server_of_any_weight_a_new_connection_is_dropped_and_counted() {
             Scheduler::WeightedLeastConnection,
         ] {
             bed.add_service(key, scheduler, None);
-            assert_eq!(bed.send(&Frame::tcp(FROM, WEB, SYN)), Outcome::Drop);
+            assert_eq!(bed.send(&Frame::tcp(FROM, WEB, SYN)), Outcome::Refused);
             bed.add(key, 1, 0, Forwarding::Nat);
-            assert_eq!(bed.send(&Frame::tcp(FROM, WEB, SYN)), Outcome::Drop);
+            assert_eq!(bed.send(&Frame::tcp(FROM, WEB, SYN)), Outcome::Refused);
             bed.engine.apply(&[director::TableChange::RemoveService(key)]).unwrap();
         }
-        assert_eq!(bed.counter("dropped_no_destination"), 6);
+        assert_eq!(bed.counter("answered_unreachable"), 6);
         assert_eq!(bed.load(key, endpoint(1, 8080)), (0, 0, 0));
     });
 }

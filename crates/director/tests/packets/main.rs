@@ -17,5 +17,7 @@ mod lifetime;
 mod marks;
 mod room;
 mod scheduling;
+mod sctp;
+mod switches;
 mod thresholds;
 mod tunnels;

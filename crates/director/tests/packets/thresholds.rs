@@ -100,9 +100,9 @@ fn a_connection_is_dropped_when_every_server_has_enough() {
         let key = two_servers(bed, Scheduler::WeightedLeastConnection, 400, 0);
         limit(bed, key, 2, 1, 0);
         open(bed, key, 30_000, 5);
-        let before = bed.counter("dropped_no_destination");
+        let before = bed.counter("answered_unreachable");
         let more = bed.send(&Frame::tcp((CLIENT, 30_100), (VIRTUAL, key.port()), SYN));
-        assert!(matches!(more, Outcome::Drop));
-        assert_eq!(bed.counter("dropped_no_destination"), before + 1);
+        assert!(matches!(more, Outcome::Refused));
+        assert_eq!(bed.counter("answered_unreachable"), before + 1);
     });
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
 
-use model::layer4::{Forwarding, HashFlags, Protocol, Scheduler};
+use model::layer4::{Conduct, Forwarding, HashFlags, Protocol, Scheduler};
 use model::vrrp::{Command, Family};
 
 use super::{Checker, Timers, Written};
@@ -105,6 +105,12 @@ pub(crate) struct VirtualServer {
     pub(crate) granularity: Option<Spanned<Granularity>>,
     /// `ip_family`
     pub(crate) family: Option<Spanned<Family>>,
+    /// Its switches; `ops` and time-outs depend on what else is written.
+    pub(crate) conduct: Conduct,
+    /// `ops`
+    pub(crate) one_packet: Option<Span>,
+    /// `state_timeout`: name and seconds.
+    pub(crate) state_timeouts: Vec<Spanned<(String, u32)>>,
     pub(crate) virtual_host: Option<String>,
     /// `weight`: that of real servers which give none.
     pub(crate) weight: Option<u32>,
@@ -132,6 +138,9 @@ impl VirtualServer {
             persistence_timeout: None,
             granularity: None,
             family: None,
+            conduct: Conduct::default(),
+            one_packet: None,
+            state_timeouts: Vec::new(),
             virtual_host: None,
             weight: None,
             timers: Timers::default(),

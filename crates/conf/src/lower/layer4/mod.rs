@@ -1,6 +1,7 @@
 //! Virtual servers and real servers: defaults, and what must be unique.
 
 mod bounds;
+mod conduct;
 mod families;
 mod marked;
 mod outside;
@@ -46,6 +47,7 @@ fn fill(
     families::check_written(from, &to.services, diagnostics);
     to.scheduler = scheduler(from, diagnostics);
     to.persistence = persistence(from, &to.services, diagnostics);
+    to.conduct = conduct::lower(from, to, diagnostics);
     if from.real_servers.is_empty() && !from.written.has("real_server") {
         diagnostics.push(
             Diagnostic::warning(span, format!("virtual_server {} has no real_server", to.id))

@@ -1,9 +1,8 @@
 //! The program's steps in words.
 
-use model::layer4::ServiceKey;
+use model::layer4::{ServiceKey, State};
 
 use super::super::layout::LIMITED;
-use super::super::slots::state_names;
 use super::copy::Told;
 use super::live::Live;
 
@@ -81,7 +80,7 @@ fn server(live: &Live, number: u32) -> String {
 }
 
 fn state(number: u64) -> &'static str {
-    state_names().find(|(known, _)| *known == number).map_or("in no state", |(_, name)| name)
+    u8::try_from(number).ok().and_then(State::numbered).map_or("in no state", |state| state.name)
 }
 
 fn service_found(live: &Live, number: u32) -> String {

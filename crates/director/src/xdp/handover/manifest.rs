@@ -148,13 +148,13 @@ impl Table {
     }
 
     /// The same with the meanings of a field's numbers.
-    pub(crate) fn meaning<'a>(
+    pub(crate) fn meaning(
         mut self,
         field: &str,
-        all: impl IntoIterator<Item = (u64, &'a str)>,
+        all: impl IntoIterator<Item = (u64, impl Into<String>)>,
     ) -> Table {
         let meanings = self.meanings.entry(field.to_owned()).or_default();
-        meanings.extend(all.into_iter().map(|(number, word)| (number, word.to_owned())));
+        meanings.extend(all.into_iter().map(|(number, word)| (number, word.into())));
         self
     }
 

@@ -5,6 +5,7 @@ use std::mem::offset_of;
 use model::layer4::Scheduler;
 use model::vrrp::Family;
 
+use super::super::conducts::SWITCHES;
 use super::super::layout::{
     self, LAYOUT, RawDestination, RawService, RawServiceKey4, RawServiceKey6, RawServiceName,
     scheduler_number,
@@ -146,6 +147,17 @@ fn services(family: Family) -> Table {
         .with("hash_fallback", hash_flag(layout::HASH_FALLBACK))
         .with("hash_port", hash_flag(layout::HASH_PORT))
         .meaning("scheduler", schedulers)
+        .with_switches(key + offset_of!(RawService, switches))
+}
+
+impl Table {
+    /// One field for each, by its name.
+    fn with_switches(self, offset: usize) -> Table {
+        SWITCHES.into_iter().fold(self, |table, (name, bit)| {
+            let shift = bit.trailing_zeros();
+            table.with(name, Field::Number { offset, bytes: 4, shift, width: 1 })
+        })
+    }
 }
 
 #[cfg(test)]

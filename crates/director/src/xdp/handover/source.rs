@@ -8,10 +8,14 @@ use std::time::Duration;
 
 use edge::bpf::Map;
 use edge::mapped::MappedArray;
-use model::layer4::{Endpoint, Forwarding, HashFlags, Persistence, Scheduler, ServiceKey, Tunnel};
+use model::layer4::{
+    Conduct, Endpoint, Forwarding, HashFlags, Persistence, Scheduler, ServiceKey, StateTimeouts,
+    Tunnel,
+};
 use model::vrrp::Family;
 use zerocopy::IntoBytes;
 
+use super::super::conducts::{SWITCHES, conduct_of};
 use super::super::layout::{MARKED, protocol_of};
 use super::super::slots::state_number;
 use super::manifest::{Field, Manifest, Table};
@@ -209,7 +213,16 @@ fn service(table: &Table, record: &[u8]) -> Option<FoundService> {
     let flags =
         HashFlags { fallback: number("hash_fallback") != 0, port: number("hash_port") != 0 };
     let seconds = number("persistence_seconds");
+    // Time-outs of its own come with the configuration.
+    let switches = SWITCHES.map(|(name, bit)| if number(name) != 0 { bit } else { 0 });
+    let conduct = match table.field("conn_reuse") {
+        Field::Absent => Conduct::default(),
+        Field::Number { .. } | Field::Network { .. } | Field::Bytes { .. } => {
+            conduct_of(switches.into_iter().sum(), StateTimeouts::default())
+        }
+    };
     let settings = ServiceSettings {
+        conduct,
         scheduler: scheduler.with_hash_flags(flags),
         persistence: (seconds > 0).then(|| Persistence {
             timeout: Duration::from_secs(seconds),

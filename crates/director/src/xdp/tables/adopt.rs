@@ -19,6 +19,7 @@ impl TableState {
     pub(crate) fn adopt(&mut self, maps: &Maps) -> Result<bool, EngineError> {
         for (key, raw) in read_services(maps)? {
             let settings = ServiceSettings {
+                conduct: self.conducts.adopt(maps, raw.index)?,
                 scheduler: scheduler_of(raw.scheduler, raw.hash_flags),
                 persistence: (raw.persistence_seconds > 0).then(|| Persistence {
                     timeout: Duration::from_secs(raw.persistence_seconds.into()),
@@ -36,15 +37,17 @@ impl TableState {
                 .collect();
             let retained = Counters::default();
             let weights = Weights::default();
+            let conduct = Some(settings.conduct);
             let table = settings.scheduler.has_table().then_some(raw.table);
             if let Some(table) = table {
                 self.free_tables.remove(&(table / 2));
             }
             let (index, row) = (raw.index, raw.row);
-            let slot = ServiceSlot { index, row, table, members, weights, retained };
+            let slot = ServiceSlot { index, row, table, members, weights, conduct, retained };
             self.services.insert(key, slot);
             self.tables.entry(key).or_default().settings = settings;
         }
+        self.conducts.write(maps)?;
         let mut found = Vec::new();
         for (index, raw) in read_all::<u32, RawDestination>(&maps.destinations)? {
             if raw.flags & IN_USE == 0 {
@@ -81,7 +84,8 @@ impl TableState {
                 service.members.retain(|member| *member != index);
                 self.dirty.insert(slot.service);
             }
-            return self.mark_removed(maps, index);
+            let conduct = self.tables.get(&service).map(|table| table.settings.conduct);
+            return self.mark_removed(maps, index, &conduct.unwrap_or_default());
         }
         self.tables.entry(service).or_default().destinations.push(Destination {
             endpoint: raw.endpoint(),

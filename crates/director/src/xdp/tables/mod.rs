@@ -12,7 +12,7 @@ mod schedulers;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 
-use model::layer4::{Endpoint, Forwarding, ServiceKey};
+use model::layer4::{Conduct, Endpoint, Forwarding, Protocol, ServiceKey, Timeouts};
 use model::status::Counters;
 use model::vrrp::Family;
 use zerocopy::IntoBytes;
@@ -21,13 +21,15 @@ use self::counts::{add, read_counters, read_load};
 use self::pending::Pending;
 use self::schedulers::{Weights, first_cursor};
 
+use super::conducts::{Conducts, switches_number};
 use super::layout::{
-    DESTINATIONS_MAX, IN_USE, LIMITED, MEMBERS_MAX, REMOVED, RawDestination, RawMember, RawService,
-    RawServiceKey, RawServiceName, SERVICES_MAX, TABLES_MAX, hash_flags_number, scheduler_number,
-    wide,
+    DESTINATIONS_MAX, EXPIRES, IN_USE, LIMITED, MEMBERS_MAX, REMOVED, RESETS, RawDestination,
+    RawMember, RawService, RawServiceKey, RawServiceName, SERVICES_MAX, TABLES_MAX,
+    hash_flags_number, scheduler_number, wide,
 };
 use super::localities;
 use super::object::Maps;
+use super::slots::Head;
 use crate::{Destination, EngineError, ServiceSettings, Tables};
 
 /// Everything known of what is in the maps.
@@ -48,6 +50,7 @@ pub(crate) struct TableState {
     /// Destinations by address.
     at: BTreeMap<IpAddr, Vec<u32>>,
     pending: Pending,
+    conducts: Conducts,
 }
 
 struct ServiceSlot {
@@ -59,6 +62,8 @@ struct ServiceSlot {
     /// In the order in which schedulers walk them: IPVS puts a new destination first.
     members: Vec<u32>,
     weights: Weights,
+    /// The conduct that was written, if any was.
+    conduct: Option<Conduct>,
     /// What destinations counted that have gone.
     retained: Counters,
 }
@@ -122,6 +127,7 @@ impl TableState {
             next_position: 0,
             at: BTreeMap::new(),
             pending: Pending::default(),
+            conducts: Conducts::default(),
         }
     }
 
@@ -177,6 +183,7 @@ impl TableState {
             table,
             members: Vec::new(),
             weights: Weights::default(),
+            conduct: None,
             retained: Counters::default(),
         };
         self.services.insert(key, slot);
@@ -217,7 +224,7 @@ impl TableState {
             localities::forget_service(maps, slot.index)?;
         }
         for member in slot.members {
-            self.mark_removed(maps, member)?;
+            self.mark_removed(maps, member, &table.settings.conduct)?;
         }
         self.free_services.insert(slot.index);
         Ok(())
@@ -249,7 +256,7 @@ impl TableState {
         let raw = RawDestination {
             address: wide(endpoint.address),
             port: endpoint.port.into(),
-            flags: (before.flags | IN_USE) & !REMOVED,
+            flags: (before.flags | IN_USE) & !(REMOVED | EXPIRES | RESETS),
             weight: destination.weight,
             upper_threshold: destination.upper_threshold,
             lower_threshold: destination.lower_threshold,
@@ -322,7 +329,8 @@ impl TableState {
         self.restart_weighted(maps, key)?;
         // Nobody may choose it any more before it is marked.
         self.write_members(maps, &key)?;
-        self.mark_removed(maps, index)?;
+        let conduct = self.tables.get(&key).map(|table| table.settings.conduct);
+        self.mark_removed(maps, index, &conduct.unwrap_or_default())?;
         Ok(index)
     }
 
@@ -379,9 +387,42 @@ impl TableState {
         Ok(())
     }
 
-    fn mark_removed(&mut self, maps: &Maps, index: u32) -> Result<(), EngineError> {
+    /// Its connections wait for its return or not, as its service says now.
+    fn mark_removed(
+        &mut self,
+        maps: &Maps,
+        index: u32,
+        conduct: &Conduct,
+    ) -> Result<(), EngineError> {
         self.removed.insert(index);
-        self.rewrite(maps, index, |raw| raw.flags |= REMOVED)
+        let expires = if conduct.expire_nodest_conn { EXPIRES } else { 0 };
+        let flags = REMOVED | expires | if conduct.reset_nodest_conn { RESETS } else { 0 };
+        self.rewrite(maps, index, |raw| raw.flags |= flags)
+    }
+
+    /// Other time-outs for services that have none of their own.
+    pub(crate) fn set_timeouts(
+        &mut self,
+        maps: &Maps,
+        timeouts: &Timeouts,
+    ) -> Result<(), EngineError> {
+        self.conducts.set_usual(maps, timeouts)
+    }
+
+    /// The time-outs of connections.
+    pub(crate) fn conducts(&self) -> &Conducts {
+        &self.conducts
+    }
+
+    /// Whether a connection's server left, and it is not to wait for its return (bpf/remove.h:
+    /// slot_lost).
+    pub(crate) fn is_lost(&self, head: &Head) -> bool {
+        let index = head.destination();
+        if head.is_template() || !self.removed.contains(&index) {
+            return false;
+        }
+        let flags = self.destinations.get(&index).map_or(0, |slot| slot.raw.flags);
+        head.protocol() == Protocol::Udp.number() || flags & EXPIRES != 0
     }
 
     /// The members of a service as the program is to see them.
@@ -403,6 +444,10 @@ impl TableState {
         let settings = self.tables.get(key).map(|table| table.settings).unwrap_or_default();
         let slots = self.slots(key, settings.scheduler);
         let Some(service) = self.services.get_mut(key) else { return Ok(()) };
+        if service.conduct != Some(settings.conduct) {
+            self.conducts.set(maps, service.index, &settings.conduct)?;
+            service.conduct = Some(settings.conduct);
+        }
         let mut row = [RawMember::default(); MEMBERS_MAX];
         row[..members.len()].copy_from_slice(&members);
         service.row ^= 1;
@@ -429,7 +474,7 @@ impl TableState {
             hash_flags: hash_flags_number(settings.scheduler),
             table: service.table.unwrap_or_default(),
             mark: key.mark().unwrap_or_default(),
-            unused: 0,
+            switches: switches_number(&settings.conduct),
         };
         maps.services_of(key)?
             .update(RawServiceKey::of(key).as_bytes(), raw.as_bytes())

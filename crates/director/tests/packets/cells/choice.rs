@@ -32,7 +32,7 @@ fn server(last: u8) -> Endpoint {
 }
 
 fn add(bed: &mut Bed, key: ServiceKey, scheduler: Scheduler, persistence: Option<Persistence>) {
-    let settings = ServiceSettings { scheduler, persistence };
+    let settings = ServiceSettings { scheduler, persistence, ..ServiceSettings::default() };
     bed.engine.apply(&[TableChange::AddService(key, settings)]).unwrap();
     for last in 1..=SERVERS {
         let destination = Destination::new(server(last), 1, Forwarding::DirectRouting);

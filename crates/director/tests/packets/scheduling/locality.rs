@@ -97,10 +97,7 @@ fn an_address_is_forgotten_before_the_place_of_its_server_is_given_away() {
     with_bed(|bed| {
         let key = with_an_entry(bed, 53, Scheduler::LocalityBased);
         bed.remove(key, endpoint(2, 53));
-        expiry::age(bed, 10);
-        expiry::sweep(bed);
-        assert_eq!(entries(bed).len(), 1, "its connection is not over yet");
-        expiry::age(bed, 400);
+        assert_eq!(entries(bed).len(), 1, "its connection is still there");
         expiry::sweep(bed);
         expiry::sweep(bed);
         assert_eq!(entries(bed).len(), 0);

@@ -260,7 +260,8 @@ impl Run<'_> {
         let expected = reference.choose(&view);
         let outcome = self.bed.send(&Frame::tcp(from, (VIRTUAL, 80), SYN));
         let chosen = match outcome {
-            Outcome::Drop => None,
+            // After a thousand in a second nobody is told any more.
+            Outcome::Refused | Outcome::Drop => None,
             forwarded => Some(forwarded.forwarded().to_mac[5]),
         };
         let wanted = expected.map(|position| self.servers[position].last);

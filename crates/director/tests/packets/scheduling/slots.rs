@@ -105,7 +105,7 @@ fn each_virtual_address_has_its_slot_of_destination_hashing() {
 fn the_513th_service_with_a_table_is_refused_with_the_bound_and_others_are_not() {
     with_bed(|bed| {
         let key = |number: u16| service(Protocol::Tcp, 1 + number);
-        let of = |scheduler| ServiceSettings { scheduler, persistence: None };
+        let of = |scheduler| ServiceSettings { scheduler, ..ServiceSettings::default() };
         let hashing = of(Scheduler::SourceHashing(HashFlags::default()));
         for number in 0..512 {
             let kind =

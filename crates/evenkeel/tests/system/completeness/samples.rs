@@ -442,8 +442,10 @@ fn sample(row: &'static RowInfo, block: &'static str) -> Sample {
     let beside = beside.map_or("", |(_, _, beside)| beside);
     let around = around.replace('%', &format!("{beside}; %"));
     let needs_arguments = !row.syntax.is_empty() && !row.syntax.starts_with('[');
-    let with = format!("{} {}", row.name, row.example);
-    let opens = row.example.ends_with('}');
+    // What Keepalived does not know stands in lines that it leaves alone.
+    let is_own = row.doc.contains("after @evenkeel");
+    let with = format!("{}{} {}", if is_own { "@evenkeel " } else { "" }, row.name, row.example);
+    let opens = row.example.ends_with('}') || is_own;
     let bare = if needs_arguments && !opens { row.name } else { with.as_str() };
     Sample {
         row,

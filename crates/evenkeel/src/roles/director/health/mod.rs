@@ -334,5 +334,9 @@ impl Service {
 }
 
 fn settings(plan: &VirtualServer) -> ServiceSettings {
-    ServiceSettings { scheduler: plan.scheduler, persistence: plan.persistence }
+    ServiceSettings {
+        scheduler: plan.scheduler,
+        persistence: plan.persistence,
+        conduct: plan.conduct,
+    }
 }
