@@ -126,7 +126,7 @@ fn wrong_lines_of_a_group_say_what_would_be_right() {
         ("10.0.0.1", "a virtual server for all ports is persistent: persistence_timeout is 360"),
         ("10.0.0.1 80\n10.0.0.1 80", "3:1 warning: TCP 10.0.0.1:80 is in this group already"),
         ("224.0.0.1 80", "224.0.0.1 cannot be the address of a virtual server"),
-        ("10.0.1.1 80", "a real server cannot be its own virtual server"),
+        ("10.0.1.1 80", "warning: this real server is the virtual server itself"),
     ] {
         let found = only(&group(line, ""));
         assert!(found.contains(finding), "{line}: {found}");
@@ -226,7 +226,7 @@ fn a_sorry_server_that_makes_no_sense_is_told() {
             "sorry_server 10.0.1.2 80",
             "2:14 warning: the sorry server is one of the real servers; use a server of its own",
         ),
-        ("sorry_server 10.0.0.1 80", "a sorry server cannot be its own virtual server"),
+        ("sorry_server 10.0.0.1 80", "warning: this sorry server is the virtual server itself"),
         ("sorry_server_inhibit", "sorry_server_inhibit has no effect without sorry_server"),
         (
             "sorry_server_lvs_method DR",

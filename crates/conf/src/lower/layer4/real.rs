@@ -117,11 +117,14 @@ impl Place<'_> {
         let is_own =
             |key: &ServiceKey| key.address() == Some(address) && (key.port() == port || port == 0);
         if self.services.iter().any(is_own) {
-            let message = format!("a {} server cannot be its own virtual server", self.what);
+            let message = format!("this {} server is the virtual server itself", self.what);
             diagnostics.push(
-                Diagnostic::error(location.span, message)
+                Diagnostic::warning(location.span, message)
                     .related(self.service, "the virtual server")
-                    .help("write the address of the machine that does the work"),
+                    .help(
+                        "a program on the director has to listen there, as in IPVS; or write the \
+                         address of another machine",
+                    ),
             );
         }
         endpoint

@@ -222,6 +222,12 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "%; virtual_server group web { lb_algo rr; lb_kind NAT; protocol TCP; \
         real_server 10.0.0.1 80 { TCP_CHECK { } } }",
     ),
+    (
+        "virtual_server",
+        "ip_family",
+        "virtual_server fwmark 5 { lb_algo rr; lb_kind TUN; %; \
+        real_server 2001:db8::2 { PING_CHECK { } } }",
+    ),
     ("vrrp_instance", "unicast_src_ip", UNICAST),
     ("vrrp_instance", "old_unicast_checksum", UNICAST),
     (
