@@ -211,6 +211,12 @@ const BESIDE: &[(&str, &str, &str)] = &[
 /// Keywords that say something only in other surroundings: block, keyword, these.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
     (
+        "virtual_server",
+        "ops",
+        "virtual_server 192.0.2.100 53 { lb_algo rr; lb_kind NAT; protocol UDP; %; \
+        real_server 10.0.0.1 53 { MISC_CHECK { misc_path /bin/true } } }",
+    ),
+    (
         "global_defs",
         "checker_log_all_failures",
         "global_defs { % }; virtual_server 192.0.2.100 80 { lb_algo rr; lb_kind NAT; \
