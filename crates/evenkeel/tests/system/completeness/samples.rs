@@ -392,6 +392,7 @@ const MAGLEV: &str = "virtual_server 192.0.2.100 80 { lb_algo mh; lb_kind NAT; \
 
 /// Keywords whose only argument is the default, or that say what is so anyway.
 const DEFAULTS: &[(&str, &str)] = &[
+    ("virtual_server", "ip_family"),
     ("top level", "global_defs"),
     ("vrrp_instance", "preempt"),
     ("vrrp_instance", "accept"),
