@@ -214,7 +214,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
         "virtual_server",
         "ops",
         "virtual_server 192.0.2.100 53 { lb_algo rr; lb_kind NAT; protocol UDP; %; \
-        real_server 10.0.0.1 53 { MISC_CHECK { misc_path /bin/true } } }",
+        real_server 10.0.0.1 53 { UDP_CHECK { } } }",
     ),
     (
         "global_defs",
