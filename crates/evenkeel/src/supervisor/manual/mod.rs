@@ -45,7 +45,7 @@ struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum What {
     /// No file has it.
-    Added(VirtualServer),
+    Added(Box<VirtualServer>),
     /// A file has it.
     Changed(Changed),
 }
@@ -125,7 +125,7 @@ impl Manual {
     /// A service as it is now.
     fn service(&self, index: &Index<'_>, key: &ServiceKey) -> Option<VirtualServer> {
         match (self.services.get(key).map(|entry| &entry.what), index.find(key)) {
-            (Some(What::Added(service)), _) => Some(service.clone()),
+            (Some(What::Added(service)), _) => Some(VirtualServer::clone(service)),
             (Some(What::Changed(changed)), Some(server)) => changed.over(server),
             (None, found) => found.cloned(),
             (Some(What::Changed(_)), None) => None,
@@ -175,7 +175,7 @@ impl Manual {
         if index.places.len() + added >= VIRTUAL_SERVERS_MAX {
             return Err(format!("there are at most {VIRTUAL_SERVERS_MAX} virtual servers"));
         }
-        self.services.insert(key, Entry { since: now, what: What::Added(service) });
+        self.services.insert(key, Entry { since: now, what: What::Added(Box::new(service)) });
         Ok(note)
     }
 
@@ -355,7 +355,7 @@ impl Manual {
             })
             .collect();
         plan.virtual_servers.extend(self.services.values().filter_map(|entry| match &entry.what {
-            What::Added(service) => Some(service.clone()),
+            What::Added(service) => Some(VirtualServer::clone(service)),
             What::Changed(_) => None,
         }));
         let Timeouts { tcp, tcp_fin, udp } = file.timeouts;
