@@ -258,6 +258,9 @@ pub struct ServiceStatus {
     pub scheduler: Scheduler,
     /// Persistence, if any.
     pub persistence: Option<Persistence>,
+    /// Each datagram is scheduled for itself.
+    #[serde(default)]
+    pub one_packet: bool,
     /// Its quorum.
     pub quorum: QuorumStatus,
     /// Its sorry server, if it has one.

@@ -140,6 +140,7 @@ fn other_families_protocols_and_marks_are_listed_and_saved_as_ipvsadm_does() {
         include_str!("ipvsadm/sctp.txt"),
         include_str!("ipvsadm/marks.txt"),
         include_str!("ipvsadm/marks6.txt"),
+        include_str!("ipvsadm/ops.txt"),
     ];
     replay("ipvsadmmore", &recordings);
 }

@@ -238,6 +238,7 @@ mod tests {
             key,
             scheduler: Scheduler::RoundRobin,
             persistence: None,
+            one_packet: false,
             quorum: QuorumStatus { living: 1, needed: 2, hysteresis: 1, held: false },
             sorry: Some(SorryStatus {
                 endpoint,

@@ -110,6 +110,9 @@ pub(super) fn rules(services: &[ServiceStatus], options: Options, names: &mut Na
                 let _ = write!(text, " -M {mask}");
             }
         }
+        if service.one_packet {
+            text.push_str(" -o");
+        }
         match service.scheduler.flag_names() {
             "" => {}
             flags => text.push_str(&format!(" -b {flags}")),
@@ -288,6 +291,9 @@ fn head(service: &ServiceStatus, figures: Figures, options: Options, names: &mut
                 if let Some(mask) = mask(service) {
                     let _ = write!(text, " mask {mask}");
                 }
+            }
+            if service.one_packet {
+                text.push_str(" ops");
             }
             text.push('\n');
             text

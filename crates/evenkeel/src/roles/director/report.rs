@@ -85,6 +85,7 @@ impl View<'_> {
             key,
             scheduler: plan.scheduler,
             persistence: plan.persistence,
+            one_packet: plan.conduct.one_packet,
             quorum: state.quorum(plan),
             sorry,
             suspended: state.suspended,

@@ -50,6 +50,30 @@ enum What {
     Changed(Changed),
 }
 
+/// The settings that an order has of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Settings {
+    scheduler: Scheduler,
+    persistence: Option<Persistence>,
+    one_packet: bool,
+}
+
+impl Settings {
+    fn of(service: &VirtualServer) -> Settings {
+        Settings {
+            scheduler: service.scheduler,
+            persistence: service.persistence,
+            one_packet: service.conduct.one_packet,
+        }
+    }
+
+    fn put_into(self, service: &mut VirtualServer) {
+        service.scheduler = self.scheduler;
+        service.persistence = self.persistence;
+        service.conduct.one_packet = self.one_packet;
+    }
+}
+
 /// What differs from the file, of one virtual server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Changed {
@@ -57,7 +81,7 @@ struct Changed {
     deleted: bool,
     /// It was deleted and added again: the file's real servers are not there.
     emptied: bool,
-    settings: Option<(Scheduler, Option<Persistence>)>,
+    settings: Option<Settings>,
     /// What a real server is; none: it is not there.
     servers: BTreeMap<Endpoint, Option<RealServer>>,
 }
@@ -166,7 +190,7 @@ impl Manual {
         let service = lowering::service(key, settings)?;
         let note = note(&service, settings);
         if index.find(&key).is_some() {
-            let settings = Some((service.scheduler, service.persistence));
+            let settings = Some(Settings::of(&service));
             let changed = self.changed(now, index, key)?;
             *changed = Changed { emptied: true, settings, ..Changed::default() };
             return Ok(note);
@@ -192,10 +216,10 @@ impl Manual {
         let lowered = lowering::service(key, settings)?;
         let note = note(&lowered, settings);
         if let Some(Entry { what: What::Added(service), .. }) = self.services.get_mut(&key) {
-            (service.scheduler, service.persistence) = (lowered.scheduler, lowered.persistence);
+            Settings::of(&lowered).put_into(service);
         } else {
             let changed = self.changed(now, index, key)?;
-            changed.settings = Some((lowered.scheduler, lowered.persistence));
+            changed.settings = Some(Settings::of(&lowered));
         }
         self.forget_unchanged(index, &key);
         Ok(note)
@@ -324,7 +348,7 @@ impl Manual {
             changed.servers.retain(|_, server| server.is_some());
             return;
         }
-        if changed.settings == Some((file.scheduler, file.persistence)) {
+        if changed.settings == Some(Settings::of(file)) {
             changed.settings = None;
         }
         let find =
@@ -474,8 +498,8 @@ impl Changed {
             return None;
         }
         let mut server = file.clone();
-        if let Some((scheduler, persistence)) = self.settings {
-            (server.scheduler, server.persistence) = (scheduler, persistence);
+        if let Some(settings) = self.settings {
+            settings.put_into(&mut server);
         }
         if self.emptied || !self.servers.is_empty() {
             let in_file = |endpoint| file.real_servers.iter().any(|one| one.endpoint == endpoint);

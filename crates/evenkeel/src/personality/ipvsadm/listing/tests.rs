@@ -62,6 +62,7 @@ fn service() -> ServiceStatus {
         suspended: false,
         scheduler: Scheduler::WeightedRoundRobin,
         persistence: Some(Persistence { timeout: Duration::from_secs(60), prefix_len: 24 }),
+        one_packet: false,
         counters: server().counters,
         rates: server().rates,
         changed: None,
