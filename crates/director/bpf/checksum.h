@@ -94,10 +94,10 @@ static long sum_on(__u32 step, struct summing *summing)
 		return 1;
 	if (length > SUM_STEP)
 		length = SUM_STEP;
-	/* For the verifier, which does not see that there is something left. */
+	/* For the verifier, which does not see that it is 1 to SUM_STEP. */
+	length = (length - 1) & (SUM_STEP - 1);
 	asm volatile("" : "+r"(length));
-	if (!length)
-		return 1;
+	length += 1;
 	if (frame_load(summing->ctx, summing->at, part, length)) {
 		summing->failed = 1;
 		return 1;

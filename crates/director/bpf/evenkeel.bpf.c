@@ -48,8 +48,14 @@ static __always_inline struct service *service_of(const struct conn_key *key)
 	return bpf_map_lookup_elem(&services, &service);
 }
 
-/* Of a packet that came in by an interface. */
-static __always_inline struct service *
+/* Aside, for its stack. */
+static __noinline struct service *service_aside(const struct conn_key *key)
+{
+	return service_of(key);
+}
+
+/* Of a packet that came in by an interface. Aside, for its stack. */
+static __noinline struct service *
 service_for(const struct conn_key *key, __u32 interface)
 {
 	return service_of_mark(key, interface) ?: service_of(key);
@@ -458,36 +464,41 @@ static __noinline int handle_segment(frame_t *ctx, int is_unknown)
 	return segment_to_server(ctx, &packet, &target, server);
 }
 
+/* Whose packet it is and what it is about; 0 if it is none. */
+static __noinline __u32 read_segment(frame_t *ctx, struct conn_key *key)
+{
+	struct packet packet;
+
+	if (parse(&packet, frame_data(ctx), frame_end(ctx)) != PARSED)
+		return 0;
+	*key = packet_key(&packet);
+	return about(&packet, frame_end(ctx));
+}
+
 /* The functions from here to open_connection have one part of its work each, for their stacks. What
  * a packet without a connection is to begin, or NO_SERVICE or WITHOUT_ENTRY. */
 static __noinline int choose_for_segment(frame_t *ctx)
 {
 	struct service *service;
-	struct packet packet;
-	struct conn_key key;
+	struct conn_key key = {};
+	__u32 saying = read_segment(ctx, &key);
 
-	if (parse(&packet, frame_data(ctx), frame_end(ctx)) != PARSED)
+	if (!saying)
 		return TO_DO(pass(COUNT_passed_not_ours));
-	key = packet_key(&packet);
 	service = service_for(&key, frame_ingress(ctx));
-	if (!service)
-		return NO_SERVICE;
-	return handle_new(&key, service, conn_clock(), about(&packet, frame_end(ctx)));
+	return service ? handle_new(&key, service, conn_clock(), saying) : NO_SERVICE;
 }
 
 static __noinline int segment_without_entry(frame_t *ctx)
 {
 	struct service *service;
-	struct packet packet;
-	struct conn_key key;
+	struct conn_key key = {};
+	__u32 saying = read_segment(ctx, &key);
 
-	if (parse(&packet, frame_data(ctx), frame_end(ctx)) != PARSED)
-		return TO_DO(pass(COUNT_passed_not_ours));
-	key = packet_key(&packet);
-	service = service_for(&key, frame_ingress(ctx));
+	service = saying ? service_for(&key, frame_ingress(ctx)) : 0;
 	if (!service)
 		return TO_DO(pass(COUNT_passed_not_ours));
-	return go_without_entry(&key, service, conn_clock(), about(&packet, frame_end(ctx)));
+	return go_without_entry(&key, service, conn_clock(), saying);
 }
 
 /* The answer of a server, of those that look as if they opened a connection or of the others.
@@ -548,7 +559,7 @@ static __always_inline int open_connection(frame_t *ctx)
 }
 
 /* Later fragments and ICMP; and who need not be looked at. */
-static __noinline int handle_other(frame_t *ctx)
+static __always_inline int handle_other(frame_t *ctx)
 {
 	struct packet packet;
 

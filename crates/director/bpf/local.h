@@ -96,14 +96,20 @@ send_from_here(frame_t *frame, struct packet *packet, const struct target *targe
 }
 
 /* Functions of their own, for their stacks. */
-static __noinline int send_segment_from_here(frame_t *frame, const struct target *target,
-					     const struct destination *destination)
+static __noinline int send_segment_from_here(frame_t *frame, __u32 chosen)
 {
+	struct destination *destination = destination_at(chosen & 0xffff);
 	struct packet packet;
+	struct target target;
+	struct conn_key key;
 
+	if (!destination)
+		return drop(COUNT_dropped_race);
 	if (parse(&packet, frame_data(frame), frame_end(frame)) != PARSED)
 		return NOT_LOCAL;
-	return send_from_here(frame, &packet, target, destination);
+	key = packet_key(&packet);
+	target = target_at(&key, chosen, destination);
+	return send_from_here(frame, &packet, &target, destination);
 }
 
 static __noinline int fragment_from_here(frame_t *frame)
@@ -127,33 +133,32 @@ static __noinline int fragment_from_here(frame_t *frame)
 	return send_from_here(frame, &packet, &target, destination);
 }
 
-static __noinline int segment_from_here(frame_t *frame)
+/* What is to be done with a segment, or NO_SERVICE. */
+static __noinline int choose_from_here(frame_t *frame)
 {
-	struct destination *destination;
 	struct service *service;
-	struct packet packet;
-	struct target target;
 	struct conn_key key;
-	__u32 now = conn_clock();
+	__u32 now = conn_clock(), saying = read_segment(frame, &key);
 	int action;
 
-	if (parse(&packet, frame_data(frame), frame_end(frame)) != PARSED)
+	if (!saying)
+		return NO_SERVICE;
+	action = handle_known(&key, now, saying);
+	if (action != TO_NOBODY)
+		return action;
+	service = service_aside(&key);
+	return service ? handle_new(&key, service, now, saying) : NO_SERVICE;
+}
+
+static __always_inline int segment_from_here(frame_t *frame)
+{
+	int action = choose_from_here(frame);
+
+	if (action == NO_SERVICE)
 		return NOT_LOCAL;
-	key = packet_key(&packet);
-	action = handle_known(&key, now, about(&packet, frame_end(frame)));
-	if (action == TO_NOBODY) {
-		service = service_of(&key);
-		if (!service)
-			return NOT_LOCAL;
-		action = handle_new(&key, service, now, about(&packet, frame_end(frame)));
-	}
-	if (action < 0)
-		return TO_DO(action);
-	destination = destination_at(action & 0xffff);
-	if (!destination)
-		return drop(COUNT_dropped_race);
-	target = target_at(&key, action, destination);
-	return send_segment_from_here(frame, &target, destination);
+	if (action == WITHOUT_ENTRY)
+		return drop(COUNT_dropped_table_full);
+	return action < 0 ? TO_DO(action) : send_segment_from_here(frame, action);
 }
 
 /* What goes over the loopback; NOT_LOCAL if it is no request of a client on this machine. */

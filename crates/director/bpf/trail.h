@@ -72,18 +72,44 @@ static __always_inline struct trail_key trail_key(const struct packet *packet)
 	return key;
 }
 
+#if FAMILY == 4
+
+#define TRAIL_DRAFT(name) struct trail name##_here = {}, *name = &name##_here
+
+#else
+
+/* IPv6's is too large for the stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct trail);
+} trail_drafts SEC(".maps");
+
+static __always_inline struct trail *trail_draft(void)
+{
+	__u32 only = 0;
+
+	return bpf_map_lookup_elem(&trail_drafts, &only);
+}
+
+#define TRAIL_DRAFT(name) struct trail *name = trail_draft()
+
+#endif
+
 /* Of the first fragment, before it is translated. */
 static __noinline int
 leave_trail(const struct packet *packet, const struct target *target, enum towards towards)
 {
 	struct trail_key key = trail_key(packet);
-	struct trail trail = {
-		.left = coarse_clock(),
-		.target = *target,
-		.towards = towards,
-	};
+	TRAIL_DRAFT(trail);
 
-	return bpf_map_update_elem(&trails, &key, &trail, BPF_ANY);
+	if (!trail)
+		return 0;
+	trail->left = coarse_clock();
+	trail->target = *target;
+	trail->towards = towards;
+	return bpf_map_update_elem(&trails, &key, trail, BPF_ANY);
 }
 
 /* Of a later one. */

@@ -152,7 +152,8 @@ static __noinline __u32 schedule_two_choices(const struct service *service)
 		.last = NOBODY,
 		.drawn = { NOBODY, NOBODY },
 	};
-	__u64 *state = bpf_map_lookup_elem(&cursors, &service->index);
+	__u32 index = service->index; /* Linux 6.1 takes keys from the stack or a map only */
+	__u64 *state = bpf_map_lookup_elem(&cursors, &index);
 	__u64 random;
 
 	if (!state)

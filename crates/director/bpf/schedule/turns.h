@@ -74,9 +74,10 @@ static __noinline __u32 schedule_in_turn(const struct service *service)
 	int by_weight = service->scheduler == SCHEDULE_WRR;
 	__u32 weight_max = by_weight ? service->weight_max : 1;
 	__u64 *cursor, old, next;
-	__u32 chosen = NOBODY;
+	__u32 chosen = NOBODY, index;
 
-	cursor = bpf_map_lookup_elem(&cursors, &service->index);
+	index = service->index; /* Linux 6.1 takes keys from the stack or a map only */
+	cursor = bpf_map_lookup_elem(&cursors, &index);
 	if (!cursor)
 		return NOBODY;
 	for (int tries = 0; tries < CURSOR_TRIES; tries++) {
