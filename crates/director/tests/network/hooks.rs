@@ -314,10 +314,14 @@ impl Stream {
         let told = stop.clone();
         let thread = thread::spawn(move || {
             let mut sent = 0u64;
-            while !told.load(Ordering::Relaxed) {
+            // At least one, however soon it ends.
+            loop {
                 socket.send(&sent.to_be_bytes()).unwrap();
                 sent += 1;
                 thread::sleep(Duration::from_micros(500));
+                if told.load(Ordering::Relaxed) {
+                    break;
+                }
             }
             (sent, heard.join().unwrap())
         });
