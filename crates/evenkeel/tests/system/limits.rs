@@ -54,7 +54,7 @@ fn programs_may_open_as_many_descriptors_as_evenkeel_was_started_with() {
     assert!(director.running.stop().success());
 }
 
-/// More programs and silent servers than there are descriptors: the engine has fifty alone.
+/// More programs and silent servers than there are descriptors, most of which the engine has.
 fn many(slow: &str) -> String {
     let server = |number: usize| {
         let checker = match number % 2 {
@@ -63,7 +63,7 @@ fn many(slow: &str) -> String {
         };
         format!(" real_server 127.0.0.1 {} {{\n {checker}\n }}\n", 8000 + number)
     };
-    let servers: String = (0..120).map(server).collect();
+    let servers: String = (0..240).map(server).collect();
     format!(
         "virtual_server 192.0.2.1 80 {{\n delay_loop 1\n warmup 0\n connect_timeout 3\n retry 0\n \
          lb_algo rr\n lb_kind NAT\n protocol TCP\n{servers}}}\n"
@@ -83,7 +83,7 @@ fn short_of_descriptors_checks_are_late_programs_do_not_fail_and_the_end_is_orde
     let text = many(&slow) + &instance("");
     place.write("keepalived.conf", &format!("global_defs {{\n script_user root\n}}\n{text}"));
     let mut command = namespace.command("sh");
-    command.args(["-c", "ulimit -n 72 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_evenkeel")]);
+    command.args(["-c", "ulimit -n 120 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_evenkeel")]);
     let director = Director::start_by(command, &place, &[]);
     std::thread::sleep(std::time::Duration::from_secs(8));
     let log = place.read("director.log");

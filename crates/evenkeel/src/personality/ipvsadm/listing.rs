@@ -194,7 +194,9 @@ fn sorted(services: &[ServiceStatus], options: Options) -> Vec<&ServiceStatus> {
         sorted.sort_by_key(|service| {
             let key = service.key;
             let protocol = key.protocol().map(Protocol::number);
-            (key.mark(), key.family() == Family::Ipv6, protocol, key.address(), key.port())
+            // ipvsadm takes marks for signed numbers.
+            let mark = key.mark().unwrap_or_default();
+            (mark.cast_signed(), key.family() == Family::Ipv6, protocol, key.address(), key.port())
         });
     }
     sorted
@@ -253,8 +255,10 @@ fn service_name(key: ServiceKey, names: &mut Names) -> String {
             let endpoint = names.endpoint(address, port, protocol);
             clipped(format!("{:<4} {endpoint}", protocol.name()), address.is_ipv4(), 33)
         }
-        ServiceKey::Mark { mark, family: Family::Ipv4 } => format!("FWM  {mark}"),
-        ServiceKey::Mark { mark, family: Family::Ipv6 } => format!("FWM  {mark} IPv6"),
+        ServiceKey::Mark { mark, family: Family::Ipv4 } => format!("FWM  {}", mark.cast_signed()),
+        ServiceKey::Mark { mark, family: Family::Ipv6 } => {
+            format!("FWM  {} IPv6", mark.cast_signed())
+        }
     }
 }
 
@@ -269,8 +273,8 @@ fn rule_name(key: ServiceKey, names: &mut Names) -> String {
             };
             format!("{option} {}", names.endpoint(address, port, protocol))
         }
-        ServiceKey::Mark { mark, family: Family::Ipv4 } => format!("-f {mark}"),
-        ServiceKey::Mark { mark, family: Family::Ipv6 } => format!("-f {mark} -6"),
+        ServiceKey::Mark { mark, family: Family::Ipv4 } => format!("-f {}", mark.cast_signed()),
+        ServiceKey::Mark { mark, family: Family::Ipv6 } => format!("-f {} -6", mark.cast_signed()),
     }
 }
 
