@@ -207,8 +207,6 @@ fn samples_of_the_package_load() {
         match oracle::plan(&text) {
             Ok(_) => loaded += 1,
             Err(errors) if errors.contains("is not supported by this version") => {}
-            // One balances to one of its own virtual addresses.
-            Err(errors) if errors.contains("cannot be its own virtual server") => {}
             Err(errors) => wrong.push(format!("{}: {errors}", path.display())),
         }
     }
