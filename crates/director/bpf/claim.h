@@ -179,7 +179,7 @@ static __noinline int bucket_make_room(__u32 index, __u32 now, __u32 age)
 	word = slot_over(slot, now);
 	if (!is_dead(word))
 		return slot_remove(slot, word);
-	word = LOOK(slot->word);
+	word = slot_word(slot);
 	if (!is_half_open(word_state(word)) || !slot_remove(slot, word))
 		return 0;
 	count(COUNT_replaced_half_open);
@@ -261,7 +261,7 @@ static __noinline int end_clash(__u32 number, __u32 now)
 
 	if (!slot)
 		return 0;
-	word = LOOK(slot->word);
+	word = slot_word(slot);
 	if (!has_ended(word_state(word)))
 		word = slot_over(slot, now);
 	return slot_remove(slot, word) || is_dead(LOOK(slot->word));

@@ -74,6 +74,17 @@ __noinline int slot_remove(struct slot *slot, __u64 word)
 	return slot ? remove_here(slot, word) : 0;
 }
 
+/* The word of what is in a slot, if its owner has finished writing it, else a dead one: who removes
+ * what is being written gives the slot back under its owner's hands. */
+static __always_inline __u64 slot_word(struct slot *slot)
+{
+	__u64 tag = LOOK(slot->tag), word = LOOK(slot->word);
+
+	if ((tag & (TAG_USED | TAG_BUSY)) != TAG_USED || !same_owner(tag, LOOK(slot->tag)))
+		return WORD_DEAD;
+	return word;
+}
+
 /* The word of what is in a slot if it may be removed because its time is over, else a dead one. A
  * template that controls connections gets more time. */
 static __always_inline __u64 slot_over(struct slot *slot, __u32 now)

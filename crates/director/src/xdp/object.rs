@@ -9,6 +9,8 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfLoader};
@@ -39,7 +41,9 @@ pub(super) const LINKS: &str = "links";
 /// The maps by which IPv4's programs reach IPv6's: in XDP and at tc.
 const OTHER_FAMILY: &str = "other_family";
 const OTHER_AT_TC: &str = "other_at_tc";
-const LOAD_TRIES: usize = 10;
+const LOAD_TRIES: usize = 50;
+/// Pause between two of them.
+const LOAD_PAUSE: Duration = Duration::from_millis(10);
 
 /// The maps, each opened by its pin.
 pub(crate) struct Maps {
@@ -179,6 +183,7 @@ pub(crate) fn load_patiently(
             Err(ProgramError::LoadError { io_error, .. })
                 if io_error.kind() == io::ErrorKind::WouldBlock =>
             {
+                thread::sleep(LOAD_PAUSE);
                 loaded = load();
             }
             Ok(()) | Err(_) => break,

@@ -72,8 +72,7 @@ fn of_files(args: &MarksArgs) -> Result<Found, String> {
 }
 
 fn read_now() -> MarksStatus {
-    let reading = firewall::read();
-    MarksStatus { rules: reading.rules, refused: None, failures: reading.failures }
+    firewall::read().into()
 }
 
 fn text_of(plan: &Layer4Plan, status: &MarksStatus, source: &str, findings: &[String]) -> String {

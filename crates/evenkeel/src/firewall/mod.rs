@@ -18,6 +18,7 @@ mod nft;
 mod tools;
 
 use model::marks::MarkRules;
+use model::status::MarksStatus;
 use model::vrrp::Family;
 
 use chain::{Firewall, Table};
@@ -30,6 +31,13 @@ pub(crate) struct Reading {
     pub(crate) rules: MarkRules,
     /// Tools that failed, in words.
     pub(crate) failures: Vec<String>,
+}
+
+impl From<Reading> for MarksStatus {
+    /// As nobody has refused it yet.
+    fn from(Reading { rules, failures }: Reading) -> MarksStatus {
+        MarksStatus { rules, refused: None, failures }
+    }
 }
 
 /// Reads the firewall of the network namespace that this process is in. Tools that are not there

@@ -14,6 +14,7 @@ use model::vrrp::{Destination, VirtualLink};
 
 use super::{Facts, kernel, links, others};
 use crate::commands::doctor::parts::Parts;
+use crate::firewall;
 
 /// An address of a documentation network (RFC 5737): the way to it is the way to clients that are
 /// in no network of ours.
@@ -66,6 +67,9 @@ pub(in super::super) fn gather(plan: &Plan) -> io::Result<Facts> {
     match nft_rules::chains() {
         Ok(chains) => facts.firewall = Some(chains),
         Err(error) => facts.kernel.nft_error = Some(error.to_string()),
+    }
+    if plan.layer4.marks().next().is_some() {
+        facts.marks = firewall::read().into();
     }
     facts.others = others::others();
     Ok(facts)

@@ -16,6 +16,7 @@ use edge::netlink::generic::XdpFeatures;
 use edge::netlink::route::Route;
 use edge::nft_rules::Chain;
 use model::layer4::ServiceKey;
+use model::status::MarksStatus;
 
 pub(super) use gather::gather;
 
@@ -41,6 +42,8 @@ pub(super) struct Facts {
     pub(super) others: Others,
     /// Packet filter rules; absent when they cannot be read, or when there is no nf_tables.
     pub(super) firewall: Option<Vec<Chain>>,
+    /// The firewall's rules that set marks; looked for only when a virtual server needs one.
+    pub(super) marks: MarksStatus,
 }
 
 /// An interface.

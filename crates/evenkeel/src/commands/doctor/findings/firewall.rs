@@ -5,6 +5,7 @@ use model::vrrp::Family;
 
 use super::{Case, Finding, Report};
 use crate::commands::doctor::remedy::Remedy;
+use crate::firewall::findings;
 
 /// IP protocol number of VRRP.
 const VRRP: u8 = 112;
@@ -18,6 +19,20 @@ pub(super) fn examine(case: Case<'_>, report: &mut Report) {
     adverts(case, report);
     forwarded(case, report);
     tracking(case, report);
+    marks(case, report);
+}
+
+/// What marks and the rules that set them have to do with each other, as `evenkeel marks` says it.
+fn marks(case: Case<'_>, report: &mut Report) {
+    if case.plan.layer4.marks().next().is_none() {
+        return;
+    }
+    for text in findings(&case.plan.layer4, &case.facts.marks) {
+        report.find(
+            Finding::warning("firewall-marks", "firewall marks", text)
+                .by_hand("evenkeel marks shows the rules and who follows them"),
+        );
+    }
 }
 
 /// What a chain does with a packet of one protocol.
@@ -158,6 +173,7 @@ mod tests {
     use super::*;
     use crate::commands::doctor::bed::{Bed, nat_plan, proxy_plan};
     use crate::commands::doctor::facts::Facts;
+    use model::layer4::{ServiceKey, VirtualServer};
 
     fn rule(protocol: Option<u8>, others: bool, verdict: Verdict) -> Rule {
         Rule { protocol, interface: None, others, verdict }
@@ -205,6 +221,17 @@ mod tests {
             facts.firewall = Some(vec![chain(Hook::Forward, true, Vec::new())]);
         });
         assert_eq!(bed.bad(), ["firewall-forward"]);
+    }
+
+    #[test]
+    fn a_mark_that_no_rule_sets_is_named() {
+        let mut plan = nat_plan();
+        let mark = ServiceKey::Mark { mark: 5, family: Family::Ipv4 };
+        plan.layer4.virtual_servers.push(VirtualServer::new(mark));
+        let bed = Bed::broken(plan, &|_: &mut Facts| {});
+        assert_eq!(bed.bad(), ["firewall-marks"]);
+        let what = &bed.first().what;
+        assert!(what.starts_with("FWM 5: no rule of the firewall gives mark 5"), "{what}");
     }
 
     #[test]
